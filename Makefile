@@ -1,0 +1,252 @@
+# igwd's build: one make, no recursion into directories.
+#
+#   make                  $(BUILD)/igwd
+#   make test [T=NAME]    everything, or what matches NAME; sets up what it needs first
+#   make unit asan tsan   the unit tests: plain, with ASan and UBSan, with TSan
+#   make lint bench demo fuzz install clean
+#
+# BUILD is where everything goes that is made. SAN chooses a sanitizer: empty, address or thread. GEN (Envoy's schema
+# as C) and VENV (Python with Envoy and the test tools) do not depend on SAN and are shared by all variants.
+
+BUILD ?= build
+SAN ?=
+GEN ?= build/gen
+VENV ?= build/venv
+PREFIX ?= /usr/local
+DESTDIR ?=
+T ?=
+CC = gcc
+CXX = g++
+AR = gcc-ar
+INSTALL ?= install
+CLANG_TIDY ?= clang-tidy-14
+FUZZ_CC ?= clang-14
+FUZZ_SECONDS ?= 30
+JOBS ?= $(shell nproc)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
+endif
+
+# ---- what there is -------------------------------------------------------------------------------------------------
+
+SOURCES := $(wildcard base/*.c store/*.c proto/*.c server/*.c api/*.c)
+CXX_SOURCES := $(wildcard base/*.cc)
+MAIN := $(wildcard server/main.c)
+UNIT_TESTS := $(wildcard tests/unit/*_test.c)
+UNIT_SHARED := $(filter-out $(UNIT_TESTS),$(wildcard tests/unit/*.c))
+TOOLS := $(wildcard tests/tools/*.c)
+FUZZERS := $(wildcard tests/fuzz/*_fuzz.c)
+GENERATOR := $(wildcard proto/generate.py)
+
+objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
+LIB_OBJECTS := $(call objects,$(filter-out $(MAIN),$(SOURCES)) $(CXX_SOURCES))
+MAIN_OBJECTS := $(call objects,$(MAIN))
+UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_TESTS))
+TOOL_PROGRAMS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOLS))
+FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
+LIB := $(BUILD)/libigwd.a
+PROGRAM := $(if $(MAIN),$(BUILD)/igwd)
+ifneq ($(GENERATOR),)
+GEN_STAMP := $(GEN)/stamp
+GEN_LIB := $(GEN)/libenvoy.a
+GEN_TABLES := $(BUILD)/obj/schema_tables.o
+endif
+
+# ---- flags ---------------------------------------------------------------------------------------------------------
+
+PACKAGES = jansson grpc gpr libprotobuf-c sqlite3 libssl libcrypto re2 libxxhash libmicrohttpd
+# Asked for once, and only when something is compiled: the packages may have to be installed by this very make.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+
+ifeq ($(SAN),address)
+SAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+SAN_FLAGS = -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SAN),)
+SAN_FLAGS = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+else
+$(error SAN is "$(SAN)"; it may be empty, address or thread)
+endif
+
+WARNINGS = -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wvla -Walloca \
+    -Wdate-time -Wcast-align -Wdouble-promotion -Winit-self -Wimplicit-fallthrough -Wredundant-decls \
+    -Wunused
+C_WARNINGS = $(WARNINGS) -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wnested-externs
+ifeq ($(findstring clang,$(CC)),)
+C_WARNINGS += -Wlogical-op -Wduplicated-cond -Wjump-misses-init
+endif
+
+CFLAGS ?= -O2 -g
+CXXFLAGS ?= -O2 -g
+CPPFLAGS += -I. -isystem $(GEN)/c -D_GNU_SOURCE
+HARDENING = -fPIE -fstack-protector-strong
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(HARDENING) $(SAN_FLAGS) $(C_WARNINGS) $(PKG_CFLAGS)
+ALL_CXXFLAGS = -std=c++17 $(CXXFLAGS) $(HARDENING) $(SAN_FLAGS) $(WARNINGS) $(PKG_CFLAGS)
+LINK = $(CXX) -pie -Wl,-z,relro,-z,now $(SAN_FLAGS) $(LDFLAGS)
+LIBS = $(PKG_LIBS) -pthread -lm
+GEN_CFLAGS = -std=gnu11 -O1 -fPIE -w -I. -I$(GEN)/c $(PKG_CFLAGS)
+
+# These goals promise to work where only make and git are: what they need is installed before anything else happens.
+SELF_SUFFICIENT = test demo bench
+ifneq ($(filter $(SELF_SUFFICIENT),$(MAKECMDGOALS)),)
+FIRST = deps
+endif
+
+# ---- programs ------------------------------------------------------------------------------------------------------
+
+.PHONY: all unit unit-programs tools
+all: $(PROGRAM) $(LIB)
+unit-programs: $(UNIT_PROGRAMS)
+tools: $(TOOL_PROGRAMS)
+
+$(BUILD)/obj/%.o: %.c | $(FIRST)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/%.o: %.cc | $(FIRST)
+	@mkdir -p $(@D)
+	@echo "  CXX   $<"
+	@$(CXX) $(ALL_CXXFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+# The list of objects is a prerequisite by content: a removed source must leave the archive.
+$(BUILD)/objects.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJECTS)' | cmp -s - $@ || echo '$(LIB_OBJECTS)' > $@
+
+$(LIB): $(LIB_OBJECTS) $(GEN_TABLES) $(BUILD)/objects.list
+	@echo "  AR    $@"
+	@rm -f $@
+	@$(AR) rcs $@ $(filter %.o,$^)
+
+$(BUILD)/igwd: $(MAIN_OBJECTS) $(LIB) $(GEN_LIB)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS)
+
+$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(UNIT_SHARED)) $(LIB) $(GEN_LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS)
+
+$(TOOL_PROGRAMS): $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIB) $(GEN_LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(LINK) -o $@ $^ $(LIBS)
+
+# Headers that were found while compiling; an object that does not exist yet needs no list.
+-include $(patsubst %.o,%.d,$(LIB_OBJECTS) $(MAIN_OBJECTS) $(call objects,$(UNIT_TESTS) $(UNIT_SHARED) $(TOOLS)))
+
+# ---- Envoy's schema as C, generated --------------------------------------------------------------------------------
+
+ifneq ($(GENERATOR),)
+$(GEN_STAMP): $(wildcard proto/*.py) $(VENV)/stamp | $(FIRST)
+	@echo "  GEN   $(GEN)"
+	@mkdir -p $(GEN)
+	@$(VENV)/bin/python proto/generate.py --out $(GEN)
+
+# Which files there are is known only after generating, so one rule compiles them all.
+$(GEN_LIB): $(GEN_STAMP)
+	@echo "  CC    $(GEN)/c/**.pb-c.c"
+	@rm -f $@
+	@find $(GEN)/c -name '*.pb-c.c' | LC_ALL=C sort > $(GEN)/sources.list
+	@xargs -P $(JOBS) -n 8 sh -c 'for f; do $(CC) $(GEN_CFLAGS) -c -o "$${f%.c}.o" "$$f" || exit 255; done' sh \
+	    < $(GEN)/sources.list
+	@sed 's/\.c$$/.o/' $(GEN)/sources.list | xargs $(AR) rcs $@.new
+	@mv $@.new $@
+
+$(GEN_TABLES): $(GEN_STAMP)
+	@mkdir -p $(@D)
+	@echo "  CC    $(GEN)/schema_tables.c"
+	@$(CC) $(GEN_CFLAGS) -MMD -MP -c -o $@ $(GEN)/schema_tables.c
+-include $(GEN_TABLES:.o=.d)
+
+# What may include generated headers waits for them.
+$(filter $(BUILD)/obj/proto/% $(BUILD)/obj/server/%,$(LIB_OBJECTS) $(MAIN_OBJECTS)) \
+    $(call objects,$(UNIT_TESTS) $(TOOLS)): | $(GEN_STAMP)
+endif
+
+# ---- tests ---------------------------------------------------------------------------------------------------------
+
+.PHONY: test asan tsan lint bench demo fuzz
+SUB = $(MAKE) --no-print-directory GEN=$(GEN) VENV=$(VENV)
+
+unit: $(UNIT_PROGRAMS)
+	@failed=0; for p in $(UNIT_PROGRAMS); do $$p $(T) || { failed=1; echo "FAILED: $$p" >&2; }; done; exit $$failed
+
+asan:
+	@$(SUB) BUILD=$(BUILD)/asan SAN=address unit
+
+tsan:
+	@$(SUB) BUILD=$(BUILD)/tsan SAN=thread unit
+
+# The sanitized builds wait for the plain one: they share what is generated.
+.PHONY: san-programs
+san-programs: all unit-programs tools $(VENV)/stamp
+	@$(SUB) BUILD=$(BUILD)/asan SAN=address all unit-programs
+	@$(SUB) BUILD=$(BUILD)/tsan SAN=thread all unit-programs
+
+test: san-programs
+	@$(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(T),--name '$(T)')
+
+demo: all tools $(VENV)/stamp
+	@$(VENV)/bin/python tests/demo.py --build $(BUILD) $(if $(ONCE),--once)
+
+bench: all tools $(VENV)/stamp
+	@$(VENV)/bin/python tests/bench.py --build $(BUILD)
+
+lint: $(GEN_STAMP)
+	@/usr/bin/python3 tests/lint.py --tidy $(CLANG_TIDY) --jobs $(JOBS) -- $(CPPFLAGS) $(PKG_CFLAGS)
+
+# Fuzzing builds everything it links itself: coverage has to be compiled in.
+$(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c base/*.h) $(GEN_LIB)
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $@"
+	@$(FUZZ_CC) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(CPPFLAGS) \
+	    $(PKG_CFLAGS) -o $@ $< $(filter base/%.c,$^) -ljansson -lxxhash -pthread
+
+fuzz: $(FUZZ_PROGRAMS)
+	@for p in $(FUZZ_PROGRAMS); do \
+	    echo "== $$p"; mkdir -p $$p.corpus; \
+	    $$p -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$$p. $$p.corpus || exit 1; \
+	done
+
+# ---- what must be there --------------------------------------------------------------------------------------------
+
+.PHONY: deps venv gen
+deps:
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Abbrev}\n' $$(grep -v '^#' tests/packages.txt) 2>&1 | \
+	    awk '/no packages found matching/ { print $$NF } !/no packages/ && $$2 != "ii" { print $$1 }'); \
+	if [ -n "$$missing" ]; then \
+	    echo "  APT   "$$missing; \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    $$sudo apt-get update -q && \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+venv: $(VENV)/stamp
+# The stamp holds what was installed: another requirements.txt makes another environment.
+$(VENV)/stamp: requirements.txt | $(FIRST)
+	@echo "  VENV  $(VENV)"
+	@/usr/bin/python3 -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@cp requirements.txt $@
+
+gen: $(GEN_STAMP) $(GEN_LIB)
+
+# ---- installing ----------------------------------------------------------------------------------------------------
+
+.PHONY: install clean FORCE
+install: $(BUILD)/igwd
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/sbin
+	$(INSTALL) -m 0755 $(BUILD)/igwd $(DESTDIR)$(PREFIX)/sbin/igwd
+
+clean:
+	rm -rf $(BUILD)
+
+FORCE:

@@ -1,0 +1,254 @@
+/*
+ * Allocation that ends the process instead of failing, and the arena.
+ *
+ * This is the only file that calls the C library's allocator. An arena is a list of chunks, each at least twice as
+ * large as the one before up to ARENA_CHUNK_MAX, so that a small arena is small and a large one has few chunks;
+ * what is larger than a chunk gets its own, and the current chunk stays in use.
+ */
+#include "base/mem.h"
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* No core is dumped: it would put the keys on the disk. */
+static void __attribute__((noreturn)) out_of_memory(size_t n)
+{
+    log_event(LOG_LEVEL_ERROR, "out of memory", "bytes", LOG_INT(n), NULL);
+    _exit(EXIT_FAILURE);
+}
+
+static size_t array_size(size_t count, size_t size)
+{
+    size_t n;
+
+    if (__builtin_mul_overflow(count, size, &n))
+        out_of_memory(SIZE_MAX);
+    return n;
+}
+
+void *mem_alloc(size_t n)
+{
+    void *p = calloc(1, n ? n : 1);
+
+    if (!p)
+        out_of_memory(n);
+    return p;
+}
+
+void *mem_calloc(size_t count, size_t size)
+{
+    return mem_alloc(array_size(count, size));
+}
+
+void *mem_realloc(void *p, size_t count, size_t size)
+{
+    size_t n = array_size(count, size);
+
+    p = realloc(p, n ? n : 1);
+    if (!p)
+        out_of_memory(n);
+    return p;
+}
+
+void *mem_dup(const void *p, size_t n)
+{
+    void *copy = malloc(n ? n : 1);
+
+    if (!copy)
+        out_of_memory(n);
+    if (n)
+        memcpy(copy, p, n);
+    return copy;
+}
+
+char *mem_strndup(const char *s, size_t n)
+{
+    size_t length;
+    char *copy;
+
+    if (!s)
+        return NULL;
+    length = strnlen(s, n);
+    copy = malloc(length + 1);
+    if (!copy)
+        out_of_memory(length + 1);
+    memcpy(copy, s, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+char *mem_strdup(const char *s)
+{
+    return s ? mem_dup(s, strlen(s) + 1) : NULL;
+}
+
+char *mem_vprintf(const char *fmt, va_list ap)
+{
+    char *text;
+
+    if (vasprintf(&text, fmt, ap) < 0)
+        out_of_memory(0);
+    return text;
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+    va_list ap;
+    char *text;
+
+    va_start(ap, fmt);
+    text = mem_vprintf(fmt, ap);
+    va_end(ap);
+    return text;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+void mem_wipe(void *p, size_t n)
+{
+    if (n)
+        explicit_bzero(p, n);
+}
+
+void mem_free_secret(void *p, size_t n)
+{
+    if (p)
+        mem_wipe(p, n);
+    free(p);
+}
+
+enum { ARENA_CHUNK_MIN = 256, ARENA_CHUNK_MAX = 1 << 16 };
+
+/* Its bytes follow; they are zero until they are given out. */
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t used, cap;
+    _Alignas(max_align_t) uint8_t bytes[];
+};
+
+/* The first chunk is the one that is being filled. */
+struct arena {
+    struct arena_chunk *first;
+    size_t size; /* of all chunks */
+};
+
+struct arena *arena_new(void)
+{
+    return mem_new(struct arena);
+}
+
+void arena_free(struct arena *a)
+{
+    if (!a)
+        return;
+    while (a->first) {
+        struct arena_chunk *chunk = a->first;
+
+        a->first = chunk->next;
+        mem_free(chunk);
+    }
+    mem_free(a);
+}
+
+static struct arena_chunk *new_chunk(struct arena *a, size_t cap)
+{
+    struct arena_chunk *chunk;
+
+    if (cap > SIZE_MAX - sizeof(*chunk))
+        out_of_memory(cap);
+    chunk = mem_alloc(sizeof(*chunk) + cap);
+    chunk->cap = cap;
+    a->size += sizeof(*chunk) + cap;
+    return chunk;
+}
+
+static void *take(struct arena *a, size_t n, size_t align)
+{
+    struct arena_chunk *chunk = a->first;
+    size_t start = chunk ? (chunk->used + align - 1) & ~(align - 1) : 0;
+
+    if (!chunk || start > chunk->cap || n > chunk->cap - start) {
+        size_t cap = chunk ? chunk->cap * 2 : ARENA_CHUNK_MIN;
+
+        if (cap > ARENA_CHUNK_MAX)
+            cap = ARENA_CHUNK_MAX;
+        start = 0;
+        if (chunk && n > cap / 2) {
+            /* Large: a chunk of its own, behind the current one, which keeps its free rest. */
+            struct arena_chunk *own = new_chunk(a, n);
+
+            own->used = n;
+            own->next = chunk->next;
+            chunk->next = own;
+            return own->bytes;
+        }
+        chunk = new_chunk(a, n > cap ? n : cap);
+        chunk->next = a->first;
+        a->first = chunk;
+    }
+    chunk->used = start + n;
+    return chunk->bytes + start;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    return take(a, n, _Alignof(max_align_t));
+}
+
+void *arena_dup(struct arena *a, const void *p, size_t n)
+{
+    void *copy = arena_alloc(a, n);
+
+    if (n)
+        memcpy(copy, p, n);
+    return copy;
+}
+
+char *arena_strndup(struct arena *a, const char *s, size_t n)
+{
+    size_t length = strnlen(s, n);
+    char *copy = take(a, length + 1, 1);
+
+    memcpy(copy, s, length);
+    return copy;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+    size_t length = strlen(s);
+    char *copy = take(a, length + 1, 1);
+
+    memcpy(copy, s, length);
+    return copy;
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap, again;
+    char *text;
+    int n;
+
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        out_of_memory(0);
+    text = take(a, (size_t)n + 1, 1);
+    vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return text;
+}
+
+size_t arena_size(const struct arena *a)
+{
+    return a->size;
+}
