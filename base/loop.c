@@ -1,0 +1,419 @@
+/*
+ * The event loop: epoll, a heap of timers, and a queue of posted work behind an eventfd.
+ *
+ * A turn takes one batch from epoll, then the work posted so far, then the timers that are due. What callbacks add
+ * in a turn waits for the next one, so nothing starves the rest. An io that is freed during a batch stays as a dead
+ * one until the batch is done: later events of the batch may still point to it.
+ *
+ * Lock: posted_lock guards `posted` only and is held for no call.
+ */
+#include "base/loop.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { BATCH = 64, POSTED_MIN = 16 };
+enum { LOOP_MAGIC = 0x6c6f6f70, IO_MAGIC = 0x6c70696f, TIMER_MAGIC = 0x6c70746d };
+
+struct loop_io {
+    unsigned magic;
+    struct loop *loop;
+    int fd;
+    unsigned events;
+    loop_io_fn f; /* NULL: dead */
+    void *arg;
+    struct loop_io *next_dead;
+};
+
+struct loop_timer {
+    unsigned magic;
+    struct loop *loop;
+    loop_timer_fn f;
+    void *arg;
+    clock_ns at;
+    uint64_t order; /* among those of the same time: that in which they were set */
+    size_t index;   /* in the heap, or NOT_SET */
+};
+
+#define NOT_SET SIZE_MAX
+
+struct work {
+    void (*f)(void *arg, bool run);
+    void *arg;
+};
+
+struct work_list {
+    struct work *items;
+    size_t count, cap;
+};
+
+/* Owned by the loop's thread but for what is marked. */
+struct loop {
+    unsigned magic;
+    int epoll_fd, event_fd; /* event_fd is written by any thread */
+    const struct clock *clock;
+    clock_ns now;
+    struct loop_timer **heap; /* the earliest first; every timer has room in it */
+    size_t heap_count, timers;
+    uint64_t next_order;
+    size_t ios;
+    struct loop_io *dead;
+    atomic_bool stopping; /* any thread */
+    pthread_mutex_t posted_lock;
+    struct work_list posted; /* any thread, under posted_lock */
+};
+
+static void wake(struct loop *l)
+{
+    uint64_t one = 1;
+    ssize_t n;
+
+    do
+        n = write(l->event_fd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR);
+    /* EAGAIN: the counter is full, so the loop is awake anyway. */
+    assert(n == (ssize_t)sizeof(one) || errno == EAGAIN);
+}
+
+int loop_new(const struct clock *clock, struct loop **ret_loop, struct err *e)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct loop *l = mem_new(struct loop);
+    int code;
+
+    l->magic = LOOP_MAGIC;
+    l->clock = clock;
+    l->now = clock_now(clock);
+    pthread_mutex_init(&l->posted_lock, NULL);
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->epoll_fd < 0 || l->event_fd < 0 || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->event_fd, &event) < 0) {
+        code = -errno;
+        loop_free(l);
+        return err_set(e, code, NULL, NULL, "cannot make an event loop: %s", strerrordesc_np(-code));
+    }
+    *ret_loop = l;
+    return 0;
+}
+
+static struct work_list take_posted(struct loop *l)
+{
+    struct work_list list;
+
+    pthread_mutex_lock(&l->posted_lock);
+    list = l->posted;
+    l->posted = (struct work_list){0};
+    pthread_mutex_unlock(&l->posted_lock);
+    return list;
+}
+
+static size_t call_posted(struct loop *l, bool run)
+{
+    struct work_list list = take_posted(l);
+
+    for (size_t i = 0; i < list.count; i++)
+        list.items[i].f(list.items[i].arg, run);
+    mem_free(list.items);
+    return list.count;
+}
+
+static void free_dead(struct loop *l)
+{
+    while (l->dead) {
+        struct loop_io *io = l->dead;
+
+        l->dead = io->next_dead;
+        mem_free(io);
+    }
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    assert(l->magic == LOOP_MAGIC);
+    while (call_posted(l, false) > 0)
+        ;
+    free_dead(l);
+    assert(l->ios == 0 && l->timers == 0);
+    if (l->event_fd >= 0)
+        close(l->event_fd);
+    if (l->epoll_fd >= 0)
+        close(l->epoll_fd);
+    pthread_mutex_destroy(&l->posted_lock);
+    mem_free(l->heap);
+    l->magic = 0;
+    mem_free(l);
+}
+
+clock_ns loop_now(const struct loop *l)
+{
+    return l->now;
+}
+
+void loop_post(struct loop *l, void (*f)(void *arg, bool run), void *arg)
+{
+    struct work_list *list = &l->posted;
+    bool was_empty;
+
+    assert(l->magic == LOOP_MAGIC);
+    pthread_mutex_lock(&l->posted_lock);
+    was_empty = list->count == 0;
+    if (list->count == list->cap) {
+        list->cap = list->cap ? list->cap * 2 : POSTED_MIN;
+        list->items = mem_realloc(list->items, list->cap, sizeof(struct work));
+    }
+    list->items[list->count++] = (struct work){.f = f, .arg = arg};
+    pthread_mutex_unlock(&l->posted_lock);
+    if (was_empty)
+        wake(l);
+}
+
+void loop_stop(struct loop *l)
+{
+    atomic_store(&l->stopping, true);
+    wake(l);
+}
+
+/* ---- file descriptors ---- */
+
+/* Without any events the fd is watched for one event that is then ignored: epoll tells hang-ups unasked. */
+static uint32_t epoll_events(unsigned events)
+{
+    if (!events)
+        return EPOLLONESHOT;
+    return (events & LOOP_READ ? EPOLLIN : 0u) | (events & LOOP_WRITE ? EPOLLOUT : 0u);
+}
+
+int loop_io_new(struct loop *l, int fd, unsigned events, loop_io_fn f, void *arg, struct loop_io **ret_io,
+                struct err *e)
+{
+    struct loop_io *io = mem_new(struct loop_io);
+    struct epoll_event event = {.events = epoll_events(events), .data.ptr = io};
+
+    assert(l->magic == LOOP_MAGIC && f);
+    *io = (struct loop_io){.magic = IO_MAGIC, .loop = l, .fd = fd, .events = events, .f = f, .arg = arg};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        int code = -errno;
+
+        mem_free(io);
+        return err_set(e, code, NULL, NULL, "cannot watch a file descriptor: %s", strerrordesc_np(-code));
+    }
+    l->ios++;
+    *ret_io = io;
+    return 0;
+}
+
+void loop_io_set(struct loop_io *io, unsigned events)
+{
+    struct epoll_event event = {.events = epoll_events(events), .data.ptr = io};
+    int r;
+
+    assert(io->magic == IO_MAGIC && io->f);
+    if (events == io->events)
+        return;
+    io->events = events;
+    r = epoll_ctl(io->loop->epoll_fd, EPOLL_CTL_MOD, io->fd, &event);
+    /* It fails only for an fd that was closed under the loop's feet. */
+    assert(r == 0);
+}
+
+void loop_io_free(struct loop_io *io)
+{
+    if (!io)
+        return;
+    assert(io->magic == IO_MAGIC && io->f);
+    epoll_ctl(io->loop->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+    io->f = NULL;
+    io->loop->ios--;
+    io->next_dead = io->loop->dead;
+    io->loop->dead = io;
+}
+
+static int handle_io(struct loop_io *io, uint32_t ready)
+{
+    unsigned events = 0;
+
+    assert(io->magic == IO_MAGIC);
+    if (!io->f || !io->events)
+        return 0;
+    if (ready & (EPOLLERR | EPOLLHUP))
+        events = LOOP_READ | LOOP_WRITE;
+    if (ready & EPOLLIN)
+        events |= LOOP_READ;
+    if (ready & EPOLLOUT)
+        events |= LOOP_WRITE;
+    io->f(io->arg, events);
+    return 1;
+}
+
+/* ---- timers: a binary heap ---- */
+
+static bool is_earlier(const struct loop_timer *a, const struct loop_timer *b)
+{
+    return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+static void place(struct loop *l, size_t index, struct loop_timer *t)
+{
+    l->heap[index] = t;
+    t->index = index;
+}
+
+static void sift_up(struct loop *l, size_t index, struct loop_timer *t)
+{
+    while (index > 0 && is_earlier(t, l->heap[(index - 1) / 2])) {
+        place(l, index, l->heap[(index - 1) / 2]);
+        index = (index - 1) / 2;
+    }
+    place(l, index, t);
+}
+
+static void sift_down(struct loop *l, size_t index, struct loop_timer *t)
+{
+    for (;;) {
+        size_t child = index * 2 + 1;
+
+        if (child + 1 < l->heap_count && is_earlier(l->heap[child + 1], l->heap[child]))
+            child++;
+        if (child >= l->heap_count || !is_earlier(l->heap[child], t))
+            break;
+        place(l, index, l->heap[child]);
+        index = child;
+    }
+    place(l, index, t);
+}
+
+static void unset_timer(struct loop_timer *t)
+{
+    struct loop *l = t->loop;
+    size_t index = t->index;
+    struct loop_timer *moved;
+
+    if (index == NOT_SET)
+        return;
+    t->index = NOT_SET;
+    moved = l->heap[--l->heap_count];
+    if (moved == t)
+        return;
+    if (index > 0 && is_earlier(moved, l->heap[(index - 1) / 2]))
+        sift_up(l, index, moved);
+    else
+        sift_down(l, index, moved);
+}
+
+struct loop_timer *loop_timer_new(struct loop *l, loop_timer_fn f, void *arg)
+{
+    struct loop_timer *t = mem_new(struct loop_timer);
+
+    assert(l->magic == LOOP_MAGIC && f);
+    *t = (struct loop_timer){.magic = TIMER_MAGIC, .loop = l, .f = f, .arg = arg, .index = NOT_SET};
+    l->timers++;
+    l->heap = mem_realloc(l->heap, l->timers, sizeof(struct loop_timer *));
+    return t;
+}
+
+void loop_timer_set(struct loop_timer *t, clock_ns at)
+{
+    struct loop *l = t->loop;
+
+    assert(t->magic == TIMER_MAGIC);
+    unset_timer(t);
+    if (at == INT64_MAX)
+        return;
+    /* What is past lines up behind what is due already: a timer that sets itself again starves no other. */
+    t->at = at < l->now ? l->now : at;
+    t->order = l->next_order++;
+    sift_up(l, l->heap_count++, t);
+}
+
+void loop_timer_free(struct loop_timer *t)
+{
+    if (!t)
+        return;
+    assert(t->magic == TIMER_MAGIC);
+    unset_timer(t);
+    t->loop->timers--;
+    t->magic = 0;
+    mem_free(t);
+}
+
+static int run_timers(struct loop *l)
+{
+    uint64_t limit = l->next_order;
+    int n = 0;
+
+    while (l->heap_count > 0 && l->heap[0]->at <= l->now && l->heap[0]->order < limit) {
+        struct loop_timer *t = l->heap[0];
+
+        unset_timer(t);
+        t->f(t->arg);
+        n++;
+    }
+    return n;
+}
+
+/* ---- turning ---- */
+
+/* How long epoll may sleep, in its milliseconds; rounded up, so that a timer is due when it wakes. */
+static int sleep_ms(struct loop *l)
+{
+    clock_ns left, ms;
+
+    if (l->heap_count == 0)
+        return -1;
+    left = l->heap[0]->at - clock_now(l->clock);
+    if (left <= 0)
+        return 0;
+    ms = left / CLOCK_NS_PER_MS + (left % CLOCK_NS_PER_MS != 0);
+    return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+/* One turn: the number of callbacks that ran, or a negative errno of epoll. */
+static int turn(struct loop *l, int timeout_ms)
+{
+    struct epoll_event events[BATCH];
+    int n = epoll_wait(l->epoll_fd, events, BATCH, timeout_ms), ran = 0;
+
+    if (n < 0 && errno != EINTR)
+        return -errno;
+    l->now = clock_now(l->clock);
+    for (int i = 0; i < n; i++) {
+        uint64_t wakes;
+
+        if (events[i].data.ptr)
+            ran += handle_io(events[i].data.ptr, events[i].events);
+        else if (read(l->event_fd, &wakes, sizeof(wakes)) < 0)
+            assert(errno == EAGAIN || errno == EINTR);
+    }
+    free_dead(l);
+    ran += (int)call_posted(l, true);
+    ran += run_timers(l);
+    free_dead(l);
+    return ran;
+}
+
+int loop_run(struct loop *l)
+{
+    int r = 0;
+
+    assert(l->magic == LOOP_MAGIC);
+    while (r >= 0 && !atomic_exchange(&l->stopping, false))
+        r = turn(l, sleep_ms(l));
+    return r < 0 ? r : 0;
+}
+
+int loop_step(struct loop *l)
+{
+    assert(l->magic == LOOP_MAGIC);
+    return turn(l, 0);
+}
