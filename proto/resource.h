@@ -1,0 +1,77 @@
+/*
+ * A resource as it goes to Envoys: encoded once, immutable, counted, shared by all streams, with a version derived
+ * from its content. And the batch of changes that a translation makes.
+ *
+ * The bytes are laid out so that both variants of xDS v3 use them (envoy/service/discovery/v3/discovery.proto):
+ *
+ *     wire = tag(2) len Resource{ version=1, name=3, resource=2 Any{ type_url=1, value=2 } }
+ *
+ * is one entry of DeltaDiscoveryResponse.resources (field 2), and its tail from any_offset on, tag(2) len Any, is one
+ * entry of DiscoveryResponse.resources (also field 2).
+ */
+#ifndef PROTO_RESOURCE_H
+#define PROTO_RESOURCE_H
+
+#include "base/mem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* In the order in which what is new is sent (make before break). */
+enum xds_type { XDS_CLUSTER, XDS_ENDPOINT, XDS_SECRET, XDS_LISTENER, XDS_ROUTE, XDS_TYPES };
+
+extern const char *const xds_type_url[XDS_TYPES];  /* "type.googleapis.com/envoy.config.cluster.v3.Cluster", ... */
+extern const char *const xds_type_name[XDS_TYPES]; /* "cluster", "endpoint", "secret", "listener", "route" */
+
+struct resource {
+    int refs; /* atomic: resource_ref(), resource_unref() */
+    enum xds_type type;
+    bool alone;       /* goes in a response of its own: passed-through JSON, secrets */
+    bool uses_eds;    /* a cluster whose assignment comes over EDS */
+    uint64_t version; /* hash of the resource's bytes (name included); as text 16 hexadecimal digits */
+    const char *name;
+    const char *owner;     /* the exposure, certificate or listener that made it: for logs and status */
+    const char **clusters; /* of a listener or route configuration: names of the clusters it uses; sorted, unique */
+    size_t n_clusters;
+    const char **needs; /* of a listener: names of the route configurations and secrets it refers to, in two parts: */
+    size_t n_route_needs, n_secret_needs;
+    uint8_t *wire;
+    size_t wire_len, any_offset;
+    bool sensitive; /* wipe when freed, never show */
+};
+
+/*
+ * From the packed message (of the type's own message) to a resource. Texts are copied; clusters and needs may be
+ * NULL. The caller sets flags (alone, uses_eds, sensitive) afterwards, before it shares it.
+ */
+struct resource *resource_new(enum xds_type type, const char *name, const char *owner, const uint8_t *message,
+                              size_t message_len, const char *const *clusters, size_t n_clusters,
+                              const char *const *routes, size_t n_routes, const char *const *secrets,
+                              size_t n_secrets);
+struct resource *resource_ref(struct resource *r);
+void resource_unref(struct resource *r); /* NULL is allowed; any thread */
+define_cleanup(struct resource *, resource_unref)
+/* The message's bytes inside wire: for tests and logs. */
+const uint8_t *resource_message(const struct resource *r, size_t *ret_len);
+
+/* A resource that is new or changed (after set) or gone (after NULL). */
+struct xds_change {
+    const char *gateway, *name; /* borrowed from the batch's arena */
+    enum xds_type type;
+    struct resource *after; /* the batch's reference */
+};
+
+/* All that one commit changed, for all gateways. Made by the writer, consumed by the xDS server. */
+struct xds_batch {
+    uint64_t revision;
+    bool complete;         /* the gateways named below are answered from now on; before: held */
+    const char **gateways; /* all gateways that exist now, sorted */
+    size_t n_gateways;
+    struct xds_change *changes; /* sorted by gateway, type, name; one entry a resource */
+    size_t n_changes;
+    struct arena *arena;
+};
+void xds_batch_free(struct xds_batch *b); /* NULL is allowed */
+define_cleanup(struct xds_batch *, xds_batch_free)
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The agent's connection: subscribes to events, fetches the whole, applies patches, fetches secrets and writes ports
+ * back, and starts over whenever anything does not fit. It feeds the store and tells its owner when to commit.
+ *
+ * subscribe first -> fetch daemon_status (events are held) -> release -> follow. After a gap, a misfit, an end, a
+ * truncated or bad message: again, with backoff (50 ms doubling to 5 s, with jitter) between attempts, without limit.
+ * Secrets are fetched on connections of their own, beside the events (at most AGENT_REQUESTS_MAX at once), so that a
+ * slow answer delays nothing; a secret whose keys can't be read is asked again (backoff), the last good values stay.
+ *
+ * Runs in a loop's thread; everything is asynchronous there. Nothing blocks.
+ */
+#ifndef SERVER_AGENT_H
+#define SERVER_AGENT_H
+
+#include "base/loop.h"
+#include "store/store.h"
+
+struct agent;
+
+enum { AGENT_REQUESTS_MAX = 8, AGENT_REQUEST_TIMEOUT_S = 30, AGENT_SECRET_ANSWER_MAX = 4 << 20 };
+
+struct agent_options {
+    const char *const *sockets; /* paths, tried in order; NULL-terminated */
+    uint64_t max_status_bytes;  /* of one daemon_status answer; 0: 256 MiB */
+    unsigned jitter_seed;
+    /* Called after the store was given something that should be published now, with the cause in words. */
+    void (*commit)(void *arg, const char *cause);
+    void *arg;
+};
+
+struct agent *agent_new(struct loop *loop, struct store *store, const struct agent_options *options);
+/* Ends all connections; nothing is called any more. */
+void agent_free(struct agent *a);
+/* To be called after each commit: looks for wanted secrets and ports to write back. */
+void agent_after_commit(struct agent *a);
+/* For status and logs: "connecting", "syncing", "following". */
+const char *agent_state(const struct agent *a);
+
+#endif

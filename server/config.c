@@ -1,0 +1,741 @@
+/*
+ * Settings: one table says everything of each (name, alias, variable, default, help, how it is taken in); a value is
+ * kept as text with its place first, so that precedence and error messages are the same for all of them, and is taken
+ * into struct config in a second pass.
+ *
+ * Invariant: a source of higher precedence replaces all values that a lower one gave for the same setting.
+ */
+#include "server/config.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CONFIG_FILE_MAX = 1 << 20,
+    PORT_DEFAULT = 50051,
+    MAX_STATUS_DEFAULT = 256,
+    MAX_STREAMS_DEFAULT = 10000,
+};
+
+#define CONFIG_FILE_DEFAULT "/etc/igwd/igwd.conf"
+
+enum rank { RANK_DEFAULT, RANK_FILE, RANK_ENVIRONMENT, RANK_FLAG };
+
+struct value {
+    const char *text;
+    const char *place; /* "--xds", "IGWD_XDS", "/etc/igwd/igwd.conf:3", "default" */
+};
+
+struct setting {
+    const char *name;
+    const char *alias;       /* the predecessor's option, or NULL */
+    const char *environment; /* a variable besides IGWD_NAME, of lower precedence; or NULL */
+    const char *metavar;     /* NULL: a switch */
+    const char *fallback;    /* default, as text; NULL: none */
+    bool repeatable;
+    bool flag_only;
+    int (*take)(struct config *c, const struct value *values, size_t n, struct err *e);
+    const char *help;
+};
+
+struct source_slot {
+    struct value values[CONFIG_VALUES_MAX];
+    size_t n;
+    enum rank rank;
+};
+
+struct config_source {
+    struct arena *arena;
+    struct source_slot *slots; /* one a setting */
+};
+
+static int bad(struct err *e, const struct value *v, const char *what)
+{
+    return err_set(e, -EINVAL, v->place, NULL, "\"%s\": %s", v->text, what);
+}
+
+static int parse_number(const struct value *v, uint64_t min, uint64_t max, uint64_t *ret, struct err *e)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(v->text, &end, 10);
+    if (errno || end == v->text || *end || v->text[0] == '-' || n < min || n > max)
+        return err_set(e, -EINVAL, v->place, NULL, "\"%s\": a number from %llu to %llu is expected", v->text,
+                       (unsigned long long)min, (unsigned long long)max);
+    *ret = n;
+    return 0;
+}
+
+static int parse_bool(const struct value *v, bool *ret, struct err *e)
+{
+    static const char *const yes[] = {"", "true", "yes", "1", "on"}, *const no[] = {"false", "no", "0", "off"};
+    for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+        if (strcasecmp(v->text, yes[i]) == 0)
+            return *ret = true, 0;
+    for (size_t i = 0; i < ARRAY_LEN(no); i++)
+        if (strcasecmp(v->text, no[i]) == 0)
+            return *ret = false, 0;
+    return bad(e, v, "true or false is expected");
+}
+
+static bool name_is_good(const char *s)
+{
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    return n && n <= 64 && !s[n];
+}
+
+/* ---- addresses ---- */
+
+/* HOST:PORT with an IP address as host; fills loopback. */
+static int check_tcp(const char *text, bool *ret_loopback)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text)
+        return -EINVAL;
+    char host[64];
+    size_t n = (size_t)(colon - text);
+    const char *start = text;
+    bool bracketed = text[0] == '[' && colon[-1] == ']';
+    if (bracketed)
+        start++, n -= 2;
+    if (n >= sizeof(host))
+        return -EINVAL;
+    memcpy(host, start, n);
+    host[n] = '\0';
+    char *end;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (end == colon + 1 || *end || port < 1 || port > 65535)
+        return -EINVAL;
+    struct address a;
+    if (address_parse(host, &a) || (a.family == AF_INET6) != bracketed)
+        return -EINVAL;
+    static const uint8_t loopback6[16] = {[15] = 1};
+    *ret_loopback = a.family == AF_INET ? a.bytes[0] == 127 : memcmp(a.bytes, loopback6, sizeof(loopback6)) == 0;
+    return 0;
+}
+
+/* Splits "a,b" in place into names. */
+static int parse_gateways(struct arena *arena, const struct value *v, char *list, struct config_address *a,
+                          struct err *e)
+{
+    const char **names = arena_array(arena, const char *, CONFIG_VALUES_MAX);
+    char *save = NULL;
+    for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+        if (strcmp(name, "*") == 0) {
+            a->all = true;
+            continue;
+        }
+        if (!name_is_good(name))
+            return bad(e, v, "a gateway's name has 1 to 64 of A-Z a-z 0-9 . _ -");
+        if (a->n_gateways == CONFIG_VALUES_MAX)
+            return bad(e, v, "too many gateways");
+        names[a->n_gateways++] = name;
+    }
+    a->gateways = names;
+    return 0;
+}
+
+static int parse_address(struct arena *arena, const struct value *v, bool gateways, struct config_address *ret,
+                         struct err *e)
+{
+    struct config_address a = {0};
+    char *text = arena_strdup(arena, v->text);
+    char *equals = gateways ? strrchr(text, '=') : NULL;
+    if (equals)
+        *equals = '\0';
+    a.address = text;
+    if (strncmp(text, "unix:", 5) == 0) {
+        if (text[5] != '/' || strlen(text + 5) > 100)
+            return bad(e, v, "unix: takes an absolute path of at most 100 bytes");
+        a.loopback = true;
+        a.all = gateways && !equals;
+    } else if (check_tcp(text, &a.loopback)) {
+        return bad(e, v, "ADDRESS:PORT, [IPV6]:PORT or unix:/PATH is expected");
+    }
+    if (equals) {
+        int r = parse_gateways(arena, v, equals + 1, &a, e);
+        if (r)
+            return r;
+        if (!a.all && !a.n_gateways)
+            return bad(e, v, "a gateway is expected behind =");
+    }
+    *ret = a;
+    return 0;
+}
+
+/* ---- taking in ---- */
+
+static int take_config(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    (void)c, (void)v, (void)n, (void)e; /* read before all others: see read_file_setting() */
+    return 0;
+}
+
+static int take_agent(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    if (!n)
+        return 0;
+    if (v[0].text[0] != '/' || strlen(v[0].text) > 100)
+        return bad(e, &v[0], "an absolute path of at most 100 bytes is expected");
+    c->sockets[0] = v[0].text;
+    c->sockets[1] = NULL;
+    return 0;
+}
+
+static int take_addresses(struct config *c, const struct value *v, size_t n, bool gateways,
+                          struct config_address **ret, size_t *ret_n, struct err *e)
+{
+    struct config_address *list = arena_array(c->source->arena, struct config_address, CONFIG_VALUES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        int r = parse_address(c->source->arena, &v[i], gateways, &list[i], e);
+        if (r)
+            return r;
+    }
+    *ret = list;
+    *ret_n = n;
+    return 0;
+}
+
+static int take_xds(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    return take_addresses(c, v, n, true, &c->xds, &c->n_xds, e);
+}
+
+/* The predecessor's --port: only where no --xds says more. */
+static int take_xds_port(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t port = PORT_DEFAULT;
+    int r = n ? parse_number(&v[0], 1, 65535, &port, e) : 0;
+    if (r || c->n_xds)
+        return r;
+    c->xds = arena_array(c->source->arena, struct config_address, 1);
+    c->xds[0].address = arena_printf(c->source->arena, "127.0.0.1:%u", (unsigned)port);
+    c->xds[0].loopback = true;
+    c->n_xds = 1;
+    return 0;
+}
+
+static int take_api(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    return take_addresses(c, v, n, false, &c->api, &c->n_api, e);
+}
+
+/* Settings that are plain texts go through one function each, as the table wants functions. */
+#define TAKE_TEXT(function, member)                                                                                  \
+    static int function(struct config *c, const struct value *v, size_t n, struct err *e)                            \
+    {                                                                                                                \
+        if (n && !v[0].text[0])                                                                                      \
+            return bad(e, &v[0], "a text is expected");                                                              \
+        c->member = n ? v[0].text : NULL;                                                                            \
+        return 0;                                                                                                    \
+    }
+TAKE_TEXT(take_xds_certificate, xds_certificate_file)
+TAKE_TEXT(take_xds_key, xds_key_file)
+TAKE_TEXT(take_xds_client_ca, xds_client_ca_file)
+TAKE_TEXT(take_state, state_directory)
+TAKE_TEXT(take_key_file, key_file)
+TAKE_TEXT(take_node_id, node_id)
+TAKE_TEXT(take_node_cluster, node_cluster)
+TAKE_TEXT(take_admin, admin)
+
+static int take_gateway(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    if (!n || strcmp(v[0].text, "none") == 0)
+        return 0;
+    if (!name_is_good(v[0].text))
+        return bad(e, &v[0], "a gateway's name has 1 to 64 of A-Z a-z 0-9 . _ -; \"none\" turns the default off");
+    c->gateway = v[0].text;
+    return 0;
+}
+
+static int take_port_range(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    if (!n)
+        return 0;
+    unsigned min, max;
+    char rest;
+    if (sscanf(v[0].text, "%5u-%5u%c", &min, &max, &rest) != 2 || min < 1 || max > 65535 || min > max)
+        return bad(e, &v[0], "FIRST-LAST is expected, from 1 to 65535");
+    c->port_min = (uint16_t)min;
+    c->port_max = (uint16_t)max;
+    return 0;
+}
+
+static int take_envoy_admin_port(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t port = 0;
+    int r = n ? parse_number(&v[0], 1, 65535, &port, e) : 0;
+    c->envoy_admin_port = (uint16_t)port;
+    return r;
+}
+
+static int take_endpoint_networks(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    if (!n)
+        return 0;
+    int r = network_list_parse(v[0].text, &c->endpoint_networks, e);
+    if (r)
+        err_set_object(e, v[0].place);
+    return r;
+}
+
+static int take_max_status(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t mebibytes = MAX_STATUS_DEFAULT;
+    int r = n ? parse_number(&v[0], 1, 65536, &mebibytes, e) : 0;
+    c->max_status_bytes = mebibytes << 20;
+    return r;
+}
+
+static int take_max_streams(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t streams = MAX_STREAMS_DEFAULT;
+    int r = n ? parse_number(&v[0], 1, 1000000, &streams, e) : 0;
+    c->max_streams = streams;
+    return r;
+}
+
+static int take_log_level(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    if (n && log_level_parse(v[0].text, &c->log_level))
+        return bad(e, &v[0], "error, warning, notice, info or debug is expected");
+    return 0;
+}
+
+static int take_log_format(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    if (n && log_format_parse(v[0].text, &c->log_format))
+        return bad(e, &v[0], "auto, logfmt or json is expected");
+    return 0;
+}
+
+static int take_background(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    return n ? parse_bool(&v[0], &c->background, e) : 0;
+}
+
+static int take_state_of_the_world(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    return n ? parse_bool(&v[0], &c->state_of_the_world, e) : 0;
+}
+
+/* In the order of --help; "config" first, "xds" before "port". */
+static const struct setting settings[] = {
+    {.name = "config",
+     .metavar = "FILE",
+     .take = take_config,
+     .help = "configuration file: NAME = VALUE lines (" CONFIG_FILE_DEFAULT ", if it exists)"},
+    {.name = "agent",
+     .alias = "sock",
+     .environment = "OPENSVC_LSNR_SOCK",
+     .metavar = "PATH",
+     .take = take_agent,
+     .help = "the OpenSVC agent's socket (/var/run/lsnr/lsnr.sock, then /var/lib/opensvc/lsnr/lsnr.sock)"},
+    {.name = "xds",
+     .metavar = "ADDR[=GATEWAY,..]",
+     .repeatable = true,
+     .take = take_xds,
+     .help = "serve xDS at 127.0.0.1:50051, [::1]:PORT or unix:/PATH, to these gateways (* for all); default: "
+             "loopback TCP serves the default gateway, a unix socket all"},
+    {.name = "port", .metavar = "PORT", .take = take_xds_port, .help = "short for --xds 127.0.0.1:PORT (50051)"},
+    {.name = "xds-cert",
+     .metavar = "FILE",
+     .take = take_xds_certificate,
+     .help = "certificate chain for xDS beyond loopback; with --xds-key and --xds-client-ca"},
+    {.name = "xds-key", .metavar = "FILE", .take = take_xds_key, .help = "its private key"},
+    {.name = "xds-client-ca",
+     .metavar = "FILE",
+     .take = take_xds_client_ca,
+     .help = "authorities of the client certificates, whose names are the gateways they may have"},
+    {.name = "api",
+     .metavar = "ADDR",
+     .repeatable = true,
+     .take = take_api,
+     .help = "serve the REST interface at this address (not in this version: checked only)"},
+    {.name = "state", .metavar = "DIR", .fallback = "/var/lib/igwd", .take = take_state, .help = "state directory"},
+    {.name = "key-file",
+     .metavar = "FILE",
+     .take = take_key_file,
+     .help =
+         "key that encrypts private keys at rest (systemd credential igwd.key, else DIR/key, made at first start)"},
+    {.name = "gateway",
+     .alias = "name",
+     .metavar = "NAME",
+     .fallback = "envoy",
+     .take = take_gateway,
+     .help = "the default gateway, of exposures and proxies that name none; none: there is no default"},
+    {.name = "port-range",
+     .metavar = "A-B",
+     .fallback = "1025-65535",
+     .take = take_port_range,
+     .help = "listener ports are allocated from this range"},
+    {.name = "envoy-admin-port",
+     .alias = "envoy-port",
+     .metavar = "PORT",
+     .fallback = "9901",
+     .take = take_envoy_admin_port,
+     .help = "Envoy's admin port, which is never allocated"},
+    {.name = "endpoint-networks",
+     .metavar = "CIDR,..",
+     .take = take_endpoint_networks,
+     .help = "allow endpoints in these loopback, link-local, unspecified or multicast networks"},
+    {.name = "max-status-size",
+     .metavar = "MIB",
+     .fallback = "256",
+     .take = take_max_status,
+     .help = "largest answer of the agent that is read"},
+    {.name = "max-streams",
+     .metavar = "N",
+     .fallback = "10000",
+     .take = take_max_streams,
+     .help = "xDS streams at the same time"},
+    {.name = "log-level",
+     .metavar = "LEVEL",
+     .fallback = "info",
+     .take = take_log_level,
+     .help = "error, warning, notice, info, debug"},
+    {.name = "log-format",
+     .metavar = "FORMAT",
+     .fallback = "auto",
+     .take = take_log_format,
+     .help = "logfmt, json; auto: logfmt, with priorities for journald under systemd"},
+    {.name = "background", .take = take_background, .help = "go to the background once ready"},
+    {.name = "node-id",
+     .metavar = "ID",
+     .flag_only = true,
+     .take = take_node_id,
+     .help = "bootstrap: the node's id (the host's name)"},
+    {.name = "node-cluster",
+     .metavar = "NAME",
+     .flag_only = true,
+     .take = take_node_cluster,
+     .help = "bootstrap: the node's cluster (the gateway's name)"},
+    {.name = "admin",
+     .metavar = "ADDR",
+     .flag_only = true,
+     .take = take_admin,
+     .help = "bootstrap: Envoy's admin address (127.0.0.1:9901)"},
+    {.name = "state-of-the-world",
+     .flag_only = true,
+     .take = take_state_of_the_world,
+     .help = "bootstrap: use the state-of-the-world variant (default: incremental)"},
+};
+
+static const struct {
+    const char *name;
+    enum config_command command;
+} commands[] = {{"run", CONFIG_RUN},
+                {"bootstrap", CONFIG_BOOTSTRAP},
+                {"--check-config", CONFIG_CHECK},
+                {"--print-config", CONFIG_PRINT},
+                {"--help", CONFIG_HELP},
+                {"-h", CONFIG_HELP},
+                {"--version", CONFIG_VERSION}};
+
+/* ---- reading ---- */
+
+static int setting_index(const char *name, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const char *names[] = {settings[i].name, settings[i].alias};
+        for (size_t j = 0; j < ARRAY_LEN(names); j++)
+            if (names[j] && strlen(names[j]) == n && memcmp(names[j], name, n) == 0)
+                return (int)i;
+    }
+    return -1;
+}
+
+static int add_value(struct config *c, int index, enum rank rank, const char *text, const char *place, struct err *e)
+{
+    struct source_slot *slot = &c->source->slots[index];
+    const struct setting *s = &settings[index];
+    if (rank > slot->rank) {
+        slot->rank = rank;
+        slot->n = 0;
+    } else if (rank < slot->rank) {
+        return 0;
+    }
+    if (slot->n && !s->repeatable)
+        return err_set(e, -EINVAL, place, NULL, "%s is set twice", s->name);
+    if (slot->n == CONFIG_VALUES_MAX)
+        return err_set(e, -EINVAL, place, NULL, "%s is set more than %d times", s->name, CONFIG_VALUES_MAX);
+    slot->values[slot->n++] =
+        (struct value){.text = arena_strdup(c->source->arena, text), .place = arena_strdup(c->source->arena, place)};
+    return 0;
+}
+
+static int read_line(struct config *c, char *line, const char *path, unsigned number, struct err *e)
+{
+    const char *place = arena_printf(c->source->arena, "%s:%u", path, number);
+    char *start = line + strspn(line, " \t");
+    size_t n = strlen(start);
+    while (n && strchr(" \t\r", start[n - 1]))
+        start[--n] = '\0';
+    if (!n || *start == '#' || *start == ';')
+        return 0;
+    size_t name = strcspn(start, " \t=");
+    char *value = start + name + strspn(start + name, " \t");
+    if (*value != '=')
+        return err_set(e, -EINVAL, place, NULL, "NAME = VALUE is expected");
+    value++;
+    value += strspn(value, " \t");
+    int index = setting_index(start, name);
+    if (index < 0 || settings[index].flag_only || strcmp(settings[index].name, "config") == 0)
+        return err_set(e, -EINVAL, place, NULL, "unknown setting \"%.*s\"", (int)name, start);
+    return add_value(c, index, RANK_FILE, value, place, e);
+}
+
+static int read_file(struct config *c, const char *path, bool must_exist, struct err *e)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return errno == ENOENT && !must_exist ? 0
+                                              : err_set(e, -errno, path, NULL, "can't be read: %s", strerror(errno));
+    int r = 0;
+    size_t size = 0, total = 0;
+    char *line = NULL;
+    ssize_t n;
+    for (unsigned number = 1; !r && (n = getline(&line, &size, f)) >= 0; number++) {
+        total += (size_t)n;
+        if (n && line[n - 1] == '\n')
+            line[n - 1] = '\0';
+        r = total > CONFIG_FILE_MAX ? err_set(e, -EFBIG, path, NULL, "larger than %d bytes", CONFIG_FILE_MAX)
+                                    : read_line(c, line, path, number, e);
+    }
+    if (!r && ferror(f))
+        r = err_set(e, -EIO, path, NULL, "can't be read");
+    mem_free(line);
+    (void)fclose(f); /* it was only read */
+    return r;
+}
+
+static int find_command(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, word) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int read_flags(struct config *c, int argc, char *const *argv, struct err *e)
+{
+    for (int i = 1; i < argc; i++) {
+        int command = find_command(argv[i]);
+        if (command >= 0) {
+            c->command = commands[command].command;
+            continue;
+        }
+        if (strncmp(argv[i], "--", 2) != 0)
+            return err_set(e, -EINVAL, argv[i], NULL, "unknown command; see igwd --help");
+        const char *name = argv[i] + 2;
+        size_t n = strcspn(name, "=");
+        int index = setting_index(name, n);
+        if (index < 0)
+            return err_set(e, -EINVAL, argv[i], NULL, "unknown option; see igwd --help");
+        const char *place = arena_printf(c->source->arena, "--%.*s", (int)n, name);
+        const char *value = "";
+        if (name[n] == '=')
+            value = name + n + 1;
+        else if (settings[index].metavar && ++i == argc)
+            return err_set(e, -EINVAL, place, NULL, "%s is expected", settings[index].metavar);
+        else if (settings[index].metavar)
+            value = argv[i];
+        int r = add_value(c, index, RANK_FLAG, value, place, e);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+/* IGWD_LOG_LEVEL -> log-level; true if it names one. */
+static int environment_index(const char *variable, size_t n)
+{
+    char name[64];
+    if (n < 6 || n >= sizeof(name) || strncmp(variable, "IGWD_", 5) != 0)
+        return -1;
+    for (size_t i = 5; i < n; i++) {
+        char ch = variable[i];
+        name[i - 5] = ch == '_' ? '-' : (char)(ch >= 'A' && ch <= 'Z' ? ch - 'A' + 'a' : ch);
+    }
+    return setting_index(name, n - 5);
+}
+
+/* A repeatable setting takes several values from its variable, separated by white space. */
+static int add_environment(struct config *c, int index, const char *place, const char *text, struct err *e)
+{
+    if (!settings[index].repeatable)
+        return add_value(c, index, RANK_ENVIRONMENT, text, place, e);
+    char *copy = arena_strdup(c->source->arena, text);
+    char *save = NULL;
+    int r = 0;
+    for (char *word = strtok_r(copy, " \t\n", &save); word && !r; word = strtok_r(NULL, " \t\n", &save))
+        r = add_value(c, index, RANK_ENVIRONMENT, word, place, e);
+    return r;
+}
+
+static int read_environment(struct config *c, char *const *environment, struct err *e)
+{
+    for (char *const *variable = environment; variable && *variable; variable++) {
+        size_t n = strcspn(*variable, "=");
+        if ((*variable)[n] != '=' || strncmp(*variable, "IGWD_", 5) != 0)
+            continue;
+        const char *place = arena_strndup(c->source->arena, *variable, n);
+        int index = environment_index(*variable, n);
+        if (index < 0 || settings[index].flag_only)
+            return err_set(e, -EINVAL, place, NULL, "unknown setting; see igwd --help");
+        int r = add_environment(c, index, place, *variable + n + 1, e);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static const char *variable_value(char *const *environment, const char *name)
+{
+    size_t n = strlen(name);
+    for (char *const *variable = environment; variable && *variable; variable++)
+        if (strncmp(*variable, name, n) == 0 && (*variable)[n] == '=')
+            return *variable + n + 1;
+    return NULL;
+}
+
+/* The predecessor's variables, and the defaults, for what nobody set. */
+static int fill_in(struct config *c, char *const *environment, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        if (c->source->slots[i].n)
+            continue;
+        const char *value = s->environment ? variable_value(environment, s->environment) : NULL;
+        int r = value ? add_value(c, (int)i, RANK_ENVIRONMENT, value, s->environment, e) : 0;
+        if (!r && !c->source->slots[i].n && s->fallback)
+            r = add_value(c, (int)i, RANK_DEFAULT, s->fallback, "default", e);
+        if (r)
+            return r;
+    }
+    const char *credentials = variable_value(environment, "CREDENTIALS_DIRECTORY");
+    int key = setting_index("key-file", strlen("key-file"));
+    if (!credentials || c->source->slots[key].n)
+        return 0;
+    const char *path = arena_printf(c->source->arena, "%s/igwd.key", credentials);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    (void)fclose(f); /* it was only looked for */
+    return add_value(c, key, RANK_ENVIRONMENT, path, "CREDENTIALS_DIRECTORY", e);
+}
+
+static int check_together(struct config *c, struct err *e)
+{
+    bool any = c->xds_certificate_file || c->xds_key_file || c->xds_client_ca_file;
+    bool all = c->xds_certificate_file && c->xds_key_file && c->xds_client_ca_file;
+    if (any && !all)
+        return err_set(e, -EINVAL, "xds-cert", NULL, "xds-cert, xds-key and xds-client-ca go together");
+    for (size_t i = 0; i < c->n_xds; i++)
+        if (!c->xds[i].loopback && !all)
+            return err_set(e, -EINVAL, "xds", NULL,
+                           "%s is not on loopback: it needs xds-cert, xds-key and xds-client-ca", c->xds[i].address);
+    return 0;
+}
+
+int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e)
+{
+    struct config *c = ret_config;
+    *c = (struct config){.sockets = {"/var/run/lsnr/lsnr.sock", "/var/lib/opensvc/lsnr/lsnr.sock"},
+                         .log_level = LOG_LEVEL_INFO};
+    c->source = mem_new(struct config_source);
+    c->source->arena = arena_new();
+    c->source->slots = mem_array(struct source_slot, ARRAY_LEN(settings));
+    int r = read_flags(c, argc, argv, e);
+    if (r || c->command == CONFIG_HELP || c->command == CONFIG_VERSION)
+        return r;
+    r = read_environment(c, environment, e);
+    if (r)
+        return r;
+    const struct source_slot *file = &c->source->slots[0];
+    r = read_file(c, file->n ? file->values[0].text : CONFIG_FILE_DEFAULT, file->n > 0, e);
+    if (!r)
+        r = fill_in(c, environment, e);
+    for (size_t i = 0; !r && i < ARRAY_LEN(settings); i++)
+        r = settings[i].take(c, c->source->slots[i].values, c->source->slots[i].n, e);
+    return r ? r : check_together(c, e);
+}
+
+void config_clear(struct config *c)
+{
+    network_list_free(c->endpoint_networks);
+    if (c->source) {
+        arena_free(c->source->arena);
+        mem_free(c->source->slots);
+        mem_free(c->source);
+    }
+    *c = (struct config){0};
+}
+
+/* ---- showing ---- */
+
+/* Appends text, broken at spaces before column 100, each further line indented. */
+static void append_wrapped(struct buf *b, const char *text, int indent)
+{
+    int column = indent;
+    while (*text) {
+        int n = (int)strcspn(text, " ");
+        if (column + n > 100) {
+            (void)buf_printf(b, "\n%*s", indent, ""); /* a help text can't reach a buffer's limit */
+            column = indent;
+        }
+        (void)buf_printf(b, "%.*s%s", n, text, text[n] ? " " : "");
+        column += n + 1;
+        text += n + (text[n] ? 1 : 0);
+    }
+}
+
+char *config_help(void)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    (void)buf_append_str(&b,
+                         "igwd - ingress gateway manager for OpenSVC clusters: makes Envoys serve what services "
+                         "expose\n\n"
+                         "usage: igwd [run] [OPTION...]       run the daemon, in the foreground\n"
+                         "       igwd bootstrap [OPTION...]   print an Envoy bootstrap for --gateway, from --xds\n"
+                         "       igwd --check-config | --print-config | --help | --version\n\n"
+                         "Settings: flags, over IGWD_NAME in the environment, over NAME = VALUE in the "
+                         "configuration file.\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        char left[80];
+        (void)snprintf(left, sizeof(left), "--%s %s", s->name, s->metavar ? s->metavar : "");
+        (void)buf_printf(&b, "  %-30s ", left);
+        append_wrapped(&b, s->help, 33);
+        if (s->fallback)
+            (void)buf_printf(&b, " (%s)", s->fallback);
+        if (s->alias)
+            (void)buf_printf(&b, " [also --%s]", s->alias);
+        (void)buf_append_str(&b, s->repeatable ? " [repeatable]\n" : "\n");
+    }
+    return buf_take(&b, NULL);
+}
+
+char *config_print(const struct config *c)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct source_slot *slot = &c->source->slots[i];
+        if (settings[i].flag_only || i == 0)
+            continue;
+        for (size_t j = 0; j < slot->n; j++)
+            (void)buf_printf(&b, "# from %s\n%s = %s\n", slot->values[j].place, settings[i].name,
+                             slot->values[j].text);
+        if (!slot->n)
+            (void)buf_printf(&b, "# %s is not set\n", settings[i].name);
+    }
+    return buf_take(&b, NULL);
+}

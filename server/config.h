@@ -1,0 +1,63 @@
+/*
+ * The daemon's settings: flags over environment (IGWD_*) over a configuration file over defaults, from one table.
+ * An unknown setting or a bad value is an error that names where it stands (flag, variable, or file and line).
+ */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "store/service.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONFIG_VALUES_MAX = 32 /* of a repeatable setting */ };
+
+/* An address to serve at, with the gateways that may be had there. */
+struct config_address {
+    const char *address;         /* "127.0.0.1:50051", "[::1]:50051", "unix:/run/igwd/xds.sock" */
+    const char *const *gateways; /* empty and not all: the default gateway alone */
+    size_t n_gateways;
+    bool all;
+    bool loopback; /* or a unix socket */
+};
+
+enum config_command { CONFIG_RUN, CONFIG_BOOTSTRAP, CONFIG_CHECK, CONFIG_PRINT, CONFIG_HELP, CONFIG_VERSION };
+
+struct config {
+    enum config_command command;
+    const char *sockets[3]; /* of the agent, tried in order; ends with NULL */
+    struct config_address *xds, *api;
+    size_t n_xds, n_api;
+    const char *xds_certificate_file, *xds_key_file, *xds_client_ca_file; /* NULL when not set */
+    const char *state_directory;
+    const char *key_file; /* NULL: in the state directory */
+    const char *gateway;  /* the default gateway; NULL: off */
+    uint16_t port_min, port_max;
+    uint16_t envoy_admin_port;
+    struct network_list *endpoint_networks; /* NULL: none */
+    uint64_t max_status_bytes;
+    size_t max_streams;
+    enum log_level log_level;
+    enum log_format log_format;
+    bool background;
+    /* of `igwd bootstrap` */
+    const char *node_id, *node_cluster, *admin;
+    bool state_of_the_world;
+    struct config_source *source; /* owns all texts */
+};
+
+/*
+ * Reads all sources. environment: the process's (NULL-terminated). Free with config_clear(), also after an error.
+ * -EINVAL, -ENOENT (the named file), with the place in e.
+ */
+int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e);
+void config_clear(struct config *c);
+
+/* For --help and --print-config; mem_free() the text. The latter says where each value came from. */
+char *config_help(void);
+char *config_print(const struct config *c);
+
+#endif

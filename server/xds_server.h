@@ -1,0 +1,62 @@
+/*
+ * The xDS server: gRPC's thin shell around pure sessions. One thread takes the completions and sends; the tables and
+ * all sessions belong to it, without locks. Batches come from the writer through a queue.
+ *
+ * Aggregated and single discovery services, state of the world and incremental, of xDS v3 over gRPC (Envoy's
+ * xds_protocol). Who may ask for which gateway is a matter of the address (design: access).
+ */
+#ifndef SERVER_XDS_SERVER_H
+#define SERVER_XDS_SERVER_H
+
+#include "base/err.h"
+#include "proto/resource.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* One address to listen on: "127.0.0.1:50051", "[::1]:50051", "unix:/run/igwd/xds.sock". */
+struct xds_address {
+    const char *address;
+    const char *const *gateways; /* which gateways it serves; NULL with all set: every one */
+    size_t n_gateways;
+    bool all;
+    /* TLS with client certificates; NULL: plaintext, which is refused beyond loopback. A client certificate's DNS or
+     * URI names, else its common name, name the gateways that it may have (within those of the address). */
+    const char *certificate_file, *key_file, *client_ca_file;
+};
+
+enum { XDS_STREAMS_MAX_DEFAULT = 10000, XDS_REQUEST_MAX = 16 << 20 /* bytes of one request */ };
+
+/* What a proxy said of one resource, for logs and status. Texts are borrowed for the call. */
+struct xds_report {
+    const char *peer, *node_id, *gateway;
+    enum xds_type type;
+    const char *name;    /* of the resource; NULL: the response as a whole */
+    const char *owner;   /* resource->owner, or NULL */
+    const char *version; /* 16 hexadecimal digits */
+    const char *words;   /* Envoy's */
+    bool culprit;        /* found to be at fault, isolated; else one response's refusal */
+};
+
+struct xds_options {
+    const struct xds_address *addresses;
+    size_t n_addresses;
+    const char *default_gateway; /* of a proxy that names none; NULL: off */
+    size_t max_streams;          /* 0: XDS_STREAMS_MAX_DEFAULT */
+    /* Called in the xDS thread; must not block. */
+    void (*nacked)(void *arg, const struct xds_report *r);
+    void *arg;
+};
+
+struct xds_server;
+
+/* Binds all addresses; an error names the address. Nothing is answered before the first complete batch. */
+int xds_server_start(const struct xds_options *options, struct xds_server **ret_server, struct err *e);
+/* Any thread. Takes the batch. */
+void xds_server_publish(struct xds_server *s, struct xds_batch *batch);
+/* Any thread: certificates are read again (SIGHUP). */
+void xds_server_reload(struct xds_server *s);
+/* Ends the streams (UNAVAILABLE), within 2 s, and frees. */
+void xds_server_stop(struct xds_server *s);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * The plan of a listener: which exposures share one address, port and protocol of one gateway, what each connection
+ * and request is told apart by, and who wins where two claim the same. Pure and deterministic: the same claims give
+ * the same plan, in whatever order they come.
+ *
+ * Rules
+ * - UDP: one exposure a listener. L4 without SNI on TCP: one a listener (the default chain), shared with chains that
+ *   have server names.
+ * - sni without certificates: passthrough chain. sni or vhosts with certificates: TLS ends at the gateway.
+ * - vhosts without certificates: the plaintext L7 chain; all of a listener's plaintext L7 exposures merge into it
+ *   when their filter settings are equal.
+ * - L7 chains with TLS merge when certificates, validation and filter settings are equal: one chain with the union of
+ *   names and virtual hosts. server_names are the sni, else the domains; a domain that SNI can't express ("*", "foo.*",
+ *   "*-x.foo") makes it the default chain.
+ * - A server name belongs to one chain, the default chain to one. What two claim is a conflict: the exposure with the
+ *   smaller `since`, then the smaller name, keeps it; the other is left out as a whole (L4) or loses just that domain
+ *   or route (L7), with the winner's name in the verdict.
+ * - A domain that exposures of one namespace claim on one chain is one virtual host named by the domain; routes keep
+ *   each exposure's order and are merged by comparing heads (exact path before longer prefix before regex; equal: the
+ *   holder's first); an identical match is a conflict. Between namespaces the first holder keeps the domain.
+ * - A chain whose certificate can't be served (missing, bad), or whose validation can't, is left out: it fails closed
+ *   and harms nothing else; its exposures' verdicts say so.
+ */
+#ifndef STORE_PLAN_H
+#define STORE_PLAN_H
+
+#include "store/secret.h"
+#include "store/service.h"
+
+enum chain_kind { CHAIN_UDP, CHAIN_L4, CHAIN_L7 };
+
+/* A route of a virtual host, and whose it is. route NULL: everything else goes to the exposure's cluster. */
+struct plan_route {
+    const struct exposure *x;
+    const struct route *route;
+};
+
+struct plan_vhost {
+    const char *name; /* PATH.expose#N.vhost#M, or the domain where several share it */
+    const char **domains;
+    size_t n_domains;
+    struct plan_route *routes;
+    size_t n_routes;
+};
+
+struct plan_chain {
+    enum chain_kind kind;
+    const char *id;            /* stable name of the chain in its listener; with the listener's name: the RDS name */
+    const char **server_names; /* sorted; none: the default chain */
+    size_t n_server_names;
+    bool tls;                                      /* ends here */
+    const struct certificate *const *certificates; /* the holder's, with a pair; SDS names: sds_pair_name() */
+    size_t n_certificates;
+    const struct certificate *validation; /* requires a client certificate; SDS name: sds_trust_name() */
+    const struct exposure *holder;        /* whose filter settings count: the first */
+    const struct exposure **exposures;    /* all that take part, the holder first */
+    size_t n_exposures;
+    struct plan_vhost *vhosts; /* of CHAIN_L7, sorted by name */
+    size_t n_vhosts;
+};
+
+enum verdict_kind { VERDICT_ACCEPTED, VERDICT_PARTIAL, VERDICT_CONFLICT, VERDICT_NOT_READY, VERDICT_INVALID };
+
+/* What became of one exposure on its listener. */
+struct verdict {
+    const char *exposure;
+    enum verdict_kind kind;
+    const struct problem *problems;
+    size_t n_problems;
+};
+
+struct listener_plan {
+    int refs;        /* atomic */
+    const char *key; /* GATEWAY|NAME: key in the view */
+    const char *gateway;
+    const char *name; /* ADDR:PORT/PROTO as in Envoy; IPv6 [ADDR]:PORT/PROTO */
+    struct address address;
+    uint16_t port;
+    enum protocol protocol;
+    bool tls_inspector;        /* a chain matches on server names */
+    bool server_first_warning; /* and a plaintext L4 chain stands beside it */
+    struct plan_chain *chains; /* sorted by id; none: there is no listener, only verdicts */
+    size_t n_chains;
+    struct verdict *verdicts; /* sorted by exposure */
+    size_t n_verdicts;
+    struct service **services; /* references that keep the exposures alive */
+    size_t n_services;
+    struct arena *arena;
+};
+
+/* One exposure that wants to be on the listener; the service holds it. */
+struct claim {
+    struct service *service;
+    const struct service_exposure *sx;
+};
+
+/* Where secrets are looked up; returns NULL when there is none. Must be stable for the call. */
+typedef const struct secret *(*secret_lookup)(void *arg, const char *path);
+
+/* What the plan is told of its world. */
+struct plan_context {
+    secret_lookup secrets;
+    void *secrets_arg;
+    /* Whether a namespace may use a secret of another, or a domain that another holds; NULL: never. */
+    bool (*granted)(void *arg, const char *ns, const char *kind, const char *name);
+    void *granted_arg;
+};
+
+/* Takes references to the services. */
+struct listener_plan *listener_plan_new(const char *gateway, const struct claim *claims, size_t n,
+                                        const struct plan_context *context);
+struct listener_plan *listener_plan_ref(struct listener_plan *p);
+void listener_plan_unref(struct listener_plan *p);
+/* Whether both say the same of everything that is translated (not of verdicts' words). */
+bool listener_plan_equal(const struct listener_plan *a, const struct listener_plan *b);
+const struct verdict *listener_plan_verdict(const struct listener_plan *p, const char *exposure);
+/* "ADDR:PORT/PROTO" into buf (at least 64 bytes). */
+const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64]);
+/* SDS names: tls_certificate/NS/sec/NAME (or tls_certificate/PATH.certificate#N by file or inline),
+ * validation_context/NS/sec/NAME. In buf; returns buf. */
+const char *sds_pair_name(const struct certificate *c, char *buf, size_t n);
+const char *sds_trust_name(const struct certificate *c, char *buf, size_t n);
+
+#endif

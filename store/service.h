@@ -1,0 +1,201 @@
+/*
+ * The model of a service: its declarations, decoded and checked one by one, and its endpoints. Immutable once made,
+ * counted by reference, readable from any thread.
+ *
+ * A declaration is decoded whole: every fault becomes a problem of the exposure it concerns (the keyword named),
+ * and harms nothing else. An endpoint that flips makes a new service that shares the declaration with the one before:
+ * pointers that are equal mean that nothing of it changed.
+ *
+ * Pure: no I/O, no locks. Keywords: those of the OpenSVC agent's drivers (expose.envoy, vhost.envoy, route.envoy,
+ * hashpolicy.envoy, certificate.tls).
+ */
+#ifndef STORE_SERVICE_H
+#define STORE_SERVICE_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "store/facts.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Limits (law 11); what is above is a problem of its exposure. */
+enum {
+    SERVICE_EXPOSURES_MAX = 256,
+    SERVICE_VHOSTS_MAX = 256,     /* of one exposure */
+    SERVICE_ROUTES_MAX = 1024,    /* of one vhost */
+    SERVICE_ENDPOINTS_MAX = 4096, /* of one exposure */
+};
+
+enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
+
+enum lb_policy {
+    LB_ROUND_ROBIN,
+    LB_LEAST_REQUEST,
+    LB_RING_HASH,
+    LB_RANDOM,
+    LB_MAGLEV,
+    LB_ORIGINAL_DST, /* a cluster of type ORIGINAL_DST, without EDS */
+};
+
+/* An IP address and how it is written. */
+struct address {
+    uint8_t bytes[16]; /* network order; IPv4 in the first 4 */
+    uint8_t family;    /* AF_INET or AF_INET6 */
+};
+
+struct hash_policy {
+    const char *rid;
+    const char *cookie_name; /* NULL: no cookie policy; at most one of the three kinds is set */
+    const char *cookie_path;
+    int64_t cookie_ttl; /* ns; 0: session cookie; -1: not set */
+    const char *header_name;
+    bool source_ip;
+    bool terminal;
+};
+
+enum route_match { ROUTE_PREFIX, ROUTE_PATH, ROUTE_REGEX };
+
+struct redirect {
+    const char *host, *path, *prefix; /* NULL when not set; path and prefix exclude each other */
+    int response_code;                /* 301, 302, 303, 307, 308; 0: not set (301) */
+    bool https;
+    bool strip_query;
+};
+
+struct route {
+    const char *rid;
+    enum route_match match;
+    const char *match_value; /* never NULL */
+    bool case_sensitive;
+    const char *prefix_rewrite, *host_rewrite, *cluster_header;
+    int64_t timeout; /* ns; -1: Envoy's default */
+    int websocket;   /* 0 or 1; -1: not said */
+    bool is_redirect;
+    struct redirect redirect;
+    const struct hash_policy *const *hash_policies;
+    size_t n_hash_policies;
+};
+
+struct vhost {
+    const char *rid;
+    const char *name;     /* PATH.expose#N.vhost#M */
+    const char **domains; /* lower case, sorted, unique */
+    size_t n_domains;
+    const struct route *const *routes; /* in the order of the declaration; none: everything to the cluster */
+    size_t n_routes;
+};
+
+/* A certificate section: exactly one source for the pair (or none), and maybe a validation. */
+struct certificate {
+    const char *rid;
+    const char *name;              /* PATH.certificate#N */
+    const char *secret;            /* object path of the secret, e.g. "test/sec/web1-cert"; NULL */
+    const char *validation_secret; /* likewise */
+    const char *chain_file, *key_file;
+    const char *chain_inline, *key_inline; /* sensitive */
+};
+
+/* Why an exposure is not, or not as declared, in effect. */
+struct problem {
+    const char *code;  /* "invalid", "conflict", "shadowed", "unresolved", "unready", "not_allowed", "warning" */
+    const char *field; /* "route#1.match_regex", "" */
+    const char *text;
+};
+
+struct exposure {
+    const char *name; /* PATH.expose#N: its name in the API, and its cluster's in Envoy */
+    const char *path; /* of the service */
+    const char *rid;
+    const char *gateway; /* NULL: the default gateway */
+    uint16_t port;
+    enum protocol protocol;
+    struct address listener_addr;
+    uint16_t listener_port; /* as declared or defaulted; 0: allocate */
+    const char **sni;       /* lower case, sorted, unique */
+    size_t n_sni;
+    enum lb_policy lb_policy;
+    const struct vhost *const *vhosts; /* any: L7 */
+    size_t n_vhosts;
+    const struct certificate *const *listener_certificates;
+    size_t n_listener_certificates;
+    const struct certificate *cluster_certificate;
+    const char *cluster_private_key_file;
+    const char *cluster_data, *filter_config_data; /* canonical JSON of an object, or NULL */
+    const struct problem *problems;
+    size_t n_problems;
+    bool valid; /* false: must be left out (or its last good form be kept); warnings alone leave it valid */
+};
+
+/* What one set of resources declares. Made by declaration_new(), counted. */
+struct declaration;
+
+/*
+ * Checks one exposure beyond this layer's knowledge (pass-through JSON, Envoy's own rules); returns 0, or a negative
+ * errno with field and text in e. May be NULL. Must be pure.
+ */
+typedef int (*exposure_check)(const struct exposure *x, void *arg, struct err *e);
+
+/* Never fails: faults are problems of the exposures. Texts are copied. */
+struct declaration *declaration_new(const char *path, const struct fact_resource *resources, size_t n,
+                                    exposure_check check, void *check_arg);
+struct declaration *declaration_ref(struct declaration *d);
+void declaration_unref(struct declaration *d);                                            /* NULL is allowed */
+const struct exposure *declaration_exposures(const struct declaration *d, size_t *ret_n); /* sorted by rid's number */
+const struct exposure *declaration_find(const struct declaration *d, const char *rid);
+
+struct endpoint {
+    struct address address;
+    uint16_t port;
+    bool up;
+    bool refused; /* an address that endpoint_networks does not allow */
+    const char *node, *instance, *rid, *state;
+};
+
+/* One exposure as it is in effect, with its endpoints. */
+struct service_exposure {
+    const struct exposure *x;         /* in effect; may be the last good form, then kept is set */
+    const struct exposure *declared;  /* as declared now; == x unless kept or withdrawn */
+    bool kept;                        /* the declared form is invalid, the last good one is served */
+    uint16_t listener_port;           /* the effective one: declared, or allocated by the store; 0: none yet */
+    uint64_t since;                   /* orders claims: the smaller one held its place first */
+    const struct endpoint *endpoints; /* sorted by address, port; one entry per address and port, up if any is */
+    size_t n_endpoints, n_up;
+};
+
+struct service {
+    int refs; /* atomic; use service_ref() and service_unref() */
+    const char *path;
+    struct declaration *declaration;
+    struct declaration *last_good;            /* NULL unless an exposure is kept */
+    const struct service_exposure *exposures; /* sorted by rid's number */
+    size_t n_exposures;
+    const char *disagreement; /* NULL or a sentence */
+    struct arena *arena;      /* holds all of it */
+};
+
+struct service *service_ref(struct service *s);
+void service_unref(struct service *s);
+define_cleanup(struct service *, service_unref)
+
+/* "test/svc/web1", "web1" -> namespace "test", "root"; writes at most n bytes. */
+void object_namespace(const char *path, char *buf, size_t n);
+
+/* -EINVAL unless text is an IPv4 or IPv6 address. */
+int address_parse(const char *text, struct address *ret_address);
+/* Without brackets; buf of at least 46 bytes. */
+const char *address_text(const struct address *a, char buf[46]);
+/* By family, then bytes. */
+int address_compare(const struct address *a, const struct address *b);
+
+/* Networks that endpoints may be in although they are refused by default (law 10). */
+struct network_list;
+/* "127.0.0.0/8,::1/128"; "" gives an empty list. */
+int network_list_parse(const char *text, struct network_list **ret_list, struct err *e);
+void network_list_free(struct network_list *l);
+/* False for loopback, link-local, unspecified and multicast addresses outside of allowed (may be NULL). IPv4-mapped
+ * IPv6 addresses count as their IPv4 address. */
+bool endpoint_address_allowed(const struct address *a, const struct network_list *allowed);
+
+#endif

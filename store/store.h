@@ -1,0 +1,101 @@
+/*
+ * The door to the state. The writer (one thread, the daemon's core loop) gives facts, secrets and later the API's
+ * edits; store_commit() merges them, checks across objects, writes them to disk, publishes a new view, and says what
+ * changed. Nothing outside knows which engine stands behind.
+ *
+ * Two databases in the state directory (law 1):
+ *   config.db    what people made and what must not be lost: gateways, allocated ports, revisions with their cause,
+ *                later edits. Flushed (synchronous=FULL) by a thread of its own. When it is damaged or full, what needs
+ *                it is refused and serving goes on.
+ *   observed.db  what the agent said: services, endpoints, secrets (private keys encrypted). Written before a view is
+ *                published, never flushed (synchronous=OFF: it survives kill -9, and is rebuilt after a power cut).
+ *                It is written by a thread of its own: store_commit() waits for it at most STORE_OBSERVED_WAIT;
+ *                its failure is an alarm and never delays an endpoint on its way.
+ * A lock file keeps a second daemon out. A database of a newer version is refused. A damaged observed.db is set aside
+ * (renamed with the time), said loudly, and rebuilt.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/clock.h"
+#include "store/facts.h"
+#include "store/view.h"
+
+enum { STORE_OBSERVED_WAIT_MS = 100, STORE_REVISIONS_MAX = 1000 /* default retention */ };
+
+struct store;
+
+struct port_range {
+    uint16_t min, max;
+};
+
+/* An alarm: something that an administrator must know, and that is over when text is NULL. Called from the writer's
+ * thread within store_open(), store_commit() and store_poll(). */
+typedef void (*store_alarm)(void *arg, const char *name, const char *text);
+
+struct store_options {
+    const char *directory;             /* made (0700) if missing */
+    const char *key_file;              /* NULL: DIRECTORY/key, made at first start with mode 0600; else read only */
+    const char *default_gateway;       /* "envoy"; NULL: exposures without a gateway are left out with a reason */
+    uint16_t port_min, port_max;       /* ports to allocate from */
+    const struct port_range *reserved; /* never allocated: igwd's own, Envoy's admin, the kernel's ephemeral range */
+    size_t n_reserved;
+    const struct network_list *endpoint_networks; /* borrowed for the store's life; may be NULL */
+    exposure_check check;                         /* see service.h; may be NULL */
+    void *check_arg;
+    store_alarm alarm;
+    void *alarm_arg;
+};
+
+/*
+ * Opens, migrates, and loads the last state. ret_store's view is complete and stale if there was one. -EEXIST: another
+ * daemon has the directory; -EPROTO: a newer version's database; other errors name the file. `check` of config.db
+ * failing does not fail the opening (alarm "config.db").
+ */
+int store_open(const struct store_options *options, struct store **ret_store, struct err *e);
+/* Waits for what is under way to be written. */
+void store_close(struct store *s);
+
+/* Any thread: a reference to the newest view. */
+struct view *store_view(struct store *s);
+
+/* Everything below: the writer's thread. Calls gather changes; store_commit() makes them real together. */
+
+/* A service's facts, new or changed. Facts without resources of ours and without addresses remove it. */
+void store_put_facts(struct store *s, const struct facts *f);
+void store_remove_service(struct store *s, const char *path);
+/* A complete fetch: between begin and end every service is put; what was not is removed at the end. */
+void store_sync_begin(struct store *s);
+void store_sync_end(struct store *s);
+/* The agent was lost, or is back (store_sync_end() says so as well). */
+void store_set_stale(struct store *s, bool stale);
+
+/* New values of a secret (csum as of the agent), or the agent's words that it is missing. */
+void store_put_secret(struct store *s, const char *path, const char *csum, const struct secret_values *values,
+                      const char *missing);
+/*
+ * The secrets that services refer to, sorted, as of the last commit; borrowed until the next. The agent's side fetches
+ * those whose csum differs from what the store has (secret->csum in the view).
+ */
+const char *const *store_wanted_secrets(struct store *s, size_t *ret_n);
+
+/* An allocated port that the agent has not been told of yet. */
+struct port_write_back {
+    char *path; /* of the service (a scaler: its own path; the agent's side adds the slaves) */
+    char *rid;  /* expose#N */
+    uint16_t port;
+};
+/* The next one, or false. It comes once (also over restarts), until the agent's side says that it failed. */
+bool store_next_write_back(struct store *s, struct port_write_back *ret);
+void store_write_back_done(struct store *s, const char *path, const char *rid, bool ok);
+
+/*
+ * Makes what was gathered real. cause: for the revision ("agent: patch 123"). Returns the difference to the view
+ * before, for the caller to free, or NULL when nothing changed. Never fails: what can't be written is an alarm, what
+ * is wrong with an object stands on that object.
+ */
+struct view_delta *store_commit(struct store *s, const char *cause);
+/* The difference from nothing to the present view: for the first snapshot. NULL while it is not complete. */
+struct view_delta *store_initial_delta(struct store *s);
+
+#endif

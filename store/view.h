@@ -1,0 +1,81 @@
+/*
+ * The view: an immutable picture of all that igwd knows, counted by reference. A new view shares everything that did
+ * not change with the one before. Whoever reads, reads a view: no lock is held while reading, none is waited for.
+ */
+#ifndef STORE_VIEW_H
+#define STORE_VIEW_H
+
+#include "base/pmap.h"
+#include "store/plan.h"
+#include "store/secret.h"
+#include "store/service.h"
+
+/* A gateway: a named group of Envoys that serve the same configuration. Immutable, counted. */
+struct gateway {
+    int refs; /* atomic */
+    const char *name;
+    bool is_default;
+    uint16_t port_min, port_max; /* from which ports are allocated */
+    /* What passed-through JSON and routes may do beyond the usual (law 10). */
+    bool allow_files;          /* name files, access logs, SDS names, configuration sources */
+    bool allow_cluster_header; /* route_cluster_header: a client may choose any cluster of the gateway */
+    struct arena *arena;
+};
+
+struct gateway *gateway_new(const char *name, bool is_default, uint16_t port_min, uint16_t port_max);
+struct gateway *gateway_ref(struct gateway *g);
+void gateway_unref(struct gateway *g);
+
+struct view {
+    int refs;               /* atomic */
+    uint64_t revision;      /* of the configuration; an endpoint that flips makes no new one */
+    bool complete;          /* holds a state: a persisted one, or the agent's after a complete fetch */
+    bool stale;             /* the agent has not spoken (yet, or any more) */
+    struct pmap *services;  /* struct service by path: only those that declare something */
+    struct pmap *secrets;   /* struct secret by path: those that are referred to */
+    struct pmap *gateways;  /* struct gateway by name */
+    struct pmap *listeners; /* struct listener_plan by key */
+};
+
+struct view *view_ref(struct view *v);
+void view_unref(struct view *v); /* NULL is allowed */
+define_cleanup(struct view *, view_unref)
+
+extern const struct pmap_ops view_services, view_secrets, view_gateways, view_listeners;
+
+/* Borrowed from v, or NULL. */
+static inline struct service *view_service(const struct view *v, const char *path)
+{
+    return pmap_get(v->services, &view_services, path);
+}
+static inline struct secret *view_secret(const struct view *v, const char *path)
+{
+    return pmap_get(v->secrets, &view_secrets, path);
+}
+static inline struct gateway *view_gateway(const struct view *v, const char *name)
+{
+    return pmap_get(v->gateways, &view_gateways, name);
+}
+static inline struct listener_plan *view_listener(const struct view *v, const char *key)
+{
+    return pmap_get(v->listeners, &view_listeners, key);
+}
+
+/* What differs between two views: before NULL: new, after NULL: gone. References are held by the delta. */
+enum view_kind { VIEW_SERVICE, VIEW_SECRET, VIEW_GATEWAY, VIEW_LISTENER };
+struct view_change {
+    enum view_kind kind;
+    const char *key; /* of the object in its map */
+    void *before, *after;
+};
+
+struct view_delta {
+    struct view *before; /* NULL at first */
+    struct view *after;
+    struct view_change *changes; /* one entry an object; sorted by kind and key */
+    size_t n_changes;
+};
+void view_delta_free(struct view_delta *d); /* NULL is allowed */
+define_cleanup(struct view_delta *, view_delta_free)
+
+#endif
