@@ -36,12 +36,16 @@ struct json_enum {
     int value;
 };
 
+/*
+ * Bounds: both 0 is no bound for numbers; max < min: no upper one. Of texts max 0 is 1 MiB. (double has 53 bits: bounds
+ * of integers should stay below that.)
+ */
 struct json_field {
     const char *name;
     enum json_type type;
     size_t offset;     /* of the member in the struct */
     size_t set_offset; /* of a bool that tells that the field was there; 0: none */
-    int64_t min, max;  /* of numbers; of strings and list items: the length, of durations: ns; both 0: the defaults */
+    int64_t min, max;  /* of numbers; of strings and list items: bytes, of durations: ns; see below */
     bool required;
     size_t max_items;              /* of lists; 0: 1024 */
     const struct json_enum *names; /* ended by a NULL name */
