@@ -1,0 +1,261 @@
+/*
+ * Start, stop, and the way of the data between the parts:
+ *
+ *     agent -> store (commit) -> delta -> report to the log
+ *                                     +-> translator -> batch -> xDS server
+ *
+ * Invariant: whatever is published was committed before.
+ */
+#include "server/daemon.h"
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "proto/translate.h"
+#include "server/agent.h"
+#include "server/notify.h"
+#include "server/report.h"
+#include "server/xds_server.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RESERVED_MAX = 2 * CONFIG_VALUES_MAX + 2 };
+
+struct daemon {
+    const struct config *config;
+    const struct daemon_hooks *hooks;
+    struct loop *loop;
+    struct store *store;
+    struct translator *translator;
+    struct xds_server *xds;
+    struct agent *agent;
+    struct loop_io *signals;
+    int signal_fd;
+};
+
+/* ---- what the parts say ---- */
+
+static void on_alarm(void *arg, const char *name, const char *text)
+{
+    (void)arg; /* the log is everybody's */
+    if (text)
+        log_event(LOG_LEVEL_ERROR, "alarm", "alarm", name, "problem", text, NULL);
+    else
+        log_event(LOG_LEVEL_NOTICE, "alarm is over", "alarm", name, NULL);
+}
+
+static void on_translate_problem(void *arg, const char *gateway, const char *owner, const struct err *e)
+{
+    (void)arg; /* the log is everybody's */
+    log_err(LOG_LEVEL_WARNING, e, "left out", "gateway", gateway, "owner", owner, NULL);
+}
+
+static void on_nacked(void *arg, const struct xds_report *r)
+{
+    (void)arg; /* the log is everybody's */
+    log_event(LOG_LEVEL_WARNING, r->culprit ? "refused by Envoy, isolated" : "refused by Envoy", "node", r->node_id,
+              "peer", r->peer, "gateway", r->gateway, "type", xds_type_name[r->type], "resource", r->name, "owner",
+              r->owner, "version", r->version, "words", r->words, NULL);
+}
+
+static void publish(struct daemon *d, const struct view_delta *delta)
+{
+    report_delta(delta);
+    struct xds_batch *batch = translate(d->translator, delta);
+    if (batch)
+        xds_server_publish(d->xds, batch);
+}
+
+static void on_commit(void *arg, const char *cause)
+{
+    struct daemon *d = arg;
+    _cleanup_(view_delta_free_p) struct view_delta *delta = store_commit(d->store, cause);
+    if (delta)
+        publish(d, delta);
+    agent_after_commit(d->agent);
+}
+
+static void on_signal(void *arg, unsigned events)
+{
+    struct daemon *d = arg;
+    (void)events; /* only reading was asked for */
+    struct signalfd_siginfo info;
+    while (read(d->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGHUP) {
+            d->hooks->reload(d->hooks->arg);
+            xds_server_reload(d->xds);
+        } else {
+            log_event(LOG_LEVEL_NOTICE, "stopping", "signal", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+            loop_stop(d->loop);
+        }
+    }
+}
+
+/* ---- start and stop ---- */
+
+static int start_signals(struct daemon *d, struct err *e)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    /* Before any thread is made, so that all inherit it. */
+    if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return err_set(e, -errno, "signals", NULL, "%s", strerror(errno));
+    d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (d->signal_fd < 0)
+        return err_set(e, -errno, "signalfd", NULL, "%s", strerror(errno));
+    return loop_io_new(d->loop, d->signal_fd, LOOP_READ, on_signal, d, &d->signals, e);
+}
+
+static void reserve(struct port_range *list, size_t *n, unsigned min, unsigned max)
+{
+    if (min && *n < RESERVED_MAX)
+        list[(*n)++] = (struct port_range){(uint16_t)min, (uint16_t)max};
+}
+
+/* igwd's own ports, Envoy's admin port, and what the kernel hands out to clients. */
+static size_t reserved_ports(const struct config *c, struct port_range list[RESERVED_MAX])
+{
+    size_t n = 0;
+    const struct config_address *const addresses[] = {c->xds, c->api};
+    const size_t counts[] = {c->n_xds, c->n_api};
+    for (size_t k = 0; k < ARRAY_LEN(addresses); k++)
+        for (size_t i = 0; i < counts[k]; i++) {
+            const char *colon = strrchr(addresses[k][i].address, ':');
+            unsigned port =
+                strncmp(addresses[k][i].address, "unix:", 5) == 0 ? 0 : (unsigned)strtoul(colon + 1, NULL, 10);
+            reserve(list, &n, port, port);
+        }
+    reserve(list, &n, c->envoy_admin_port, c->envoy_admin_port);
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    unsigned min, max;
+    if (f && fscanf(f, "%5u %5u", &min, &max) == 2 && min <= max && max <= 65535)
+        reserve(list, &n, min, max);
+    if (f)
+        (void)fclose(f); /* it was only read */
+    return n;
+}
+
+static int start_store(struct daemon *d, struct err *e)
+{
+    const struct config *c = d->config;
+    struct port_range reserved[RESERVED_MAX];
+    size_t n_reserved = reserved_ports(c, reserved);
+    const struct store_options options = {
+        .directory = c->state_directory,
+        .key_file = c->key_file,
+        .default_gateway = c->gateway,
+        .port_min = c->port_min,
+        .port_max = c->port_max,
+        .reserved = reserved,
+        .n_reserved = n_reserved,
+        .endpoint_networks = c->endpoint_networks,
+        .check = translate_check,
+        .alarm = on_alarm,
+    };
+    return store_open(&options, &d->store, e);
+}
+
+static int start_xds(struct daemon *d, struct err *e)
+{
+    const struct config *c = d->config;
+    struct xds_address addresses[CONFIG_VALUES_MAX];
+    for (size_t i = 0; i < c->n_xds; i++) {
+        const struct config_address *a = &c->xds[i];
+        bool only_default = !a->all && !a->n_gateways && c->gateway && a->loopback;
+        addresses[i] = (struct xds_address){
+            .address = a->address,
+            .gateways = only_default ? &c->gateway : a->gateways,
+            .n_gateways = only_default ? 1 : a->n_gateways,
+            /* Beyond loopback the client certificate decides. */
+            .all = a->all || (!a->loopback && !a->n_gateways),
+            .certificate_file = a->loopback ? NULL : c->xds_certificate_file,
+            .key_file = a->loopback ? NULL : c->xds_key_file,
+            .client_ca_file = a->loopback ? NULL : c->xds_client_ca_file,
+        };
+    }
+    const struct xds_options options = {
+        .addresses = addresses,
+        .n_addresses = c->n_xds,
+        .default_gateway = c->gateway,
+        .max_streams = c->max_streams,
+        .nacked = on_nacked,
+    };
+    return xds_server_start(&options, &d->xds, e);
+}
+
+static void start_agent(struct daemon *d)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const struct agent_options options = {
+        .sockets = d->config->sockets,
+        .max_status_bytes = d->config->max_status_bytes,
+        .jitter_seed = (unsigned)now.tv_nsec ^ (unsigned)getpid(),
+        .commit = on_commit,
+        .arg = d,
+    };
+    d->agent = agent_new(d->loop, d->store, &options);
+}
+
+static int start(struct daemon *d, struct err *e)
+{
+    int r = loop_new(NULL, &d->loop, e);
+    if (!r)
+        r = start_signals(d, e);
+    if (!r)
+        r = start_store(d, e);
+    if (!r)
+        r = start_xds(d, e);
+    if (r)
+        return r;
+    d->translator = translator_new(d->config->gateway, on_translate_problem, d);
+    _cleanup_(view_delta_free_p) struct view_delta *delta = store_initial_delta(d->store);
+    if (delta)
+        publish(d, delta);
+    start_agent(d);
+    return 0;
+}
+
+static void stop(struct daemon *d)
+{
+    agent_free(d->agent);
+    if (d->xds)
+        xds_server_stop(d->xds);
+    translator_free(d->translator);
+    if (d->store)
+        store_close(d->store);
+    loop_io_free(d->signals);
+    if (d->signal_fd >= 0)
+        close(d->signal_fd);
+    loop_free(d->loop);
+}
+
+int daemon_run(const struct config *config, const struct daemon_hooks *hooks, struct err *e)
+{
+    struct daemon d = {.config = config, .hooks = hooks, .signal_fd = -1};
+    int r = start(&d, e);
+    if (!r) {
+        log_event(LOG_LEVEL_NOTICE, "ready", "state", config->state_directory, "gateway", config->gateway, NULL);
+        for (size_t i = 0; i < config->n_xds; i++)
+            log_event(LOG_LEVEL_INFO, "serving xDS", "address", config->xds[i].address, NULL);
+        hooks->ready(hooks->arg);
+        r = loop_run(d.loop);
+        if (r)
+            err_set(e, r, "event loop", NULL, "%s", strerror(-r));
+    }
+    notify_supervisor("STOPPING=1");
+    stop(&d);
+    if (!r)
+        log_event(LOG_LEVEL_NOTICE, "stopped", NULL);
+    return r;
+}

@@ -1,0 +1,112 @@
+/*
+ * One line an object whose state changed: problems that are new, problems that are over. What is the same in both
+ * views is not said again, so that an endpoint that flaps does not repeat an old complaint.
+ */
+#include "server/report.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool has_problem(const struct problem *list, size_t n, const struct problem *p)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_text(list[i].code, p->code) && same_text(list[i].field, p->field) &&
+            same_text(list[i].text, p->text))
+            return true;
+    return false;
+}
+
+static void report_problems(const char *exposure, const struct problem *now, size_t n_now,
+                            const struct problem *before, size_t n_before)
+{
+    for (size_t i = 0; i < n_now; i++)
+        if (!has_problem(before, n_before, &now[i]))
+            log_event(LOG_LEVEL_WARNING, "exposure has a problem", "exposure", exposure, "code", now[i].code, "field",
+                      now[i].field && now[i].field[0] ? now[i].field : NULL, "problem", now[i].text, NULL);
+    if (n_before && !n_now)
+        log_event(LOG_LEVEL_NOTICE, "exposure is mended", "exposure", exposure, NULL);
+}
+
+static const struct exposure *declared(const struct service *s, const char *name)
+{
+    for (size_t i = 0; s && i < s->n_exposures; i++)
+        if (s->exposures[i].declared && strcmp(s->exposures[i].declared->name, name) == 0)
+            return s->exposures[i].declared;
+    return NULL;
+}
+
+static void report_service(const struct service *before, const struct service *after)
+{
+    if (after && !same_text(after->disagreement, before ? before->disagreement : NULL) && after->disagreement)
+        log_event(LOG_LEVEL_WARNING, "instances disagree", "service", after->path, "problem", after->disagreement,
+                  NULL);
+    if (!after || (before && before->declaration == after->declaration))
+        return;
+    for (size_t i = 0; i < after->n_exposures; i++) {
+        const struct exposure *x = after->exposures[i].declared;
+        const struct exposure *old = x ? declared(before, x->name) : NULL;
+        if (!x)
+            continue;
+        report_problems(x->name, x->problems, x->n_problems, old ? old->problems : NULL, old ? old->n_problems : 0);
+        if (after->exposures[i].kept)
+            log_event(LOG_LEVEL_WARNING, "exposure keeps its last good form", "exposure", x->name, NULL);
+    }
+}
+
+static void report_listener(const struct listener_plan *before, const struct listener_plan *after)
+{
+    for (size_t i = 0; after && i < after->n_verdicts; i++) {
+        const struct verdict *v = &after->verdicts[i];
+        const struct verdict *old = before ? listener_plan_verdict(before, v->exposure) : NULL;
+        report_problems(v->exposure, v->problems, v->n_problems, old ? old->problems : NULL,
+                        old ? old->n_problems : 0);
+    }
+}
+
+static void report_secret(const struct secret *before, const struct secret *after)
+{
+    if (!after)
+        return;
+    const char *old[] = {before ? before->pair_problem : NULL, before ? before->trust_problem : NULL};
+    const char *now[] = {after->pair_problem, after->trust_problem};
+    for (size_t i = 0; i < ARRAY_LEN(now); i++) {
+        if (same_text(old[i], now[i]))
+            continue;
+        if (now[i])
+            log_event(LOG_LEVEL_WARNING, "secret has a problem", "secret", after->path, "problem", now[i], NULL);
+        else
+            log_event(LOG_LEVEL_NOTICE, "secret is mended", "secret", after->path, NULL);
+    }
+}
+
+void report_delta(const struct view_delta *delta)
+{
+    for (size_t i = 0; i < delta->n_changes; i++) {
+        const struct view_change *c = &delta->changes[i];
+        switch (c->kind) {
+        case VIEW_SERVICE:
+            report_service(c->before, c->after);
+            break;
+        case VIEW_LISTENER:
+            report_listener(c->before, c->after);
+            break;
+        case VIEW_SECRET:
+            report_secret(c->before, c->after);
+            break;
+        case VIEW_GATEWAY:
+            log_event(LOG_LEVEL_NOTICE, c->after ? (c->before ? "gateway changed" : "gateway made") : "gateway gone",
+                      "gateway", c->key, NULL);
+            break;
+        }
+    }
+    if (delta->before && delta->before->stale != delta->after->stale)
+        log_event(delta->after->stale ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+                  delta->after->stale ? "state is stale: the last known one is served" : "state is current", NULL);
+}
