@@ -13,7 +13,8 @@
  *   names and virtual hosts. server_names are the sni, else the domains; a domain that SNI can't express ("*", "foo.*",
  *   "*-x.foo") makes it the default chain.
  * - A server name belongs to one chain, the default chain to one. What two claim is a conflict: the exposure with the
- *   smaller `since`, then the smaller name, keeps it; the other is left out as a whole (L4) or loses just that domain
+ *   smaller `since` for it (service_exposure_since(): a domain that is added later is claimed later), then the smaller
+ *   name, keeps it; the other is left out as a whole (L4) or loses just that domain
  *   or route (L7), with the winner's name in the verdict.
  * - A domain that exposures of one namespace claim on one chain is one virtual host named by the domain; routes keep
  *   each exposure's order and are merged by comparing heads (exact path before longer prefix before regex; equal: the
@@ -83,14 +84,16 @@ struct listener_plan {
     size_t n_chains;
     struct verdict *verdicts; /* sorted by exposure */
     size_t n_verdicts;
-    struct service **services; /* references that keep the exposures alive */
-    size_t n_services;
+    struct declaration **declarations; /* references that keep the exposures alive; unique */
+    size_t n_declarations;
     struct arena *arena;
 };
 
-/* One exposure that wants to be on the listener; the service holds it. */
+/*
+ * One exposure that wants to be on the listener (service_exposure_listens()), borrowed for the call. The plan keeps
+ * sx->x and sx->declaration, never sx itself: an endpoint that flips makes a new service and leaves the plan alone.
+ */
 struct claim {
-    struct service *service;
     const struct service_exposure *sx;
 };
 
@@ -106,12 +109,12 @@ struct plan_context {
     void *granted_arg;
 };
 
-/* Takes references to the services. */
+/* Takes references to the exposures' declarations. */
 struct listener_plan *listener_plan_new(const char *gateway, const struct claim *claims, size_t n,
                                         const struct plan_context *context);
 struct listener_plan *listener_plan_ref(struct listener_plan *p);
 void listener_plan_unref(struct listener_plan *p);
-/* Whether both say the same of everything that is translated (not of verdicts' words). */
+/* Whether both say the same, verdicts included; then one can stand for the other. */
 bool listener_plan_equal(const struct listener_plan *a, const struct listener_plan *b);
 const struct verdict *listener_plan_verdict(const struct listener_plan *p, const char *exposure);
 /* "ADDR:PORT/PROTO" into buf (at least 64 bytes). */

@@ -153,28 +153,69 @@ struct endpoint {
     const char *node, *instance, *rid, *state;
 };
 
+/* A name (server name, domain) that an exposure claims since later than the rest of what it claims. */
+struct name_since {
+    const char *name;
+    uint64_t since;
+};
+
 /* One exposure as it is in effect, with its endpoints. */
 struct service_exposure {
-    const struct exposure *x;         /* in effect; may be the last good form, then kept is set */
-    const struct exposure *declared;  /* as declared now; == x unless kept or withdrawn */
-    bool kept;                        /* the declared form is invalid, the last good one is served */
-    uint16_t listener_port;           /* the effective one: declared, or allocated by the store; 0: none yet */
-    uint64_t since;                   /* orders claims: the smaller one held its place first */
+    const struct exposure *x;        /* in effect; may be the last good form, then kept is set; when it is not valid,
+                                      * nothing of it is in effect */
+    const struct exposure *declared; /* as declared now; == x unless kept */
+    struct declaration *declaration; /* that x stands in: the service's, or one of its kept ones */
+    bool kept;                       /* the declared form is invalid, the last good one is served */
+    const char *gateway;             /* the effective one, a default filled in; NULL: none */
+    uint16_t listener_port;          /* the effective one: declared, or allocated by the store; 0: none yet */
+    uint64_t since;                  /* orders claims: the smaller one held its place first */
+    const struct name_since *later;  /* names that were claimed after since; sorted by name, mostly none */
+    size_t n_later;
+    const struct problem *hindrance; /* NULL, or why it is on no listener although it is valid: no port, no gateway */
     const struct endpoint *endpoints; /* sorted by address, port; one entry per address and port, up if any is */
     size_t n_endpoints, n_up;
 };
+
+/* Whether it takes part in a listener's plan. */
+static inline bool service_exposure_listens(const struct service_exposure *sx)
+{
+    return sx->x->valid && sx->gateway && sx->listener_port && !sx->hindrance;
+}
+
+/* Since when it claims a name; NULL: the listener itself. */
+uint64_t service_exposure_since(const struct service_exposure *sx, const char *name);
 
 struct service {
     int refs; /* atomic; use service_ref() and service_unref() */
     const char *path;
     struct declaration *declaration;
-    struct declaration *last_good;            /* NULL unless an exposure is kept */
-    const struct service_exposure *exposures; /* sorted by rid's number */
+    struct declaration *const *kept; /* unique; those that kept exposures stand in */
+    size_t n_kept;
+    const struct service_exposure *exposures; /* as declaration_exposures() */
     size_t n_exposures;
     const char *disagreement; /* NULL or a sentence */
     struct arena *arena;      /* holds all of it */
 };
 
+/* What the store knows of an exposure beside its declaration. All is borrowed for the call, texts are copied. */
+struct exposure_state {
+    struct declaration *good; /* taken when the declared form is invalid and this one has a valid exposure of that
+                               * rid; may be NULL */
+    const char *gateway;
+    uint16_t listener_port;
+    uint64_t since;
+    const struct name_since *later;
+    size_t n_later;
+    const struct problem *hindrance;
+};
+
+/*
+ * Puts a service together; takes references to the declarations it uses. states: one for each of
+ * declaration_exposures(), in that order. Never fails; pure.
+ */
+struct service *service_new(const char *path, struct declaration *declaration, const struct exposure_state *states,
+                            const struct fact_address *addresses, size_t n_addresses, const char *disagreement,
+                            const struct network_list *allowed);
 struct service *service_ref(struct service *s);
 void service_unref(struct service *s);
 define_cleanup(struct service *, service_unref)

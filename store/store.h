@@ -45,6 +45,8 @@ struct store_options {
     void *check_arg;
     store_alarm alarm;
     void *alarm_arg;
+    void (*wake)(void *arg); /* from the store's own threads: store_poll() shall be called soon; may be NULL */
+    void *wake_arg;
 };
 
 /*
@@ -85,13 +87,24 @@ struct port_write_back {
     char *rid;  /* expose#N */
     uint16_t port;
 };
-/* The next one, or false. It comes once (also over restarts), until the agent's side says that it failed. */
+/* The next one, or false. It comes once (also over restarts); one that failed comes again, after a while. */
 bool store_next_write_back(struct store *s, struct port_write_back *ret);
 void store_write_back_done(struct store *s, const char *path, const char *rid, bool ok);
 
+void port_write_back_clear(struct port_write_back *w);
+
+/*
+ * Takes what the store's threads have to say (alarms that are new or over, ports that reached the disk) and lets
+ * them try again what failed. To be called when wake() was, and at the time that the last call returned (INT64_MAX:
+ * only when woken). *ret_commit: there is something for store_commit(); *ret_fetch: observed.db had to be made anew
+ * and needs everything once more (a store_sync_begin() ... store_sync_end() with all services, all secrets).
+ */
+clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
+
 /*
  * Makes what was gathered real. cause: for the revision ("agent: patch 123"). Returns the difference to the view
- * before, for the caller to free, or NULL when nothing changed. Never fails: what can't be written is an alarm, what
+ * before, for the caller to free, or NULL when nothing changed; one without changes when only complete or stale
+ * did. Never fails: what can't be written is an alarm, what
  * is wrong with an object stands on that object.
  */
 struct view_delta *store_commit(struct store *s, const char *cause);
