@@ -197,6 +197,9 @@ struct service {
     struct arena *arena;      /* holds all of it */
 };
 
+/* Networks that endpoints may be in although they are refused by default (law 10). */
+struct network_list;
+
 /* What the store knows of an exposure beside its declaration. All is borrowed for the call, texts are copied. */
 struct exposure_state {
     struct declaration *good; /* taken when the declared form is invalid and this one has a valid exposure of that
@@ -230,8 +233,6 @@ const char *address_text(const struct address *a, char buf[46]);
 /* By family, then bytes. */
 int address_compare(const struct address *a, const struct address *b);
 
-/* Networks that endpoints may be in although they are refused by default (law 10). */
-struct network_list;
 /* "127.0.0.0/8,::1/128"; "" gives an empty list. */
 int network_list_parse(const char *text, struct network_list **ret_list, struct err *e);
 void network_list_free(struct network_list *l);

@@ -22,6 +22,8 @@ struct gateway {
     struct arena *arena;
 };
 
+enum { GATEWAYS_MAX = 256, GATEWAY_NAME_MAX = 64 };
+
 struct gateway *gateway_new(const char *name, bool is_default, uint16_t port_min, uint16_t port_max);
 struct gateway *gateway_ref(struct gateway *g);
 void gateway_unref(struct gateway *g);
@@ -37,6 +39,8 @@ struct view {
     struct pmap *listeners; /* struct listener_plan by key */
 };
 
+/* For the writer, before it shows the view to anybody: shares everything with before (NULL: empty). */
+struct view *view_new(const struct view *before);
 struct view *view_ref(struct view *v);
 void view_unref(struct view *v); /* NULL is allowed */
 define_cleanup(struct view *, view_unref)
@@ -75,6 +79,13 @@ struct view_delta {
     struct view_change *changes; /* one entry an object; sorted by kind and key */
     size_t n_changes;
 };
+/* For the writer: takes references to both; then each object is set at most once in `after` and noted, then sorted. */
+struct view_delta *view_delta_new(struct view *before, struct view *after);
+/* after NULL: the object is removed. Takes a reference; the same object as before is no change. */
+void view_delta_set(struct view_delta *d, enum view_kind kind, const char *key, void *after);
+void view_delta_sort(struct view_delta *d);
+/* From nothing to a view. */
+struct view_delta *view_delta_initial(struct view *after);
 void view_delta_free(struct view_delta *d); /* NULL is allowed */
 define_cleanup(struct view_delta *, view_delta_free)
 

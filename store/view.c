@@ -1,0 +1,201 @@
+/*
+ * Views, gateways and the differences between views. Everything here is immutable once another thread can see it;
+ * counts are atomic, and who drops the last reference frees, in whatever thread that is.
+ */
+#include "store/view.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct gateway *gateway_new(const char *name, bool is_default, uint16_t port_min, uint16_t port_max)
+{
+    struct arena *arena = arena_new();
+    struct gateway *g = arena_new_of(arena, struct gateway);
+
+    g->refs = 1;
+    g->name = arena_strdup(arena, name);
+    g->is_default = is_default;
+    g->port_min = port_min;
+    g->port_max = port_max;
+    g->arena = arena;
+    return g;
+}
+
+struct gateway *gateway_ref(struct gateway *g)
+{
+    __atomic_add_fetch(&g->refs, 1, __ATOMIC_RELAXED);
+    return g;
+}
+
+void gateway_unref(struct gateway *g)
+{
+    if (g && __atomic_sub_fetch(&g->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        arena_free(g->arena);
+}
+
+/* The maps hold void pointers; these give the functions that type without a cast between function types. */
+#define VIEW_OPS(kind, type, member)                                                                                 \
+    static void *kind##_ref_value(void *value)                                                                       \
+    {                                                                                                                \
+        return kind##_ref(value);                                                                                    \
+    }                                                                                                                \
+    static void kind##_unref_value(void *value)                                                                      \
+    {                                                                                                                \
+        kind##_unref(value);                                                                                         \
+    }                                                                                                                \
+    static const char *kind##_key(const void *value)                                                                 \
+    {                                                                                                                \
+        return ((const struct type *)value)->member;                                                                 \
+    }
+
+VIEW_OPS(service, service, path)
+VIEW_OPS(secret, secret, path)
+VIEW_OPS(gateway, gateway, name)
+VIEW_OPS(listener_plan, listener_plan, key)
+
+const struct pmap_ops view_services = {service_ref_value, service_unref_value, service_key};
+const struct pmap_ops view_secrets = {secret_ref_value, secret_unref_value, secret_key};
+const struct pmap_ops view_gateways = {gateway_ref_value, gateway_unref_value, gateway_key};
+const struct pmap_ops view_listeners = {listener_plan_ref_value, listener_plan_unref_value, listener_plan_key};
+
+/* In the order of enum view_kind. */
+static const struct pmap_ops *const kinds[] = {&view_services, &view_secrets, &view_gateways, &view_listeners};
+
+struct view *view_new(const struct view *before)
+{
+    struct view *v = mem_new(struct view);
+
+    if (before) {
+        *v = *before;
+        v->services = pmap_ref(before->services);
+        v->secrets = pmap_ref(before->secrets);
+        v->gateways = pmap_ref(before->gateways);
+        v->listeners = pmap_ref(before->listeners);
+    }
+    v->refs = 1;
+    return v;
+}
+
+struct view *view_ref(struct view *v)
+{
+    __atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
+    return v;
+}
+
+void view_unref(struct view *v)
+{
+    if (!v || __atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    pmap_unref(v->services, &view_services);
+    pmap_unref(v->secrets, &view_secrets);
+    pmap_unref(v->gateways, &view_gateways);
+    pmap_unref(v->listeners, &view_listeners);
+    mem_free(v);
+}
+
+static struct pmap **view_map(struct view *v, enum view_kind kind)
+{
+    switch (kind) {
+    case VIEW_SERVICE:
+        return &v->services;
+    case VIEW_SECRET:
+        return &v->secrets;
+    case VIEW_GATEWAY:
+        return &v->gateways;
+    case VIEW_LISTENER:
+        break;
+    }
+    return &v->listeners;
+}
+
+struct view_delta *view_delta_new(struct view *before, struct view *after)
+{
+    struct view_delta *d = mem_new(struct view_delta);
+
+    d->before = before ? view_ref(before) : NULL;
+    d->after = view_ref(after);
+    return d;
+}
+
+/* Doubles at powers of two: the count alone tells when there is no room left. */
+static struct view_change *append(struct view_delta *d)
+{
+    if ((d->n_changes & (d->n_changes - 1)) == 0)
+        d->changes = mem_realloc(d->changes, d->n_changes ? d->n_changes * 2 : 1, sizeof(*d->changes));
+    return &d->changes[d->n_changes++];
+}
+
+void view_delta_set(struct view_delta *d, enum view_kind kind, const char *key, void *after)
+{
+    const struct pmap_ops *ops = kinds[kind];
+    struct pmap **map = view_map(d->after, kind);
+    void *before = pmap_get(*map, ops, key);
+    struct view_change *change;
+
+    if (before == after)
+        return;
+    change = append(d);
+    *change = (struct view_change){
+        .kind = kind, .before = before ? ops->ref(before) : NULL, .after = after ? ops->ref(after) : NULL};
+    change->key = ops->key(after ? after : before);
+    *map = after ? pmap_put(*map, ops, after) : pmap_remove(*map, ops, key);
+}
+
+static int compare_changes(const void *a, const void *b)
+{
+    const struct view_change *x = a, *y = b;
+
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    return strcmp(x->key, y->key);
+}
+
+void view_delta_sort(struct view_delta *d)
+{
+    if (d->n_changes > 1)
+        qsort(d->changes, d->n_changes, sizeof(*d->changes), compare_changes);
+    for (size_t i = 1; i < d->n_changes; i++)
+        assert(compare_changes(&d->changes[i - 1], &d->changes[i]) < 0);
+}
+
+struct all {
+    struct view_delta *delta;
+    enum view_kind kind;
+};
+
+static int add_new(void *value, void *arg)
+{
+    const struct all *all = arg;
+
+    *append(all->delta) = (struct view_change){
+        .kind = all->kind, .key = kinds[all->kind]->key(value), .after = kinds[all->kind]->ref(value)};
+    return 0;
+}
+
+struct view_delta *view_delta_initial(struct view *after)
+{
+    struct view_delta *d = view_delta_new(NULL, after);
+
+    for (enum view_kind kind = VIEW_SERVICE; kind <= VIEW_LISTENER; kind++)
+        pmap_each(*view_map(after, kind), add_new, &(struct all){d, kind});
+    return d;
+}
+
+void view_delta_free(struct view_delta *d)
+{
+    if (!d)
+        return;
+    for (size_t i = 0; i < d->n_changes; i++) {
+        const struct view_change *change = &d->changes[i];
+
+        if (change->before)
+            kinds[change->kind]->unref(change->before);
+        if (change->after)
+            kinds[change->kind]->unref(change->after);
+    }
+    mem_free(d->changes);
+    view_unref(d->before);
+    view_unref(d->after);
+    mem_free(d);
+}
