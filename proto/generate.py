@@ -64,6 +64,7 @@ FieldProto = descriptor_pb2.FieldDescriptorProto
 FIELD_REPEATED, FIELD_PACKED, FIELD_MAP, FIELD_PRESENCE, FIELD_SENSITIVE, FIELD_DISALLOWED = 1, 2, 4, 8, 16, 32
 MESSAGE_MAP_ENTRY, MESSAGE_UNCHECKED = 1, 2
 NO_ONEOF = 255
+FIELDS_MAX, ONEOFS_MAX, PATTERNS_MAX = 128, 16, 64
 KINDS = {
     "Any": "ANY", "Duration": "DURATION", "Timestamp": "TIMESTAMP", "Struct": "STRUCT", "Value": "VALUE",
     "ListValue": "LIST_VALUE", "FieldMask": "FIELD_MASK", "Empty": "EMPTY", "DoubleValue": "WRAPPER",
@@ -249,20 +250,28 @@ def number_bits(field, value):
     return int(value) & 0xFFFFFFFFFFFFFFFF
 
 
+def nanoseconds(value):
+    """Of a Duration or Timestamp; 64 bits hold 292 years of them."""
+    result = value.seconds * 10**9 + value.nanos
+    if abs(result) >= 2**63:
+        sys.exit(f"generate.py: a rule's time does not fit 64 bits: {value}")
+    return result
+
+
 class Rules:
     """validate.rules as lists of (operation, count, argument), each list ended by the operation END.
 
-    A number is an index into the pool of numbers; a list of numbers or texts is count entries from there; a text is
-    a single entry, its length in count. Nested rules (items, keys, values) are the index of another list.
+    What an argument is, is said at struct schema_rule in proto/schema.h.
     """
 
+    WRAPPED = ("float", "double", "int32", "int64", "uint32", "uint64", "bool", "string", "bytes")
     NUMERIC = ("float", "double", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64",
                "sfixed32", "sfixed64")
     LENGTHS = ("len", "min_len", "max_len", "len_bytes", "min_bytes", "max_bytes", "min_items", "max_items",
                "min_pairs", "max_pairs")
     TEXTS = ("prefix", "suffix", "contains", "not_contains")
     FORMATS = ("email", "hostname", "ip", "ipv4", "ipv6", "uri", "uri_ref", "address", "uuid")
-    FLAGS = ("required", "skip", "defined_only", "unique", "no_sparse", "ignore_empty")
+    FLAGS = ("required", "skip", "ignore_empty", "defined_only", "unique", "no_sparse")  # in the order of the table
 
     def __init__(self, strings):
         self.strings = strings
@@ -292,42 +301,63 @@ class Rules:
             self.table += [*rules, ("END", 0, 0)]
         return self.known[key]
 
-    def of_field(self, rules):
-        """FieldRules to an index; 0 when there are none."""
-        result = []
-        if rules.HasField("message"):
-            result += self.flags(rules.message)
+    def of_field(self, field, rules, entry=()):
+        """FieldRules to an index; 0 when there are none. entry: the key and the value field of a map's entry.
+
+        As in Envoy's generated validators, the rules of messages count for a message without rules of its kind, and
+        for a wrapper; a duration, timestamp or Any has a required of its own.
+        """
         kind = rules.WhichOneof("type")
+        result = []
+        if field.type == FieldProto.TYPE_MESSAGE and (kind is None or kind in self.WRAPPED):
+            result += self.flags(rules.message)
         if kind:
-            result += self.of_kind(kind, getattr(rules, kind))
+            own = getattr(rules, kind)
+            result += self.flags(own)
+            result += self.exclude_range(sum((self.of_rule(kind, own, *pair) for pair in own.ListFields()), []), own)
+            for name, element in (("items", field), *zip(("keys", "values"), entry)):
+                nested = self.of_field(element, getattr(own, name)) if hasattr(own, name) else 0
+                if nested:
+                    result.append((name.upper(), 0, nested))
         return self.put(result)
 
     def flags(self, rules):
-        return [(field.name.upper(), 0, 0) for field, value in rules.ListFields() if value and field.name in self.FLAGS]
+        names = [f.name for f, value in rules.ListFields() if value is True and f.name in self.FLAGS]
+        return [(name.upper(), 0, 0) for name in sorted(names, key=self.FLAGS.index)]
 
-    def of_kind(self, kind, rules):
-        result = []
-        for field, value in rules.ListFields():
-            name = field.name
-            if name in self.FLAGS:
-                # ignore_empty decides whether the others are looked at: it comes first.
-                if value:
-                    result.insert(0, (name.upper(), 0, 0))
-            elif name in self.LENGTHS:
-                result.append((name.upper(), 0, self.put_numbers([value])))
-            elif kind in self.NUMERIC or kind in ("enum", "bool"):
-                result += self.numeric(field, value)
-            elif kind in ("string", "bytes"):
-                result += self.textual(kind, name, value, rules)
-            elif kind == "any":
-                result.append(("TEXT_" + name.upper(), len(value), self.put_numbers(map(self.text, value))))
-            elif kind in ("duration", "timestamp"):
-                result += self.temporal(name, value)
-            elif name in ("items", "keys", "values"):
-                result.append((name.upper(), 0, self.of_field(value)))
-            else:
-                sys.exit(f"generate.py: unknown rule {kind}.{name}")
-        return result
+    def of_rule(self, kind, rules, field, value):
+        name = field.name
+        if name in self.FLAGS or name in ("items", "keys", "values"):
+            return []
+        if name in self.LENGTHS:
+            return [(name.upper(), 0, self.put_numbers([value]))]
+        if kind in self.NUMERIC or kind in ("enum", "bool"):
+            return self.numeric(field, value)
+        if kind in ("string", "bytes"):
+            return self.textual(kind, name, value, rules)
+        if kind == "any" and name in ("in", "not_in"):
+            return [("TEXT_" + name.upper(), len(value), self.put_numbers(map(self.text, value)))]
+        if kind in ("duration", "timestamp"):
+            return self.temporal(name, value)
+        sys.exit(f"generate.py: unknown rule {kind}.{name}")
+
+    @staticmethod
+    def exclude_range(result, rules):
+        """A lower bound that is not below the upper one means that what lies between them is refused."""
+
+        def bound(*names):
+            for name in names:
+                if any(f.name == name for f, _ in rules.ListFields()):
+                    value = getattr(rules, name)
+                    return name.upper(), nanoseconds(value) if hasattr(value, "nanos") else value
+            return None, None
+
+        upper_name, upper = bound("lt", "lte")
+        lower_name, lower = bound("gt", "gte")
+        if upper is None or lower is None or upper > lower:
+            return result
+        pair = [rule for rule in result if rule[0] in (upper_name, lower_name)]
+        return [("EITHER", 0, 0), *pair, *(rule for rule in result if rule not in pair)]
 
     def numeric(self, field, value):
         name = field.name.upper()
@@ -356,14 +386,12 @@ class Rules:
         sys.exit(f"generate.py: unknown rule {kind}.{name}")
 
     def temporal(self, name, value):
-        """Durations and timestamps in nanoseconds, as they are compared."""
         if name in ("lt_now", "gt_now"):
             return [(name.upper(), 0, 0)] if value else []
         values = list(value) if name in ("in", "not_in") else [value]
         if name not in ("const", "lt", "lte", "gt", "gte", "within", "in", "not_in"):
             sys.exit(f"generate.py: unknown rule on time {name}")
-        nanos = ((v.seconds * 10**9 + v.nanos) & 0xFFFFFFFFFFFFFFFF for v in values)
-        return [(name.upper(), len(values), self.put_numbers(nanos))]
+        return [(name.upper(), len(values), self.put_numbers(nanoseconds(v) & 0xFFFFFFFFFFFFFFFF for v in values))]
 
 
 class Tables:
@@ -373,7 +401,6 @@ class Tables:
         from validate import validate_pb2
 
         self.disallowed = deprecation_pb2.disallowed_by_default
-        self.disallowed_enum = deprecation_pb2.disallowed_by_default_enum
         self.sensitive = sensitive_pb2.sensitive
         self.validate = validate_pb2
         self.strings = Strings()
@@ -399,8 +426,8 @@ class Tables:
 
     def add_message(self, name, message):
         fields = sorted(message.field, key=lambda f: f.number)
-        if len(fields) > 250:
-            sys.exit(f"generate.py: {name} has too many fields for the tables")
+        if len(fields) > FIELDS_MAX or len(message.oneof_decl) > ONEOFS_MAX:
+            sys.exit(f"generate.py: {name} has more fields or oneofs than schema.h allows")
         synthetic = {f.oneof_index for f in fields if f.proto3_optional}
         oneofs = {}
         for i, oneof in enumerate(message.oneof_decl):
@@ -444,16 +471,17 @@ class Tables:
             flags |= FIELD_SENSITIVE
         if options.Extensions[self.disallowed]:
             flags |= FIELD_DISALLOWED
+        entry = self.messages[field.type_name[1:]].field if flags & FIELD_MAP else ()
+        rules = self.rules.of_field(field, options.Extensions[self.validate.rules], entry)
         oneof = oneofs.get(field.oneof_index, NO_ONEOF) if field.HasField("oneof_index") else NO_ONEOF
         return (self.strings.add(field.name), self.strings.add(field.json_name or json_name(field.name)), field.number,
-                self.rules.of_field(options.Extensions[self.validate.rules]), target, field.type, flags, oneof)
+                rules, target, field.type, flags, oneof)
 
     def add_enum(self, name, enum):
         values = sorted(enum.value, key=lambda v: v.number)  # stable: of aliases the one declared first leads
         self.enum_rows.append((self.strings.add(name), len(self.value_rows), len(values)))
         for value in values:
-            self.value_rows.append((self.strings.add(value.name), value.number,
-                                    int(value.options.Extensions[self.disallowed_enum])))
+            self.value_rows.append((self.strings.add(value.name), value.number))
 
     def render(self):
         out = ['/* Generated by proto/generate.py from xds-protos; do not edit. */', '#include "proto/schema.h"', ""]
@@ -461,10 +489,13 @@ class Tables:
                             ("FIELD_MAP", FIELD_MAP), ("FIELD_PRESENCE", FIELD_PRESENCE),
                             ("FIELD_SENSITIVE", FIELD_SENSITIVE), ("FIELD_DISALLOWED", FIELD_DISALLOWED),
                             ("MESSAGE_MAP_ENTRY", MESSAGE_MAP_ENTRY), ("MESSAGE_UNCHECKED", MESSAGE_UNCHECKED),
-                            ("NO_ONEOF", NO_ONEOF)):
+                            ("NO_ONEOF", NO_ONEOF), ("FIELDS_MAX", FIELDS_MAX), ("ONEOFS_MAX", ONEOFS_MAX),
+                            ("PATTERNS_MAX", PATTERNS_MAX)):
             out.append(f'_Static_assert(SCHEMA_{name} == {value}, "schema.h and generate.py differ");')
         out.append("")
-        patterns = [(self.strings.add(p),) for p in self.rules.patterns]
+        patterns = [self.strings.add(p) for p in self.rules.patterns]
+        if len(patterns) > PATTERNS_MAX:
+            sys.exit("generate.py: more patterns than schema.h allows")
         self.render_table(out, "struct schema_message", "schema_messages", self.message_rows)
         self.render_table(out, "struct schema_field", "schema_fields", self.field_rows)
         self.render_table(out, "uint8_t", "schema_by_name", self.by_name)
@@ -475,7 +506,7 @@ class Tables:
         self.render_table(out, "struct schema_rule", "schema_rules",
                           [(f"SCHEMA_RULE_{op}", count, arg) for op, count, arg in self.rules.table])
         self.render_table(out, "uint64_t", "schema_numbers", [f"{n:#x}u" for n in self.rules.numbers or [0]])
-        self.render_table(out, "uint32_t", "schema_patterns", [p[0] for p in patterns] or [0])
+        self.render_table(out, "uint32_t", "schema_patterns", patterns or [0])
         out.append(f"const size_t schema_n_messages = {len(self.message_rows)};")
         out.append(f"const size_t schema_n_enums = {len(self.enum_rows)};")
         out.append(f"const size_t schema_n_rules = {len(self.rules.table)};")

@@ -60,7 +60,9 @@ enum {
     SCHEMA_MESSAGE_UNCHECKED = 2, /* its own rules are switched off */
 
     SCHEMA_NO_ONEOF = 255,
-    SCHEMA_FIELDS_MAX = 250, /* of one message */
+    SCHEMA_FIELDS_MAX = 128, /* of one message */
+    SCHEMA_ONEOFS_MAX = 16,
+    SCHEMA_PATTERNS_MAX = 64,
 };
 
 struct schema_message {
@@ -96,19 +98,20 @@ struct schema_enum {
 struct schema_enum_value {
     uint32_t name;
     int32_t number;
-    uint8_t disallowed;
 };
 
 /*
  * One rule of a field (protoc-gen-validate's validate.rules). A field's rules stand in a row, ended by END. arg is,
  * by the kind of operation: an index into schema_numbers of count numbers (integers sign-extended, floating point as
  * the bits of a double, times in nanoseconds), or of count texts (the length in the upper half, the offset in the
- * lower); the pattern's number; or the first rule of the items, keys or values.
+ * lower); the pattern's number; or the first rule of the items, keys or values. REQUIRED, SKIP and
+ * IGNORE_EMPTY stand before all others, in this order.
  */
 enum schema_rule_op {
     SCHEMA_RULE_END,
     SCHEMA_RULE_REQUIRED,
     SCHEMA_RULE_SKIP,
+    SCHEMA_RULE_EITHER, /* of the two rules behind it one suffices: a range that is excluded */
     SCHEMA_RULE_IGNORE_EMPTY,
     SCHEMA_RULE_CONST,
     SCHEMA_RULE_LT,
