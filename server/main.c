@@ -17,8 +17,6 @@
 #define IGWD_VERSION "0.1.0"
 #endif
 
-extern char **environ;
-
 enum { EXIT_USAGE = 2 };
 
 /* What the daemon's hooks need. */
