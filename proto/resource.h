@@ -28,26 +28,39 @@ struct resource {
     enum xds_type type;
     bool alone;       /* goes in a response of its own: passed-through JSON, secrets */
     bool uses_eds;    /* a cluster whose assignment comes over EDS */
-    uint64_t version; /* hash of the resource's bytes (name included); as text 16 hexadecimal digits */
+    uint64_t version; /* hash of the message's bytes, which hold the name; never 0; as text 16 hexadecimal digits */
     const char *name;
     const char *owner;     /* the exposure, certificate or listener that made it: for logs and status */
     const char **clusters; /* of a listener or route configuration: names of the clusters it uses; sorted, unique */
     size_t n_clusters;
-    const char **needs; /* of a listener: names of the route configurations and secrets it refers to, in two parts: */
+    const char **needs; /* names of the route configurations (listeners) and secrets (clusters too) it refers to: */
     size_t n_route_needs, n_secret_needs;
     uint8_t *wire;
     size_t wire_len, any_offset;
-    bool sensitive; /* wipe when freed, never show */
+    bool sensitive; /* wiped when freed; never shown */
+    size_t total;   /* bytes of memory that it takes */
 };
 
 /*
- * From the packed message (of the type's own message) to a resource. Texts are copied; clusters and needs may be
- * NULL. The caller sets flags (alone, uses_eds, sensitive) afterwards, before it shares it.
+ * From the packed message (of the type's own message) to a resource. Texts are copied; clusters, routes and secrets may
+ * be NULL. The caller sets flags (alone, uses_eds, sensitive) afterwards, before it shares it.
  */
 struct resource *resource_new(enum xds_type type, const char *name, const char *owner, const uint8_t *message,
                               size_t message_len, const char *const *clusters, size_t n_clusters,
                               const char *const *routes, size_t n_routes, const char *const *secrets,
                               size_t n_secrets);
+
+/* What a resource is about, beside its message. */
+struct resource_info {
+    enum xds_type type;
+    const char *name, *owner;
+    bool alone, uses_eds, sensitive;
+    const char *const *clusters, *const *routes, *const *secrets;
+    size_t n_clusters, n_routes, n_secrets;
+};
+/* The same from a protobuf-c message, which is packed straight into its place. */
+struct ProtobufCMessage;
+struct resource *resource_pack(const struct resource_info *info, const struct ProtobufCMessage *message);
 struct resource *resource_ref(struct resource *r);
 void resource_unref(struct resource *r); /* NULL is allowed; any thread */
 define_cleanup(struct resource *, resource_unref)
@@ -61,7 +74,8 @@ struct xds_change {
     struct resource *after; /* the batch's reference */
 };
 
-/* All that one commit changed, for all gateways. Made by the writer, consumed by the xDS server. */
+/* All that one commit changed, for all gateways. Made by the writer, consumed by the xDS server. It stands in its own
+ * arena. */
 struct xds_batch {
     uint64_t revision;
     bool complete;         /* the gateways named below are answered from now on; before: held */
