@@ -1,0 +1,43 @@
+"""Fixtures of the end-to-end tests; see harness.py."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from certificates import CA  # noqa: E402
+from harness import World  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sanitized: runs with the sanitized daemons too")
+    config.addinivalue_line("markers", "alone: measures time, so it does not run beside others")
+
+
+@pytest.fixture
+def world(request):
+    """Everything of the test; ends with it."""
+    w = World(request.node.name)
+    request.node.world = w
+    yield w
+    w.close()
+
+
+@pytest.fixture(scope="session")
+def ca():
+    return CA()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the logs of the processes that took part."""
+    outcome = yield
+    report = outcome.get_result()
+    world = getattr(item, "world", None)
+    if report.failed and world:
+        for name, text in world.logs():
+            lines = text.splitlines()
+            shown = lines if len(lines) <= 120 else lines[:40] + ["..."] + lines[-80:]
+            report.sections.append(("log of " + name, "\n".join(shown)))
