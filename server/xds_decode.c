@@ -1,0 +1,387 @@
+/*
+ * The request decoder: a reader of protobuf's wire format (protobuf.dev, "Encoding") over a bounded range, and the two
+ * messages as switches over field numbers. A first pass checks the whole message and notes where each repeated field
+ * begins and ends; the lists are walked afterwards without checks, since the first pass made them.
+ *
+ * Groups (wire types 3 and 4) are refused: no xDS message has one, and skipping them would take a stack.
+ */
+#include "server/xds_decode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LEN = 2, WIRE_32 = 5 };
+enum { VARINT_BYTES_MAX = 10 };
+
+struct reader {
+    const uint8_t *p, *end;
+};
+
+struct field {
+    unsigned number;
+    enum wire_type type;
+    struct xds_span bytes; /* of WIRE_LEN */
+    const uint8_t *start;  /* its tag */
+};
+
+static bool read_varint(struct reader *r, uint64_t *ret)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < VARINT_BYTES_MAX; i++) {
+        uint8_t byte;
+
+        if (r->p == r->end)
+            return false;
+        byte = *r->p++;
+        value |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            *ret = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool skip(struct reader *r, size_t n)
+{
+    if (n > (size_t)(r->end - r->p))
+        return false;
+    r->p += n;
+    return true;
+}
+
+/* 1, 0 at the end of the range, or -EBADMSG. */
+static int read_field(struct reader *r, struct field *ret)
+{
+    uint64_t tag, n;
+
+    if (r->p == r->end)
+        return 0;
+    ret->start = r->p;
+    if (!read_varint(r, &tag) || tag >> 3 == 0 || tag > UINT32_MAX)
+        return -EBADMSG;
+    ret->number = (unsigned)(tag >> 3);
+    ret->type = (enum wire_type)(tag & 7);
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        return read_varint(r, &n) ? 1 : -EBADMSG;
+    case WIRE_64:
+        return skip(r, 8) ? 1 : -EBADMSG;
+    case WIRE_32:
+        return skip(r, 4) ? 1 : -EBADMSG;
+    case WIRE_LEN:
+        if (!read_varint(r, &n) || n > (uint64_t)(r->end - r->p))
+            return -EBADMSG;
+        ret->bytes = (struct xds_span){(const char *)r->p, (size_t)n};
+        r->p += n;
+        return 1;
+    default:
+        return -EBADMSG;
+    }
+}
+
+static struct reader reader_of(struct xds_span s)
+{
+    return (struct reader){(const uint8_t *)s.p, (const uint8_t *)s.p + s.n};
+}
+
+/* Of google.protobuf.Value: string_value = 3. */
+static int decode_value(struct xds_span bytes, struct xds_span *ret_text)
+{
+    struct reader r = reader_of(bytes);
+    struct field f;
+    int more;
+
+    while ((more = read_field(&r, &f)) > 0)
+        if (f.type == WIRE_LEN && f.number == 3)
+            *ret_text = f.bytes;
+    return more;
+}
+
+/* Of google.protobuf.Struct: fields = 1, a map of Value. */
+static int decode_metadata(struct xds_span bytes, struct xds_node *node)
+{
+    struct reader r = reader_of(bytes);
+    struct field f;
+    int more;
+
+    while ((more = read_field(&r, &f)) > 0) {
+        struct reader entry = reader_of(f.bytes);
+        struct xds_span key = {0}, value = {0};
+        struct field part;
+
+        if (f.type != WIRE_LEN || f.number != 1)
+            continue;
+        while ((more = read_field(&entry, &part)) > 0) {
+            if (part.type == WIRE_LEN && part.number == 1)
+                key = part.bytes;
+            else if (part.type == WIRE_LEN && part.number == 2)
+                value = part.bytes;
+        }
+        if (more < 0)
+            return more;
+        if (!xds_span_is(key, "gateway"))
+            continue;
+        node->gateway = (struct xds_span){0};
+        if (decode_value(value, &node->gateway) < 0)
+            return -EBADMSG;
+    }
+    return more;
+}
+
+/* envoy.config.core.v3.Node */
+static int decode_node(struct xds_span bytes, struct xds_node *node)
+{
+    struct reader r = reader_of(bytes);
+    struct field f;
+    int more;
+
+    node->present = true;
+    while ((more = read_field(&r, &f)) > 0) {
+        if (f.type != WIRE_LEN)
+            continue;
+        switch (f.number) {
+        case 1:
+            node->id = f.bytes;
+            break;
+        case 2:
+            node->cluster = f.bytes;
+            break;
+        case 3:
+            if (decode_metadata(f.bytes, node) < 0)
+                return -EBADMSG;
+            break;
+        case 6:
+            node->agent_name = f.bytes;
+            break;
+        case 7:
+        case 8:
+            node->agent_version = f.bytes;
+            break;
+        default:
+            break;
+        }
+    }
+    return more;
+}
+
+/* google.rpc.Status: message = 2 */
+static int decode_status(struct xds_span bytes, struct xds_request *ret)
+{
+    struct reader r = reader_of(bytes);
+    struct field f;
+    int more;
+
+    ret->refused = true;
+    while ((more = read_field(&r, &f)) > 0)
+        if (f.type == WIRE_LEN && f.number == 2)
+            ret->words = f.bytes;
+    return more;
+}
+
+static int add_entry(struct xds_list *list, const struct field *f, const struct reader *r, struct err *e)
+{
+    if (list->count == 0) {
+        list->p = f->start;
+        list->field = f->number;
+        list->contiguous = true;
+    } else if (f->start != list->end) {
+        list->contiguous = false;
+    }
+    list->end = r->p;
+    if (++list->count > XDS_NAMES_MAX)
+        return err_set(e, -E2BIG, NULL, "resource_names", "more than %d names in one request", XDS_NAMES_MAX);
+    return 0;
+}
+
+static int add_name(struct xds_list *list, const struct field *f, const struct reader *r, struct err *e)
+{
+    if (f->bytes.n > XDS_NAME_MAX)
+        return err_set(e, -E2BIG, NULL, "resource_names", "a name of %zu bytes; at most %d are allowed", f->bytes.n,
+                       XDS_NAME_MAX);
+    return add_entry(list, f, r, e);
+}
+
+static int malformed(struct err *e, const char *field)
+{
+    return err_set(e, -EBADMSG, NULL, field, "not a valid protobuf message");
+}
+
+/* Whether the entries of resource_names that begin at p are the bytes that a memo remembers, and nothing more. */
+static int match_memo(const uint8_t *p, const uint8_t *end, const struct xds_memo *memos, int n_memos)
+{
+    uint8_t tag = p[0];
+
+    for (int i = 0; i < n_memos; i++) {
+        size_t n = memos[i].length;
+        struct hash128 h;
+
+        if (n == 0 || n > (size_t)(end - p) || (p + n < end && p[n] == tag))
+            continue;
+        h = hash_bytes128(p, n);
+        if (h.high == memos[i].hash.high && h.low == memos[i].hash.low)
+            return i;
+    }
+    return -1;
+}
+
+int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, int n_memos, struct xds_request *ret,
+                    struct err *e)
+{
+    struct reader r = {p, p + n};
+    struct field f;
+    int more, failed = 0;
+
+    *ret = (struct xds_request){.memo = -1};
+    while (failed == 0 && (more = read_field(&r, &f)) > 0) {
+        if (f.type != WIRE_LEN)
+            continue;
+        switch (f.number) {
+        case 1:
+            ret->version = f.bytes;
+            break;
+        case 2:
+            failed = decode_node(f.bytes, &ret->node) < 0 ? malformed(e, "node") : 0;
+            break;
+        case 3:
+            if (ret->names.count == 0 && n_memos > 0) {
+                ret->memo = match_memo(f.start, r.end, memos, n_memos);
+                if (ret->memo >= 0) {
+                    r.p = f.start + memos[ret->memo].length;
+                    ret->names = (struct xds_list){.p = f.start, .end = r.p, .field = 3, .contiguous = true};
+                    n_memos = 0;
+                    continue;
+                }
+                n_memos = 0;
+            }
+            /* More names behind a list that was recognized: it is another list after all. */
+            if (ret->memo >= 0)
+                return xds_decode_sotw(p, n, NULL, 0, ret, e);
+            failed = add_name(&ret->names, &f, &r, e);
+            break;
+        case 4:
+            ret->type_url = f.bytes;
+            break;
+        case 5:
+            ret->nonce = f.bytes;
+            break;
+        case 6:
+            failed = decode_status(f.bytes, ret) < 0 ? malformed(e, "error_detail") : 0;
+            break;
+        default:
+            break;
+        }
+    }
+    if (failed)
+        return failed;
+    return more < 0 ? malformed(e, NULL) : 0;
+}
+
+/* An entry of the map initial_resource_versions. */
+static int add_version(struct xds_list *list, const struct field *f, const struct reader *r, struct err *e)
+{
+    struct reader entry = reader_of(f->bytes);
+    struct field part;
+    int more;
+
+    while ((more = read_field(&entry, &part)) > 0)
+        if (part.type == WIRE_LEN && part.bytes.n > XDS_NAME_MAX)
+            return err_set(e, -E2BIG, NULL, "initial_resource_versions",
+                           "a name or version of %zu bytes; at most %d are allowed", part.bytes.n, XDS_NAME_MAX);
+    if (more < 0)
+        return malformed(e, "initial_resource_versions");
+    return add_entry(list, f, r, e);
+}
+
+int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct err *e)
+{
+    struct reader r = {p, p + n};
+    struct field f;
+    int more, failed = 0;
+
+    *ret = (struct xds_request){.memo = -1};
+    while (failed == 0 && (more = read_field(&r, &f)) > 0) {
+        if (f.type != WIRE_LEN)
+            continue;
+        switch (f.number) {
+        case 1:
+            failed = decode_node(f.bytes, &ret->node) < 0 ? malformed(e, "node") : 0;
+            break;
+        case 2:
+            ret->type_url = f.bytes;
+            break;
+        case 3:
+            failed = add_name(&ret->names, &f, &r, e);
+            break;
+        case 4:
+            failed = add_name(&ret->unsubscribe, &f, &r, e);
+            break;
+        case 5:
+            failed = add_version(&ret->versions, &f, &r, e);
+            break;
+        case 6:
+            ret->nonce = f.bytes;
+            break;
+        case 7:
+            failed = decode_status(f.bytes, ret) < 0 ? malformed(e, "error_detail") : 0;
+            break;
+        default:
+            break;
+        }
+    }
+    if (failed)
+        return failed;
+    return more < 0 ? malformed(e, NULL) : 0;
+}
+
+struct xds_memo xds_list_memo(const struct xds_list *list)
+{
+    size_t n = (size_t)(list->end - list->p);
+
+    if (!list->contiguous || n < XDS_MEMO_MIN)
+        return (struct xds_memo){0};
+    return (struct xds_memo){.length = n, .hash = hash_bytes128(list->p, n)};
+}
+
+/* The next entry of the list's field, whatever lies between. */
+static bool next_entry(struct xds_list *list, struct xds_span *ret)
+{
+    struct reader r = {list->p, list->end};
+    struct field f;
+
+    while (read_field(&r, &f) > 0)
+        if (f.type == WIRE_LEN && f.number == list->field) {
+            list->p = r.p;
+            *ret = f.bytes;
+            return true;
+        }
+    list->p = list->end;
+    return false;
+}
+
+bool xds_list_next(struct xds_list *list, struct xds_span *ret)
+{
+    return next_entry(list, ret);
+}
+
+bool xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value)
+{
+    struct xds_span bytes, key = {0}, value = {0};
+    struct reader entry;
+    struct field part;
+
+    if (!next_entry(list, &bytes))
+        return false;
+    entry = reader_of(bytes);
+    while (read_field(&entry, &part) > 0) {
+        if (part.type == WIRE_LEN && part.number == 1)
+            key = part.bytes;
+        else if (part.type == WIRE_LEN && part.number == 2)
+            value = part.bytes;
+    }
+    *ret_key = key;
+    *ret_value = value;
+    return true;
+}
