@@ -1,0 +1,554 @@
+/*
+ * The thin door to SQLite.
+ *
+ * Both databases use a write-ahead log: a transaction is a few sequential writes, and after kill -9 the log is
+ * replayed up to its last complete transaction. Locking is exclusive: the state directory has one daemon (by its own
+ * lock), and so no shared memory file is needed.
+ *
+ * A new database is made beside its final name and renamed: there is never a file that is half made.
+ */
+#include "store/sqlite.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CACHE_KIB = 2048, WAL_KEEP_BYTES = 8 << 20 };
+
+struct db {
+    sqlite3 *handle;
+    char *path;
+    dev_t device;
+    ino_t inode;
+    struct db_statement *begin, *commit, *rollback;
+};
+
+struct db_statement {
+    struct db *db;
+    sqlite3_stmt *handle;
+    struct db_value row[DB_COLUMNS_MAX];
+};
+
+/* What the system said decides where it said something more exact than SQLite's code. */
+static int io_error(const struct db *db)
+{
+    int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
+
+    switch (number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return -ENOSPC;
+    case EACCES:
+    case EPERM:
+        return -EACCES;
+    case EROFS:
+        return -EROFS;
+    default:
+        return -EIO;
+    }
+}
+
+static int error_code(const struct db *db, int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return -EUCLEAN;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        return io_error(db);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return -EACCES;
+    case SQLITE_READONLY:
+        return -EROFS;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    default:
+        return -EINVAL;
+    }
+}
+
+/* SQLite's words are about the file; they hold no values. */
+static int fail(const struct db *db, int code, struct err *e)
+{
+    const char *words = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code);
+    int result = error_code(db, code);
+
+    if (result == -EIO || result == -ENOSPC || result == -EACCES || result == -EROFS) {
+        int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
+
+        if (number)
+            return err_set(e, result, db->path, "", "%s (%s)", words, strerrordesc_np(number));
+    }
+    return err_set(e, result, db->path, "", "%s", words);
+}
+
+/* ---- statements ---------------------------------------------------------------------------------------------------- */
+
+int db_prepare(struct db *db, const char *sql, struct db_statement **ret_statement, struct err *e)
+{
+    sqlite3_stmt *handle;
+    struct db_statement *s;
+    int code = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &handle, NULL);
+
+    if (code != SQLITE_OK)
+        return fail(db, code, e);
+    assert(handle && sqlite3_column_count(handle) <= DB_COLUMNS_MAX);
+    s = mem_new(struct db_statement);
+    s->db = db;
+    s->handle = handle;
+    *ret_statement = s;
+    return 0;
+}
+
+void db_statement_free(struct db_statement *s)
+{
+    if (!s)
+        return;
+    sqlite3_finalize(s->handle);
+    mem_free(s);
+}
+
+static int bind(struct db_statement *s, int index, const struct db_value *value)
+{
+    switch (value->type) {
+    case DB_INT:
+        return sqlite3_bind_int64(s->handle, index, value->number);
+    case DB_TEXT:
+        return sqlite3_bind_text64(s->handle, index, value->bytes, value->len, SQLITE_STATIC, SQLITE_UTF8);
+    case DB_BLOB:
+        /* A NULL pointer would bind NULL. */
+        return sqlite3_bind_blob64(s->handle, index, value->len ? value->bytes : "", value->len, SQLITE_STATIC);
+    case DB_NULL:
+        break;
+    }
+    return sqlite3_bind_null(s->handle, index);
+}
+
+int db_start(struct db_statement *s, const struct db_value *values, size_t n, struct err *e)
+{
+    db_reset(s);
+    assert(n == (size_t)sqlite3_bind_parameter_count(s->handle));
+    for (size_t i = 0; i < n; i++) {
+        int code = bind(s, (int)i + 1, &values[i]);
+
+        if (code != SQLITE_OK)
+            return fail(s->db, code, e);
+    }
+    return 0;
+}
+
+static void read_column(struct db_statement *s, int index)
+{
+    struct db_value *value = &s->row[index];
+
+    *value = (struct db_value){0};
+    switch (sqlite3_column_type(s->handle, index)) {
+    case SQLITE_INTEGER:
+        *value = db_int(sqlite3_column_int64(s->handle, index));
+        break;
+    case SQLITE_TEXT:
+        value->type = DB_TEXT;
+        value->bytes = sqlite3_column_text(s->handle, index);
+        value->len = (size_t)sqlite3_column_bytes(s->handle, index);
+        break;
+    case SQLITE_NULL:
+        break;
+    default: /* blobs; a floating point number, which igwd never writes, shows as its bytes and fails the digest */
+        value->type = DB_BLOB;
+        value->bytes = sqlite3_column_blob(s->handle, index);
+        value->len = (size_t)sqlite3_column_bytes(s->handle, index);
+        if (!value->bytes)
+            value->bytes = "";
+    }
+}
+
+int db_step(struct db_statement *s, const struct db_value **ret_values, size_t *ret_n, struct err *e)
+{
+    int code = sqlite3_step(s->handle);
+    int n;
+
+    if (code == SQLITE_DONE)
+        return 0;
+    if (code != SQLITE_ROW)
+        return fail(s->db, code, e);
+    n = sqlite3_column_count(s->handle);
+    for (int i = 0; i < n; i++)
+        read_column(s, i);
+    if (ret_values) {
+        *ret_values = s->row;
+        *ret_n = (size_t)n;
+    }
+    return 1;
+}
+
+void db_reset(struct db_statement *s)
+{
+    /* The code is that of the step before, which was reported then. */
+    (void)sqlite3_reset(s->handle);
+    (void)sqlite3_clear_bindings(s->handle);
+}
+
+int db_run(struct db_statement *s, const struct db_value *values, size_t n, struct err *e)
+{
+    int r = db_start(s, values, n, e);
+
+    if (r == 0)
+        r = db_step(s, NULL, NULL, e);
+    db_reset(s);
+    return r < 0 ? r : 0;
+}
+
+int64_t db_digest(const struct db_value *values, size_t n)
+{
+    uint64_t digest = n;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct db_value *v = &values[i];
+        uint64_t head[2] = {(uint64_t)v->type, v->type == DB_INT ? (uint64_t)v->number : v->len};
+
+        digest = hash_seeded(head, sizeof(head), digest);
+        if (v->type == DB_TEXT || v->type == DB_BLOB)
+            digest = hash_seeded(v->len ? v->bytes : "", v->len, digest);
+    }
+    return (int64_t)digest;
+}
+
+bool db_row_intact(const struct db_value *values, size_t n)
+{
+    return n > 0 && values[n - 1].type == DB_INT && values[n - 1].number == db_digest(values, n - 1);
+}
+
+/* ---- transactions -------------------------------------------------------------------------------------------------- */
+
+int db_begin(struct db *db, struct err *e)
+{
+    return db_run(db->begin, NULL, 0, e);
+}
+
+int db_commit(struct db *db, struct err *e)
+{
+    return db_run(db->commit, NULL, 0, e);
+}
+
+void db_rollback(struct db *db)
+{
+    /* Many errors have rolled back already. */
+    if (!sqlite3_get_autocommit(db->handle))
+        (void)db_run(db->rollback, NULL, 0, NULL);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------- */
+
+static int execute(struct db *db, const char *sql, struct err *e)
+{
+    int code = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+
+    return code == SQLITE_OK ? 0 : fail(db, code, e);
+}
+
+static int pragma_number(struct db *db, const char *sql, int64_t *ret_number, struct err *e)
+{
+    struct db_statement *s = NULL;
+    const struct db_value *values;
+    size_t n;
+    int r = db_prepare(db, sql, &s, e);
+
+    if (r == 0)
+        r = db_step(s, &values, &n, e);
+    if (r == 1 && values[0].type == DB_INT)
+        *ret_number = values[0].number;
+    else if (r >= 0)
+        r = err_set(e, -EUCLEAN, db->path, "", "\"%s\" gives no number", sql);
+    db_statement_free(s);
+    return r < 0 ? r : 0;
+}
+
+static int check(struct db *db, struct err *e)
+{
+    struct db_statement *s = NULL;
+    const struct db_value *values;
+    size_t n;
+    int r = db_prepare(db, "PRAGMA quick_check(1)", &s, e);
+
+    if (r == 0)
+        r = db_step(s, &values, &n, e);
+    if (r == 1 && (values[0].type != DB_TEXT || strcmp(values[0].bytes, "ok") != 0))
+        r = err_set(e, -EUCLEAN, db->path, "", "%s",
+                    values[0].type == DB_TEXT ? (const char *)values[0].bytes : "quick_check gives no text");
+    db_statement_free(s);
+    return r < 0 ? r : 0;
+}
+
+/* One migration and its number are one transaction: a crash leaves the version before or after. */
+static int migrate_once(struct db *db, const struct db_schema *schema, size_t version, struct err *e)
+{
+    _cleanup_(mem_free_p) char *number = mem_printf("PRAGMA application_id = %" PRIu32 "; PRAGMA user_version = %zu",
+                                                    schema->application_id, version + 1);
+    int r = execute(db, "BEGIN IMMEDIATE", e);
+
+    if (r == 0)
+        r = execute(db, schema->migrations[version], e);
+    if (r == 0)
+        r = execute(db, number, e);
+    if (r == 0)
+        r = execute(db, "COMMIT", e);
+    if (r < 0)
+        db_rollback(db);
+    return r;
+}
+
+/* fresh: an empty file that is being made. */
+static int migrate(struct db *db, const struct db_schema *schema, bool fresh, struct err *e)
+{
+    int64_t id = 0, version = 0;
+    int r = pragma_number(db, "PRAGMA application_id", &id, e);
+
+    if (r == 0)
+        r = pragma_number(db, "PRAGMA user_version", &version, e);
+    if (r < 0)
+        return r;
+    if (!fresh && (uint32_t)id != schema->application_id)
+        return err_set(e, -EUCLEAN, db->path, "", "this is no such database of igwd's (application id %" PRId64 ")",
+                       id);
+    if (version > (int64_t)schema->n_migrations)
+        return err_set(e, -EPROTO, db->path, "",
+                       "the database has version %" PRId64
+                       ", made by a newer igwd; this one knows versions up to %zu",
+                       version, schema->n_migrations);
+    if (!fresh && version < 1)
+        return err_set(e, -EUCLEAN, db->path, "", "the database has no version");
+    for (; version < (int64_t)schema->n_migrations; version++) {
+        r = migrate_once(db, schema, (size_t)version, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int configure(struct db *db, const struct db_schema *schema, struct err *e)
+{
+    _cleanup_(mem_free_p) char *sql =
+        mem_printf("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = %s;"
+                   "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d;"
+                   "PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
+                   schema->flush ? "FULL" : "OFF", CACHE_KIB, WAL_KEEP_BYTES);
+
+    return execute(db, sql, e);
+}
+
+static int prepare_transactions(struct db *db, struct err *e)
+{
+    int r = db_prepare(db, "BEGIN IMMEDIATE", &db->begin, e);
+
+    if (r == 0)
+        r = db_prepare(db, "COMMIT", &db->commit, e);
+    if (r == 0)
+        r = db_prepare(db, "ROLLBACK", &db->rollback, e);
+    return r;
+}
+
+void db_close(struct db *db)
+{
+    if (!db)
+        return;
+    db_statement_free(db->begin);
+    db_statement_free(db->commit);
+    db_statement_free(db->rollback);
+    if (db->handle) {
+        int code = sqlite3_close(db->handle);
+
+        assert(code == SQLITE_OK);
+    }
+    mem_free(db->path);
+    mem_free(db);
+}
+
+static int open_file(const char *path, const struct db_schema *schema, bool fresh, struct db **ret_db, struct err *e)
+{
+    struct db *db = mem_new(struct db);
+    struct stat status;
+    int code, r = 0;
+
+    db->path = mem_strdup(path);
+    code =
+        sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+    if (code != SQLITE_OK)
+        r = fail(db, code, e);
+    if (r == 0) {
+        (void)sqlite3_extended_result_codes(db->handle, 1);
+        (void)sqlite3_busy_timeout(db->handle, SQLITE_BUSY_MS);
+        r = configure(db, schema, e);
+    }
+    if (r == 0)
+        r = migrate(db, schema, fresh, e);
+    if (r == 0 && !fresh)
+        r = check(db, e);
+    if (r == 0)
+        r = prepare_transactions(db, e);
+    if (r == 0 && stat(path, &status) < 0)
+        r = err_set(e, -errno, path, "", "%s", strerrordesc_np(errno));
+    if (r < 0) {
+        db_close(db);
+        return r;
+    }
+    db->device = status.st_dev;
+    db->inode = status.st_ino;
+    *ret_db = db;
+    return 0;
+}
+
+bool db_moved(const struct db *db)
+{
+    struct stat status;
+
+    return stat(db->path, &status) < 0 ? errno == ENOENT : status.st_dev != db->device || status.st_ino != db->inode;
+}
+
+static int file_error(struct err *e, const char *path, const char *what)
+{
+    int number = errno == EDQUOT || errno == EFBIG ? ENOSPC : errno;
+
+    return err_set(e, -number, path, "", "%s: %s", what, strerrordesc_np(errno));
+}
+
+static int flush_path(const char *path, int flags, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags), r = 0;
+
+    if (fd < 0 || fsync(fd) < 0)
+        r = file_error(e, path, "cannot be flushed");
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+static int remove_with_log(const char *path, struct err *e)
+{
+    static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        _cleanup_(mem_free_p) char *file = mem_printf("%s%s", path, ends[i]);
+
+        if (unlink(file) < 0 && errno != ENOENT)
+            return file_error(e, file, "cannot be removed");
+    }
+    return 0;
+}
+
+static int create(const char *path, const char *made, const struct db_schema *schema, struct err *e)
+{
+    _cleanup_(mem_free_p) char *directory = mem_strdup(path);
+    struct db *db;
+    int fd, r = remove_with_log(made, e);
+
+    /* What an earlier attempt left is of no use; a log that lost its database would be replayed into the new one. */
+    if (r == 0)
+        r = remove_with_log(path, e);
+    if (r < 0)
+        return r;
+    fd = open(made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return file_error(e, made, "cannot be made");
+    close(fd);
+    r = open_file(made, schema, true, &db, e);
+    if (r < 0)
+        return r;
+    db_close(db);
+    r = flush_path(made, 0, e);
+    if (r == 0 && rename(made, path) < 0)
+        r = file_error(e, made, "cannot be renamed");
+    return r < 0 ? r : flush_path(dirname(directory), O_DIRECTORY, e);
+}
+
+/* ---- setting aside ------------------------------------------------------------------------------------------------- */
+
+/* Names with the time sort by age, and logs go with their databases. */
+static void drop_old(const char *path)
+{
+    _cleanup_(mem_free_p) char *pattern = mem_printf("%s.damaged-*Z*", path);
+    glob_t found = {0};
+
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        size_t kept = 0;
+
+        for (size_t i = found.gl_pathc; i-- > 0;) {
+            const char *name = found.gl_pathv[i];
+            size_t length = strlen(name);
+
+            if (length > 4 && strcmp(name + length - 4, "-wal") == 0)
+                continue;
+            /* What can't be removed stays; it is in nobody's way. */
+            if (++kept > DB_ASIDE_MAX)
+                (void)remove_with_log(name, NULL);
+        }
+    }
+    globfree(&found);
+}
+
+int db_set_aside(const char *path, char **ret_name, struct err *e)
+{
+    _cleanup_(mem_free_p) char *log = mem_printf("%s-wal", path);
+    _cleanup_(mem_free_p) char *name = NULL, *log_name = NULL;
+    time_t now = time(NULL);
+    struct stat status;
+    struct tm utc;
+    char stamp[32];
+
+    gmtime_r(&now, &utc);
+    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
+    name = mem_printf("%s.damaged-%s", path, stamp);
+    for (unsigned i = 1; lstat(name, &status) == 0; i++) {
+        mem_free(name);
+        name = mem_printf("%s.damaged-%s.%03u", path, stamp, i);
+    }
+    log_name = mem_printf("%s-wal", name);
+    if (rename(path, name) < 0 && errno != ENOENT)
+        return file_error(e, path, "cannot be set aside");
+    if (rename(log, log_name) < 0 && errno != ENOENT)
+        return file_error(e, log, "cannot be set aside");
+    drop_old(path);
+    if (ret_name)
+        *ret_name = take_ptr(name);
+    return 0;
+}
+
+int db_open(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
+{
+    struct stat status;
+
+    if (lstat(path, &status) < 0) {
+        _cleanup_(mem_free_p) char *made = mem_printf("%s.new", path);
+        int r;
+
+        if (errno != ENOENT)
+            return file_error(e, path, "cannot be looked at");
+        r = create(path, made, schema, e);
+        if (r < 0)
+            return r;
+    } else if (!S_ISREG(status.st_mode)) {
+        return err_set(e, -EACCES, path, "", "this is not a regular file");
+    } else if (status.st_size == 0) {
+        return err_set(e, -EUCLEAN, path, "", "the file is empty");
+    }
+    return open_file(path, schema, false, ret_db, e);
+}
