@@ -1,6 +1,8 @@
 """Fixtures of the end-to-end tests; see harness.py."""
 
+import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -14,6 +16,20 @@ from harness import World  # noqa: E402
 def pytest_configure(config):
     config.addinivalue_line("markers", "sanitized: runs with the sanitized daemons too")
     config.addinivalue_line("markers", "alone: measures time, so it does not run beside others")
+
+
+@pytest.fixture(autouse=True)
+def limit():
+    """A test that hangs fails, with a traceback of where it hung."""
+    seconds = int(240 * float(os.environ.get("TEST_SLOW", "1")))
+
+    def give_up(_number, _frame):
+        raise TimeoutError("the test hung: ended after %d s" % seconds)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
