@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs all tests of a build, or those whose name holds a text; ends with a line `N passed, N failed`.
 
-What there is: the lint; the unit tests, plain, with ASan and UBSan, and with TSan; the end-to-end tests with the plain
-daemon; and those of them that are marked `sanitized` with the sanitized daemons. A skipped test counts as failed: what
-was not tried is not known to hold. A program that crashes, hangs or leaks counts as one failed test.
+What there is: the lint; the unit tests, plain, with ASan and UBSan, and with TSan; the end-to-end tests with the
+plain daemon; and those of them that are marked `sanitized` with the sanitized daemons. A skipped test counts as
+failed: what was not tried is not known to hold. A program that crashes, hangs or leaks counts as one failed test.
 
 Unit tests run two at a time, end-to-end tests in two workers (each test has its own network and directory); what
 measures time (marked `alone`) runs after all others of its kind, on its own.
@@ -92,7 +92,7 @@ def run_unit(program, kind, part):
 def run_lint():
     result = Result("lint")
     began = time.monotonic()
-    code, output = run([sys.executable, ROOT / "tests" / "lint.py", "--quick"], LINT_LIMIT, environment())
+    code, output = run([sys.executable, ROOT / "tests" / "lint.py"], LINT_LIMIT, environment())
     result.seconds = time.monotonic() - began
     if code == 0:
         result.passed = 1
