@@ -158,7 +158,6 @@ $(GEN_STAMP): $(wildcard proto/*.py) $(VENV)/stamp | $(FIRST)
 # Which files there are is known only after generating, so one rule compiles them all.
 $(GEN_LIB): $(GEN_STAMP)
 	@echo "  CC    $(GEN)/c/**.pb-c.c"
-	@rm -f $@
 	@find $(GEN)/c -name '*.pb-c.c' | LC_ALL=C sort > $(GEN)/sources.list
 	@xargs -P $(JOBS) -n 8 sh -c 'for f; do $(CC) $(GEN_CFLAGS) -c -o "$${f%.c}.o" "$$f" || exit 255; done' sh \
 	    < $(GEN)/sources.list

@@ -6,7 +6,7 @@
 
 enum { ERR_OBJECT_MAX = 256, ERR_FIELD_MAX = 256, ERR_TEXT_MAX = 512 };
 
-/* What went wrong, for a user: which object, which field of it (a path such as "vhosts[0].match_regex"), a sentence. */
+/* What went wrong, for a user: which object, which field (a path such as "vhosts[0].match_regex"), a sentence. */
 struct err {
     int code; /* negative errno, 0 when unset */
     char object[ERR_OBJECT_MAX];

@@ -131,7 +131,7 @@ static int64_t read_unit(const char **text)
     return 0;
 }
 
-/* Digits with an optional fraction, in billionths; further digits of the fraction are dropped. -1: none, or too many. */
+/* Digits with an optional fraction, in billionths; what is finer is dropped. -1: none, or too many. */
 static __int128 read_billionths(const char **text)
 {
     const char *p = *text;

@@ -37,8 +37,8 @@ struct json_enum {
 };
 
 /*
- * Bounds: both 0 is no bound for numbers; max < min: no upper one. Of texts max 0 is 1 MiB. (double has 53 bits: bounds
- * of integers should stay below that.)
+ * Bounds: both 0 is no bound for numbers; max < min: no upper one. Of texts max 0 is 1 MiB. (double has 53 bits:
+ * bounds of integers should stay below that.)
  */
 struct json_field {
     const char *name;

@@ -19,7 +19,7 @@ struct loop_io;
 struct loop_timer;
 
 int loop_new(const struct clock *clock, struct loop **ret_loop, struct err *e);
-/* Every io and timer must have been freed. Posted work that did not run yet is dropped by calling it with run=false. */
+/* Every io and timer must have been freed. Posted work that did not run yet is called with run=false. */
 void loop_free(struct loop *l);
 clock_ns loop_now(const struct loop *l); /* as of the last wake-up */
 /* Runs until loop_stop(). 0 or a negative errno of epoll itself. */

@@ -1,11 +1,11 @@
 /*
- * The persistent map: a treap, that is a search tree by key and a heap by priority. The priority of a node is the hash
- * of its key (equal ones are ordered by key), so a set of keys has exactly one shape, whatever the order in which they
- * came.
+ * The persistent map: a treap, that is a search tree by key and a heap by priority. The priority of a node is the
+ * hash of its key (equal ones are ordered by key), so a set of keys has exactly one shape, whatever the order in
+ * which they came.
  *
  * A node is never changed while somebody else may see it. A change owns each node on its way first: a node with one
- * reference, reached from an owned one, is nobody else's and is changed in place; any other is copied. Thus building a
- * map costs no copies and changing a shared one copies its path.
+ * reference, reached from an owned one, is nobody else's and is changed in place; any other is copied. Thus building
+ * a map costs no copies and changing a shared one copies its path.
  */
 #include "base/pmap.h"
 

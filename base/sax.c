@@ -6,8 +6,8 @@
  * escapes is gathered in `token`. What is done never depends on where the pieces were cut: limits and checks look at
  * whole tokens.
  *
- * Skipping works on blocks of 64 bytes as bit masks, one bit a byte: where the quotes, backslashes and brackets are.
- * A prefix XOR over the unescaped quotes gives the bytes that lie in strings; the brackets outside of them are counted.
+ * Skipping works on blocks of 64 bytes as bit masks, one bit a byte: where quotes, backslashes and brackets are. A
+ * prefix XOR over the unescaped quotes gives the bytes that lie in strings; the brackets outside of them are counted.
  * The masks are made eight bytes at a time with plain 64-bit arithmetic.
  */
 #include "base/sax.h"
@@ -613,6 +613,7 @@ static int end_container(struct sax *s)
     return emit(s, is_object ? SAX_OBJECT_END : SAX_ARRAY_END, NULL, 0);
 }
 
+/* Or, right behind '[', the end of the array. */
 static int begin_value(struct sax *s)
 {
     char c = *s->at;
@@ -621,6 +622,8 @@ static int begin_value(struct sax *s)
         return begin_string(s, false);
     if (c == '{' || c == '[')
         return begin_container(s);
+    if (c == ']' && s->expect == EXPECT_VALUE_OR_END)
+        return end_container(s);
     if (!is_word_byte(c))
         return unexpected(s, s->expect == EXPECT_VALUE_OR_END ? "a value or ']'" : "a value");
     s->token_offset = here(s);
@@ -642,6 +645,24 @@ static int read_comma_or_end(struct sax *s)
     return unexpected(s, is_object ? "',' or '}'" : "',' or ']'");
 }
 
+static int read_key(struct sax *s)
+{
+    if (*s->at == '"')
+        return begin_string(s, true);
+    if (s->expect == EXPECT_KEY)
+        return unexpected(s, "a key");
+    return *s->at == '}' ? end_container(s) : unexpected(s, "a key or '}'");
+}
+
+static int read_colon(struct sax *s)
+{
+    if (*s->at != ':')
+        return unexpected(s, "':'");
+    s->at++;
+    s->expect = EXPECT_VALUE;
+    return 0;
+}
+
 static int read_structure(struct sax *s)
 {
     char c = *s->at;
@@ -652,19 +673,11 @@ static int read_structure(struct sax *s)
     }
     switch (s->expect) {
     case EXPECT_KEY_OR_END:
-        if (c == '}')
-            return end_container(s);
-        return c == '"' ? begin_string(s, true) : unexpected(s, "a key or '}'");
     case EXPECT_KEY:
-        return c == '"' ? begin_string(s, true) : unexpected(s, "a key");
+        return read_key(s);
     case EXPECT_COLON:
-        if (c != ':')
-            return unexpected(s, "':'");
-        s->at++;
-        s->expect = EXPECT_VALUE;
-        return 0;
+        return read_colon(s);
     case EXPECT_VALUE_OR_END:
-        return c == ']' ? end_container(s) : begin_value(s);
     case EXPECT_VALUE:
         return begin_value(s);
     case EXPECT_COMMA_OR_END:

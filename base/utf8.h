@@ -1,4 +1,4 @@
-/* Well-formed UTF-8 (RFC 3629; Unicode's table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF). Pure. */
+/* Well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. Pure. */
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
