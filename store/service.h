@@ -26,6 +26,10 @@ enum {
     SERVICE_VHOSTS_MAX = 256,     /* of one exposure */
     SERVICE_ROUTES_MAX = 1024,    /* of one vhost */
     SERVICE_ENDPOINTS_MAX = 4096, /* of one exposure */
+    SERVICE_PROBLEMS_MAX = 64,    /* told of one exposure */
+    /* RE2's program size of a route's regex; our bootstrap raises Envoy's limit (re2.max_program_size.error_level)
+     * from 100 to this. */
+    SERVICE_REGEX_SIZE_MAX = 1000,
 };
 
 enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
@@ -90,8 +94,9 @@ struct vhost {
 /* A certificate section: exactly one source for the pair (or none), and maybe a validation. */
 struct certificate {
     const char *rid;
-    const char *name;              /* PATH.certificate#N */
-    const char *secret;            /* object path of the secret, e.g. "test/sec/web1-cert"; NULL */
+    const char *name;   /* PATH.certificate#N; with a key file of its exposure: PATH.expose#N.certificate#M */
+    const char *secret; /* object path as the agent writes it: "test/sec/web1-cert", "sec/cert" in the root
+                                    * namespace; NULL */
     const char *validation_secret; /* likewise */
     const char *chain_file, *key_file;
     const char *chain_inline, *key_inline; /* sensitive */
@@ -121,7 +126,7 @@ struct exposure {
     const struct certificate *const *listener_certificates;
     size_t n_listener_certificates;
     const struct certificate *cluster_certificate;
-    const char *cluster_private_key_file;
+    const char *cluster_private_key_file;          /* as declared; cluster_certificate has it as its key_file */
     const char *cluster_data, *filter_config_data; /* canonical JSON of an object, or NULL */
     const struct problem *problems;
     size_t n_problems;
@@ -133,7 +138,8 @@ struct declaration;
 
 /*
  * Checks one exposure beyond this layer's knowledge (pass-through JSON, Envoy's own rules); returns 0, or a negative
- * errno with field and text in e. May be NULL. Must be pure.
+ * errno with field and text in e (-EPERM: "not_allowed"). May be NULL. Must be pure. Called when nothing else is wrong
+ * with the exposure.
  */
 typedef int (*exposure_check)(const struct exposure *x, void *arg, struct err *e);
 
@@ -148,7 +154,7 @@ const struct exposure *declaration_find(const struct declaration *d, const char 
 struct endpoint {
     struct address address;
     uint16_t port;
-    bool up;
+    bool up;      /* gets traffic: never set together with refused */
     bool refused; /* an address that endpoint_networks does not allow */
     const char *node, *instance, *rid, *state;
 };
@@ -193,8 +199,10 @@ struct service {
     size_t n_kept;
     const struct service_exposure *exposures; /* as declaration_exposures() */
     size_t n_exposures;
-    const char *disagreement; /* NULL or a sentence */
-    struct arena *arena;      /* holds all of it */
+    const char *disagreement;       /* NULL or a sentence */
+    const struct problem *warnings; /* of addresses that are left out; field: the exposure's rid */
+    size_t n_warnings;
+    struct arena *arena; /* holds all of it */
 };
 
 /* Networks that endpoints may be in although they are refused by default (law 10). */
