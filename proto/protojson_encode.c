@@ -12,7 +12,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +19,8 @@
 
 enum { NAMES_SHOWN_MAX = 8, KEY_SHOWN_MAX = 64 };
 enum { VALUE_NULL = 1, VALUE_NUMBER, VALUE_STRING, VALUE_BOOL, VALUE_STRUCT, VALUE_LIST }; /* google.protobuf.Value */
+
+#define FLOAT_LIMIT 0x1.ffffffp127 /* what is closer to 2^128 than to the largest float */
 
 struct encoder {
     struct buf *out;
@@ -222,7 +223,7 @@ static int parse_double(struct encoder *enc, enum schema_type type, const json_t
         return unexpected(enc, "a number", json);
     else if (!double_from_text(json_string_value(json), json_string_length(json), &d))
         return invalid(enc, "must be a number, \"NaN\", \"Infinity\" or \"-Infinity\"");
-    if (type == SCHEMA_TYPE_FLOAT && isfinite(d) && fabs(d) > (double)FLT_MAX)
+    if (type == SCHEMA_TYPE_FLOAT && isfinite(d) && fabs(d) >= FLOAT_LIMIT)
         return invalid(enc, "must be a number of single precision");
     *ret = wire_from_double(d);
     return 0;
@@ -607,7 +608,7 @@ static int encode_any(struct encoder *enc, const struct schema_message *m, const
     const json_t *type = json_object_get(json, "@type");
     const struct schema_message *content;
     unsigned wire_depth = enc->wire_depth;
-    size_t begin;
+    size_t before, begin;
     int r;
 
     if (!json_is_object(json))
@@ -621,12 +622,16 @@ static int encode_any(struct encoder *enc, const struct schema_message *m, const
     if (!content)
         return err_set(enc->e, -EINVAL, NULL, "@type", "is not a type of Envoy's API: %s", json_string_value(type));
     wire_put_bytes(enc->out, schema_field_at(m, 0)->number, json_string_value(type), json_string_length(type));
+    before = enc->out->len;
     wire_put_tag(enc->out, schema_field_at(m, 1)->number, WIRE_BYTES);
     begin = wire_begin(enc->out);
     enc->wire_depth = 0; /* the content is bytes to whoever reads the Any, and read on its own */
     r = encode_any_content(enc, content, json);
     enc->wire_depth = wire_depth;
-    wire_end(enc->out, begin);
+    if (enc->out->len == begin && !enc->out->overflow)
+        enc->out->len = before; /* no content: the field is left out, as any other that is empty */
+    else
+        wire_end(enc->out, begin);
     return r;
 }
 
