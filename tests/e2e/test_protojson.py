@@ -1,21 +1,20 @@
 """protobuf JSON and the validation rules in C, held against Python's json_format and against Envoy itself."""
 
-import base64
-import copy
 import importlib
 import json
 import math
 import pathlib
 import random
+import re
 import struct
 import subprocess
 import sys
 
 import pytest
-from google.protobuf import any_pb2, json_format
+from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor as F
 
-from harness import BUILD, TYPES
+from harness import BUILD, TYPES, validate
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "proto"))
 
@@ -274,3 +273,192 @@ def test_bytes_become_the_same_json_as_python_writes(tool):
         assert same(decoded, expected), (name, decoded, expected)
         again = json_format.ParseDict(decoded, CLASSES[name]())
         assert same(json_format.MessageToDict(again, preserving_proto_field_name=True), expected), name
+
+
+# ---- Envoy's rules ---------------------------------------------------------------------------------------------------
+
+HCM = TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+LISTENER, CLUSTER = "envoy.config.listener.v3.Listener", "envoy.config.cluster.v3.Cluster"
+
+
+def good_listener():
+    return {
+        "name": "http", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 8080}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": {
+            "@type": HCM, "stat_prefix": "http",
+            "http_filters": [{"name": "router", "typed_config": {
+                "@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}}],
+            "route_config": {"name": "routes", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/"}, "route": {"cluster": "web"}}]}]}}}]}]}
+
+
+def good_tcp_listener():
+    return {
+        "name": "tcp", "address": {"socket_address": {"address": "127.0.0.1", "port_value": 8080}},
+        "filter_chains": [{"filters": [{"name": "tcp", "typed_config": {
+            "@type": TYPES + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "tcp",
+            "cluster": "web"}}]}]}
+
+
+def good_cluster():
+    return {
+        "name": "web", "type": "STATIC", "connect_timeout": "0.25s",
+        "load_assignment": {"cluster_name": "web", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {
+            "socket_address": {"address": "127.0.0.1", "port_value": 8081}}}}]}]},
+        "health_checks": [{"timeout": "1s", "interval": "10s", "unhealthy_threshold": 3, "healthy_threshold": 1,
+                           "tcp_health_check": {}}],
+        "typed_extension_protocol_options": {HTTP_OPTIONS: {
+            "@type": TYPES + HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}}}}
+
+
+def put(value, path, new):
+    """Sets what path names ("a[0].b", as in our own faults); a new of None takes it away."""
+    steps = [int(s[1:-1]) if s[0] == "[" and s[1] != '"' else s.strip('[]"')
+             for s in re.findall(r'\["[^"]*"\]|\[\d+\]|[^.\[]+', path)]
+    for step in steps[:-1]:
+        value = value[step] if isinstance(step, int) else value.setdefault(step, {})
+    if new is None:
+        del value[steps[-1]]
+    else:
+        value[steps[-1]] = new
+
+
+CHAIN = "filter_chains[0].filters[0].typed_config."
+VHOST = CHAIN + "route_config.virtual_hosts[0]."
+ROUTE = VHOST + "routes[0]."
+OPTIONS = 'typed_extension_protocol_options["%s"].' % HTTP_OPTIONS
+HTTP2 = OPTIONS + "explicit_http_config.http2_protocol_options."
+QUIC = OPTIONS + "auto_config.http3_protocol_options.quic_protocol_options.connection_keepalive."
+
+# (what is changed, where, to what, the field that is at fault, our words)
+BROKEN = [
+    ("tcp", CHAIN + "stat_prefix", "", CHAIN + "stat_prefix", "must be at least 1 character long"),
+    ("tcp", CHAIN + "stat_prefix", None, CHAIN + "stat_prefix", "must be at least 1 character long"),
+    ("tcp", CHAIN + "cluster", None, CHAIN + "cluster_specifier", "is required: one of cluster, weighted_clusters"),
+    ("tcp", CHAIN + "max_connect_attempts", 0, CHAIN + "max_connect_attempts", "must be at least 1, is 0"),
+    ("tcp", "address.socket_address.port_value", 65536, "address.socket_address.port_value",
+     "must be at most 65535, is 65536"),
+    ("tcp", "address.socket_address.address", "", "address.socket_address.address", "at least 1 character"),
+    ("tcp", "address.socket_address.port_value", None, "address.socket_address.port_specifier", "is required"),
+    ("tcp", "filter_chains[0].filters[0].name", "", "filter_chains[0].filters[0].name", "at least 1 character"),
+    ("tcp", 'metadata.filter_metadata', {"": {}}, 'metadata.filter_metadata[""]', "at least 1 character"),
+    ("http", CHAIN + "codec_type", 9, CHAIN + "codec_type", "must be one of the values of the enum"),
+    ("http", CHAIN + "max_request_headers_kb", 0, CHAIN + "max_request_headers_kb", "must be greater than 0, is 0"),
+    ("http", CHAIN + "max_request_headers_kb", 8193, CHAIN + "max_request_headers_kb", "must be at most 8192"),
+    ("http", CHAIN + "http_filters[0].name", "", CHAIN + "http_filters[0].name", "at least 1 character"),
+    ("http", CHAIN + "server_name", "a\nb", CHAIN + "server_name", "must be a value of an HTTP header"),
+    ("http", VHOST + "domains", [], VHOST + "domains", "must have at least 1 item"),
+    ("http", VHOST + "domains", ["a\rb"], VHOST + "domains[0]", "must be a value of an HTTP header"),
+    ("http", VHOST + "name", "", VHOST + "name", "at least 1 character"),
+    ("http", VHOST + "request_headers_to_add", [{"header": {"key": "", "value": "x"}}],
+     VHOST + "request_headers_to_add[0].header.key", "at least 1 character"),
+    ("http", VHOST + "request_headers_to_add", [{"header": {"key": "a\nb", "value": "x"}}],
+     VHOST + "request_headers_to_add[0].header.key", "must be a name of an HTTP header"),
+    ("http", VHOST + "request_headers_to_add", [{"header": {"key": "a", "value": "x" * 16385}}],
+     VHOST + "request_headers_to_add[0].header.value", "must be at most 16384 bytes long"),
+    ("http", VHOST + "request_headers_to_add", [{}], VHOST + "request_headers_to_add[0].header", "is required"),
+    ("http", ROUTE + "match", {}, ROUTE + "match.path_specifier", "is required: one of prefix, path, safe_regex"),
+    ("http", ROUTE + "match", {"path_separated_prefix": "/a/"}, ROUTE + "match.path_separated_prefix",
+     "must match the regular expression ^[^?#]+[^?#/]$"),
+    ("http", ROUTE + "match", {"safe_regex": {"regex": ""}}, ROUTE + "match.safe_regex.regex", "at least 1"),
+    ("http", ROUTE + "route", None, ROUTE + "action", "is required"),
+    ("http", ROUTE + "route.cluster", "", ROUTE + "route.cluster", "at least 1 character"),
+    ("http", CHAIN + "request_headers_timeout", "-1s", CHAIN + "request_headers_timeout",
+     "must be at least 0s, is -1s"),
+    ("http", ROUTE + "route.hash_policy", [{}], ROUTE + "route.hash_policy[0].policy_specifier", "is required"),
+    ("http", ROUTE + "route.retry_policy.retry_back_off", {"base_interval": "0s"},
+     ROUTE + "route.retry_policy.retry_back_off.base_interval", "must be greater than 0s, is 0s"),
+    ("http", ROUTE + "route.retry_policy.retry_back_off", {}, ROUTE + "route.retry_policy.retry_back_off.base_interval",
+     "is required"),
+    ("http", ROUTE + "route.internal_redirect_policy.response_headers_to_copy", ["a", "b", "a"],
+     ROUTE + "route.internal_redirect_policy.response_headers_to_copy", "must not have the same item twice"),
+    ("http", ROUTE + "route.rate_limits", [{"actions": [{"dynamic_metadata": {
+        "descriptor_key": "a", "metadata_key": {"key": "k", "path": [{"key": "p"}]}}}]}],
+     ROUTE + "route.rate_limits[0].actions[0].dynamic_metadata", "is deprecated"),
+    ("web", "name", "", "name", "at least 1 character"),
+    ("web", "connect_timeout", "0s", "connect_timeout", "must be greater than 0s, is 0s"),
+    ("web", "lb_policy", 99, "lb_policy", "must be one of the values of the enum"),
+    ("web", "health_checks[0].timeout", None, "health_checks[0].timeout", "is required"),
+    ("web", "health_checks[0].interval", "0s", "health_checks[0].interval", "must be greater than 0s"),
+    ("web", "health_checks[0].unhealthy_threshold", None, "health_checks[0].unhealthy_threshold", "is required"),
+    ("web", "health_checks[0].tcp_health_check", None, "health_checks[0].health_checker", "is required"),
+    ("web", "health_checks[0].tcp_health_check.send", {"text": ""}, "health_checks[0].tcp_health_check.send.text",
+     "at least 1 character"),
+    ("web", "outlier_detection.max_ejection_percent", 101, "outlier_detection.max_ejection_percent",
+     "must be at most 100, is 101"),
+    ("web", "common_lb_config.healthy_panic_threshold.value", 100.5, "common_lb_config.healthy_panic_threshold.value",
+     "must be at most 100, is 100.5"),
+    ("web", HTTP2 + "max_concurrent_streams", 0, HTTP2 + "max_concurrent_streams", "must be at least 1, is 0"),
+    ("web", HTTP2 + "initial_stream_window_size", 65534, HTTP2 + "initial_stream_window_size",
+     "must be at least 65535, is 65534"),
+    ("web", "transport_socket.name", "", "transport_socket.name", "at least 1 character"),
+    ("web", OPTIONS[:-1], {"@type": TYPES + HTTP_OPTIONS}, OPTIONS + "upstream_protocol_options", "is required"),
+    ("web", OPTIONS[:-1], {"@type": TYPES + HTTP_OPTIONS, "auto_config": {"http3_protocol_options": {
+        "quic_protocol_options": {"connection_keepalive": {"initial_interval": "0.0005s"}}}}},
+     QUIC + "initial_interval", "must be at most 0s or must be at least 0.001s, is 0.0005s"),
+]
+
+# Odd, and taken by both.
+ACCEPTED = [
+    ("http", VHOST + "request_headers_to_add", [{"header": {"key": "a,b", "value": "tab\there"}}]),
+    ("http", VHOST + "request_headers_to_add", [{"header": {"key": "x" * 16384, "value": "x" * 16384}}]),
+    ("http", CHAIN + "server_name", "größe"),
+    ("http", ROUTE + "match", {"path_separated_prefix": "/a"}),
+    ("http", ROUTE + "route.internal_redirect_policy.response_headers_to_copy", ["a", "b"]),
+    ("tcp", "address.socket_address.port_value", 0),
+    ("tcp", CHAIN + "max_connect_attempts", 1),
+    ("web", "common_lb_config.healthy_panic_threshold.value", 100.0),
+    ("web", "outlier_detection.max_ejection_percent", 100),
+    ("web", HTTP2 + "initial_stream_window_size", 65535),
+]
+
+
+def resources_with(which, path, new):
+    """{name: (type, JSON)} of a whole configuration with one change in it."""
+    made = {"http": (LISTENER, good_listener()), "tcp": (LISTENER, good_tcp_listener()),
+            "web": (CLUSTER, good_cluster())}
+    made["tcp"][1]["address"]["socket_address"]["port_value"] = 8082
+    if which:
+        put(made[which][1], path, new)
+    return made
+
+
+def envoy_says(resources, world):
+    listeners = [value for kind, value in resources.values() if kind == LISTENER]
+    clusters = [value for kind, value in resources.values() if kind == CLUSTER]
+    return validate({"static_resources": {"listeners": listeners, "clusters": clusters}}, world)
+
+
+def we_say(resources, tool):
+    """(field, words), or None when we take it all."""
+    for kind, value in resources.values():
+        wire = tool.encode(kind, value).hex()
+        if tool.ask("validate", kind, wire) != "ok ":
+            return tool.fault("validate", kind, wire)
+    return None
+
+
+def test_a_good_configuration_breaks_no_rule(tool, world):
+    assert we_say(resources_with(None, None, None), tool) is None
+    assert envoy_says(resources_with(None, None, None), world) is None
+
+
+@pytest.mark.parametrize("which, path, new, field, words", BROKEN,
+                         ids=["%s-%s-%s" % (b[0], b[3].rsplit(".", 1)[-1], n) for n, b in enumerate(BROKEN)])
+def test_what_envoy_refuses_is_refused_with_the_same_field(tool, world, which, path, new, field, words):
+    resources = resources_with(which, path, new)
+    fault = we_say(resources, tool)
+    assert fault and fault[0] == field and words in fault[1], fault
+    envoy = envoy_says(resources, world)
+    name = re.sub(r'\[[^\]]*\]$', "", field).rsplit(".", 1)[-1]
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    assert envoy and re.search(r"ValidationError\.%s\b|field: \"?%s\"?|deprecated option.*%s" % (camel, name, name),
+                               envoy), envoy
+
+
+@pytest.mark.parametrize("which, path, new", ACCEPTED)
+def test_what_envoy_takes_is_taken(tool, world, which, path, new):
+    resources = resources_with(which, path, new)
+    assert we_say(resources, tool) is None
+    assert envoy_says(resources, world) is None
