@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from certificates import CA  # noqa: E402
+from declare import Lab  # noqa: E402
 from harness import World  # noqa: E402
 
 
@@ -57,3 +58,14 @@ def pytest_runtest_makereport(item, call):
             lines = text.splitlines()
             shown = lines if len(lines) <= 120 else lines[:40] + ["..."] + lines[-80:]
             report.sections.append(("log of " + name, "\n".join(shown)))
+
+
+@pytest.fixture
+def lab(world):
+    """Three nodes, their agent; igwd and an Envoy once the test says lab.up()."""
+    return Lab(world)
+
+
+@pytest.fixture(params=["incremental", "state of the world"])
+def sotw(request):
+    return request.param == "state of the world"
