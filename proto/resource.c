@@ -5,6 +5,7 @@
 #include "proto/resource.h"
 
 #include "base/hash.h"
+#include "proto/validate.h"
 #include "proto/wire.h"
 
 #include <assert.h>
@@ -116,9 +117,9 @@ static struct layout lay_out(const struct resource_info *info, size_t message_le
     l.resource_len = head_size(VERSION_DIGITS) + VERSION_DIGITS + head_size(name_len) + name_len +
                      head_size(l.any_len) + l.any_len;
     l.wire_len = head_size(l.resource_len) + l.resource_len;
-    l.total = sizeof(struct resource) + n_texts * sizeof(char *) + l.wire_len + name_len + 1 +
-              strlen(info->owner) + 1 + texts_size(info->clusters, info->n_clusters) +
-              texts_size(info->routes, info->n_routes) + texts_size(info->secrets, info->n_secrets);
+    l.total = sizeof(struct resource) + n_texts * sizeof(char *) + l.wire_len + name_len + 1 + strlen(info->owner) +
+              1 + texts_size(info->clusters, info->n_clusters) + texts_size(info->routes, info->n_routes) +
+              texts_size(info->secrets, info->n_secrets);
     return l;
 }
 
@@ -246,6 +247,20 @@ const uint8_t *resource_message(const struct resource *r, size_t *ret_len)
     assert(wire_next(&w, &record) == 1 && record.number == ANY_VALUE);
     *ret_len = record.len;
     return record.data;
+}
+
+int resource_check(const struct resource *r, struct err *e)
+{
+    const struct schema_message *type = schema_find_url(xds_type_url[r->type], strlen(xds_type_url[r->type]));
+    size_t n;
+    const uint8_t *message = resource_message(r, &n);
+    int code;
+
+    assert(type);
+    code = validate_wire(message, n, type, e);
+    if (code < 0 && e)
+        err_set_object(e, r->owner);
+    return code;
 }
 
 void xds_batch_free(struct xds_batch *b)

@@ -12,6 +12,7 @@
 #ifndef PROTO_RESOURCE_H
 #define PROTO_RESOURCE_H
 
+#include "base/err.h"
 #include "base/mem.h"
 
 #include <stdbool.h>
@@ -64,7 +65,9 @@ struct resource *resource_pack(const struct resource_info *info, const struct Pr
 struct resource *resource_ref(struct resource *r);
 void resource_unref(struct resource *r); /* NULL is allowed; any thread */
 define_cleanup(struct resource *, resource_unref)
-/* The message's bytes inside wire: for tests and logs. */
+/* Envoy's own rules (proto/validate.h) on it: 0, or an error whose object is the owner. */
+int resource_check(const struct resource *r, struct err *e);
+/* The message's bytes inside wire. */
 const uint8_t *resource_message(const struct resource *r, size_t *ret_len);
 
 /* A resource that is new or changed (after set) or gone (after NULL). */

@@ -1,0 +1,283 @@
+/*
+ * Clusters (envoy/config/cluster/v3) and assignments (envoy/config/endpoint/v3).
+ *
+ * Defaults, and why they differ from Envoy's own:
+ * - Panic only when no endpoint is healthy (Envoy: below half). The agent has said already who is up: two of three that
+ *   die unannounced must not draw traffic. When all checks fail, the check itself is the suspect, and all are tried.
+ * - 1,024 retries at a time (Envoy: 3), or a failover under load loses requests; connections and requests up to
+ *   CLUSTER_CONNECTIONS_MAX (Envoy: 1,024), or a gateway of long connections stops at 1,024 of them.
+ * - Towards the endpoints HTTP/1.1, whatever the client speaks: plain HTTP servers and websockets understand nothing
+ *   else for sure. HTTP/2 (gRPC) is asked for by cluster_data's typed_extension_protocol_options.
+ */
+#include "proto/cluster.h"
+
+#include "base/clock.h"
+#include "proto/passthrough.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+    CLUSTER_CONNECTIONS_MAX = 65536,
+    CLUSTER_RETRIES_MAX = 1024,
+    CONNECT_TIMEOUT_MS = 250,
+    HEALTH_TIMEOUT_S = 1,
+    HEALTH_INTERVAL_S = 10,
+    HEALTH_JITTER_S = 1,
+    UNHEALTHY_AFTER = 3,
+    HEALTHY_AFTER = 1,
+};
+
+static const char http_options_name[] = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+size_t cluster_sds_refs(struct arena *a, const struct exposure *x, struct sds_ref ret[CLUSTER_SDS_MAX])
+{
+    size_t n = 0;
+
+    if (x->cluster_certificate) {
+        n += sds_ref_pair(a, x->cluster_certificate, &ret[n]);
+        n += sds_ref_trust(a, x->cluster_certificate, &ret[n]);
+    }
+    return n;
+}
+
+bool cluster_uses_eds(const struct exposure *x)
+{
+    return x->lb_policy != LB_ORIGINAL_DST;
+}
+
+static pb_health_check *tcp_health_check(struct arena *a)
+{
+    pb_health_check *m = pb_health_check_new(a);
+
+    m->timeout = pb_duration_of(a, HEALTH_TIMEOUT_S * CLOCK_NS_PER_S);
+    m->interval = pb_duration_of(a, HEALTH_INTERVAL_S * CLOCK_NS_PER_S);
+    m->no_traffic_interval = pb_duration_of(a, HEALTH_INTERVAL_S * CLOCK_NS_PER_S);
+    /* No jitter on the first check: an endpoint gets traffic after it. */
+    m->interval_jitter = pb_duration_of(a, HEALTH_JITTER_S * CLOCK_NS_PER_S);
+    m->unhealthy_threshold = pb_uint32_of(a, UNHEALTHY_AFTER);
+    m->healthy_threshold = pb_uint32_of(a, HEALTHY_AFTER);
+    m->health_checker_case = ENVOY__CONFIG__CORE__V3__HEALTH_CHECK__HEALTH_CHECKER_TCP_HEALTH_CHECK;
+    m->tcp_health_check = pb_tcp_health_check_new(a);
+    return m;
+}
+
+static pb_circuit_breakers *circuit_breakers(struct arena *a)
+{
+    pb_circuit_breakers *m = pb_circuit_breakers_new(a);
+    pb_thresholds *t = pb_thresholds_new(a);
+
+    t->max_connections = pb_uint32_of(a, CLUSTER_CONNECTIONS_MAX);
+    t->max_pending_requests = pb_uint32_of(a, CLUSTER_CONNECTIONS_MAX);
+    t->max_requests = pb_uint32_of(a, CLUSTER_CONNECTIONS_MAX);
+    t->max_retries = pb_uint32_of(a, CLUSTER_RETRIES_MAX);
+    m->thresholds = pb_list_of(a, t);
+    m->n_thresholds = 1;
+    return m;
+}
+
+static pb_common_lb *common_lb(struct arena *a)
+{
+    pb_common_lb *m = pb_common_lb_new(a);
+
+    m->healthy_panic_threshold = pb_percent_new(a);
+    m->healthy_panic_threshold->value = 1;
+    return m;
+}
+
+/* The SNI towards the endpoints is the request's host; with it an HTTP version must be named, which is Envoy's own. */
+static void sni_of_the_request(struct arena *a, pb_cluster *m)
+{
+    pb_http_protocol_options *o = pb_http_protocol_options_new(a);
+    pb_extension_options *entry = pb_extension_options_new(a);
+
+    o->upstream_protocol_options_case =
+        ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG;
+    o->explicit_http_config = pb_explicit_http_new(a);
+    o->explicit_http_config->protocol_config_case =
+        ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS;
+    o->explicit_http_config->http_protocol_options = pb_http1_options_new(a);
+    o->upstream_http_protocol_options = pb_upstream_http_options_new(a);
+    o->upstream_http_protocol_options->auto_sni = true;
+    entry->key = PB_TEXT(http_options_name);
+    entry->value = pb_any_of(a, &o->base);
+    m->typed_extension_protocol_options = pb_list_of(a, entry);
+    m->n_typed_extension_protocol_options = 1;
+}
+
+static void set_defaults(struct arena *a, const struct exposure *x, const struct passthrough *given, pb_cluster *m)
+{
+    bool checked = x->protocol == PROTOCOL_TCP && x->lb_policy != LB_ORIGINAL_DST;
+
+    if (!passthrough_has(given, "connect_timeout"))
+        m->connect_timeout = pb_duration_of(a, (int64_t)CONNECT_TIMEOUT_MS * CLOCK_NS_PER_MS);
+    if (checked && !passthrough_has(given, "health_checks")) {
+        m->health_checks = pb_list_of(a, tcp_health_check(a));
+        m->n_health_checks = 1;
+    }
+    if (!passthrough_has(given, "ignore_health_on_host_removal"))
+        m->ignore_health_on_host_removal = checked;
+    if (!passthrough_has(given, "circuit_breakers"))
+        m->circuit_breakers = circuit_breakers(a);
+    if (!passthrough_has(given, "common_lb_config") && cluster_uses_eds(x))
+        m->common_lb_config = common_lb(a);
+    if (x->cluster_certificate && x->n_vhosts && !passthrough_has(given, "typed_extension_protocol_options"))
+        sni_of_the_request(a, m);
+}
+
+static void set_lb_policy(const struct exposure *x, const struct passthrough *given, pb_cluster *m)
+{
+    static const int policies[] = {
+        [LB_ROUND_ROBIN] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__ROUND_ROBIN,
+        [LB_LEAST_REQUEST] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__LEAST_REQUEST,
+        [LB_RING_HASH] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RING_HASH,
+        [LB_RANDOM] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RANDOM,
+        [LB_MAGLEV] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__MAGLEV,
+        [LB_ORIGINAL_DST] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__CLUSTER_PROVIDED,
+    };
+
+    /* Round robin is what an exposure has that says nothing: then the JSON's word counts. */
+    if (x->lb_policy != LB_ROUND_ROBIN || !passthrough_has(given, "lb_policy"))
+        m->lb_policy = policies[x->lb_policy];
+}
+
+/* What is ours whatever the JSON says. */
+static void set_owned(struct arena *a, const struct exposure *x, pb_cluster *m)
+{
+    m->name = PB_TEXT(x->name);
+    m->load_assignment = NULL;
+    m->cluster_discovery_type_case = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
+    if (cluster_uses_eds(x)) {
+        m->type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS;
+        m->eds_cluster_config = pb_eds_config_new(a);
+        m->eds_cluster_config->eds_config = pb_ads_source(a);
+    } else {
+        m->type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;
+        m->eds_cluster_config = NULL;
+    }
+}
+
+static struct resource *pack(const struct exposure *x, const pb_cluster *m, const struct sds_ref *refs, size_t n)
+{
+    const char *secrets[CLUSTER_SDS_MAX];
+    const struct resource_info info = {
+        .type = XDS_CLUSTER,
+        .name = x->name,
+        .owner = x->name,
+        .alone = x->cluster_data,
+        .uses_eds = m->type == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS,
+        .secrets = secrets,
+        .n_secrets = n,
+    };
+
+    for (size_t i = 0; i < n; i++)
+        secrets[i] = refs[i].name;
+    return resource_pack(&info, &m->base);
+}
+
+int cluster_make(const struct exposure *x, const struct translate_policy *policy, struct resource **ret,
+                 struct err *e)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    struct sds_ref refs[CLUSTER_SDS_MAX];
+    size_t n_refs = cluster_sds_refs(a, x, refs);
+    struct passthrough given;
+    pb_cluster *m;
+    struct err scratch = {0};
+    int r;
+
+    e = e ? e : &scratch;
+    r = passthrough_read(a, x->cluster_data, &envoy__config__cluster__v3__cluster__descriptor, policy->allow_files,
+                         &given, &m, e);
+    if (r < 0) {
+        err_prefix_field(e, "cluster_data");
+        return r;
+    }
+    set_defaults(a, x, &given, m);
+    set_lb_policy(x, &given, m);
+    set_owned(a, x, m);
+    if (x->cluster_certificate)
+        m->transport_socket = tls_upstream(a, x, refs, n_refs);
+    passthrough_clear(&given);
+
+    _cleanup_(resource_unref_p) struct resource *cluster = pack(x, m, refs, n_refs);
+    r = resource_check(cluster, e);
+    if (r < 0) {
+        if (x->cluster_data)
+            err_prefix_field(e, "cluster_data");
+        return r;
+    }
+    *ret = take_ptr(cluster);
+    return 0;
+}
+
+struct resource *cluster_placeholder(const struct exposure *x)
+{
+    pb_cluster m = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__INIT;
+
+    m.name = PB_TEXT(x->name);
+    m.cluster_discovery_type_case = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
+    m.type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC;
+    return pack(x, &m, NULL, 0);
+}
+
+/* ---- assignments ---- */
+
+static bool serves(const struct endpoint *p)
+{
+    return p->up && !p->refused;
+}
+
+static pb_lb_endpoint *lb_endpoint(struct arena *a, const struct endpoint *p)
+{
+    pb_lb_endpoint *m = pb_lb_endpoint_new(a);
+
+    m->host_identifier_case = ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT;
+    m->endpoint = pb_endpoint_new(a);
+    m->endpoint->address = pb_address_of(a, &p->address, p->port, false);
+    return m;
+}
+
+int assignment_make(const struct service_exposure *sx, struct resource **ret, struct err *e)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    pb_assignment *m = pb_assignment_new(a);
+    pb_locality *l = pb_locality_new(a);
+    const struct resource_info info = {.type = XDS_ENDPOINT, .name = sx->x->name, .owner = sx->x->name};
+    int r;
+
+    m->cluster_name = PB_TEXT(sx->x->name);
+    l->lb_endpoints = arena_array(a, pb_lb_endpoint *, sx->n_endpoints);
+    for (size_t i = 0; i < sx->n_endpoints; i++)
+        if (serves(&sx->endpoints[i]))
+            l->lb_endpoints[l->n_lb_endpoints++] = lb_endpoint(a, &sx->endpoints[i]);
+    if (l->n_lb_endpoints) {
+        m->endpoints = pb_list_of(a, l);
+        m->n_endpoints = 1;
+    }
+    _cleanup_(resource_unref_p) struct resource *assignment = resource_pack(&info, &m->base);
+    r = resource_check(assignment, e);
+    if (r == 0)
+        *ret = take_ptr(assignment);
+    return r;
+}
+
+bool assignment_equal(const struct service_exposure *a, const struct service_exposure *b)
+{
+    size_t i = 0, j = 0;
+
+    if (a->endpoints == b->endpoints && a->n_endpoints == b->n_endpoints)
+        return true;
+    for (;; i++, j++) {
+        while (i < a->n_endpoints && !serves(&a->endpoints[i]))
+            i++;
+        while (j < b->n_endpoints && !serves(&b->endpoints[j]))
+            j++;
+        if (i == a->n_endpoints || j == b->n_endpoints)
+            return i == a->n_endpoints && j == b->n_endpoints;
+        if (a->endpoints[i].port != b->endpoints[j].port ||
+            address_compare(&a->endpoints[i].address, &b->endpoints[j].address))
+            return false;
+    }
+}

@@ -1,0 +1,23 @@
+/* Route configurations: the virtual hosts of a chain, over RDS. Pure. */
+#ifndef PROTO_ROUTE_H
+#define PROTO_ROUTE_H
+
+#include "proto/resource.h"
+#include "proto/scope.h"
+#include "store/plan.h"
+
+enum { ROUTE_NAME_MAX = 512 };
+
+/* "LISTENER|CHAIN" into buf; returns buf. */
+const char *route_configuration_name(const struct listener_plan *p, const struct plan_chain *chain, char *buf,
+                                     size_t n);
+/*
+ * The route configuration of an L7 chain. What Envoy's rules would refuse is left out route by route, and told to the
+ * scope, so there always is one.
+ */
+struct resource *route_configuration_make(const struct listener_plan *p, const struct plan_chain *chain,
+                                          const struct translate_scope *scope);
+/* Whether the routes of an exposure pass Envoy's rules: 0, or the first that does not; the field names the route. */
+int routes_check(const struct exposure *x, const struct translate_policy *policy, struct err *e);
+
+#endif
