@@ -1,7 +1,7 @@
 /*
  * A message's fields as its wire bytes give them: one pass over the records, the last record of a singular field and
- * the last member of a oneof in force, elements of lists and maps handed over as they come. What is written as another
- * type than the schema's is an unknown field, as to every protobuf reader, and left out. Pure.
+ * the last member of a oneof in force, elements of lists and maps handed over as they come. What is written as
+ * another type than the schema's is an unknown field, as to every protobuf reader, and left out. Pure.
  */
 #ifndef PROTO_FIELDS_H
 #define PROTO_FIELDS_H

@@ -107,19 +107,20 @@ bool format_ipv6(const char *p, size_t n)
     return is_address(AF_INET6, p, n);
 }
 
-bool format_uri(const char *p, size_t n, bool absolute)
+static bool has_scheme(const char *p, size_t n)
 {
     size_t i = 0;
 
-    if (absolute) {
-        if (n == 0 || !is_alpha(p[0]))
-            return false;
-        while (i < n && (is_alnum(p[i]) || is_one_of(p[i], "+-.")))
-            i++;
-        if (i == n || p[i] != ':')
-            return false;
-    }
-    for (; i < n; i++) {
+    while (i < n && (is_alnum(p[i]) || is_one_of(p[i], "+-.")))
+        i++;
+    return i > 0 && i < n && is_alpha(p[0]) && p[i] == ':';
+}
+
+bool format_uri(const char *p, size_t n, bool absolute)
+{
+    if (absolute && !has_scheme(p, n))
+        return false;
+    for (size_t i = 0; i < n; i++) {
         if (p[i] == '%') {
             if (n - i < 3 || !is_hex(p[i + 1]) || !is_hex(p[i + 2]))
                 return false;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* RFC 1123: labels of letters, digits and inner hyphens, up to 63 each and 253 in all; a dot at the end is allowed. */
+/* RFC 1123: labels of letters, digits and inner hyphens, up to 63 each and 253 in all; a dot may end it. */
 bool format_hostname(const char *p, size_t n);
 /* RFC 5321's dot-atom form: local part up to 64, a host name behind the '@'. */
 bool format_email(const char *p, size_t n);

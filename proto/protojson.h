@@ -2,8 +2,8 @@
  * protobuf's JSON form (https://protobuf.dev/programming-guides/json/) of any message of the schema, to and from wire
  * bytes. Thread-safe; the bytes and values belong to the caller.
  *
- * Two things are stricter than some readers: a field given in both spellings, and two members of one oneof, are faults.
- * An unsigned number above 2^63 - 1 has to be written as text, as JSON readers do not hold it otherwise.
+ * Two things are stricter than some readers: a field given in both spellings, and two members of one oneof, are
+ * faults. An unsigned number above 2^63 - 1 has to be written as text, as JSON readers do not hold it otherwise.
  */
 #ifndef PROTO_PROTOJSON_H
 #define PROTO_PROTOJSON_H
@@ -26,16 +26,16 @@ enum {
 };
 
 /*
- * Appends the message to ret_wire, which is left as it was on a fault. The bytes follow from the value alone: fields in
- * the order of their numbers, maps by their keys. 0; -EINVAL with the JSON path, in the spelling of the JSON, and what
- * was expected, never the value itself; -EMSGSIZE past a size.
+ * Appends the message to ret_wire, which is left as it was on a fault. The bytes follow from the value alone: fields
+ * in the order of their numbers, maps by their keys. 0; -EINVAL with the JSON path, in the spelling of the JSON, and
+ * what was expected, never the value itself; -EMSGSIZE past a size.
  */
 int protojson_to_wire(const json_t *json, const struct schema_message *type, struct buf *ret_wire, struct err *e);
 
 /*
- * The reverse. Fields that the schema does not know are left out; an Any of an unknown type is shown with its bytes in
- * base64 as "value" (redacted, when redacting: nobody knows what is in it). 0, or -EBADMSG when the bytes are not such
- * a message. ret_json is a new reference.
+ * The reverse. Fields that the schema does not know are left out; an Any of an unknown type is shown with its bytes
+ * in base64 as "value" (redacted, when redacting: nobody knows what is in it). 0, or -EBADMSG when the bytes are not
+ * such a message. ret_json is a new reference.
  */
 int protojson_from_wire(const uint8_t *wire, size_t n, const struct schema_message *type, unsigned flags,
                         json_t **ret_json, struct err *e);

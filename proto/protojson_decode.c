@@ -2,8 +2,8 @@
  * From wire bytes to protobuf's JSON form, along the schema. The bytes may be anybody's: recursion ends at
  * WIRE_DEPTH_MAX, counted through Any too.
  *
- * A function that makes a value returns a new reference, or NULL with the fault described: an empty path, to which each
- * level on the way back adds its name, and its code in dec.
+ * A function that makes a value returns a new reference, or NULL with the fault described: an empty path, to which
+ * each level on the way back adds its name, and its code in dec.
  */
 #include "proto/protojson.h"
 
@@ -57,7 +57,7 @@ static json_t *text_of(struct buf *b)
     return json_stringn_nocheck(b->len ? (const char *)b->data : "", b->len);
 }
 
-/* ---- scalars ---------------------------------------------------------------------------------------------------- */
+/* ---- scalars --------------------------------------------------------------------------------------------------- */
 
 /* The shortest decimal number that is this float again: 0.1 and not 0.10000000149011612. */
 static double shortest_float(double d)
@@ -135,7 +135,7 @@ static json_t *decode_value(struct decoder *dec, const struct schema_field *f, c
     }
 }
 
-/* ---- lists and maps --------------------------------------------------------------------------------------------- */
+/* ---- lists and maps -------------------------------------------------------------------------------------------- */
 
 static void key_text(const struct schema_field *key, const struct field_value *v, struct buf *b)
 {
@@ -219,7 +219,7 @@ static int decode_element(void *arg, const struct schema_field *f, size_t index,
     return r;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 static int decode_singular(struct decoder *dec, const struct fields *fields, const struct schema_field *f,
                            json_t **ret)

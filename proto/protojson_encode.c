@@ -2,8 +2,9 @@
  * From protobuf's JSON form to wire bytes, along the schema.
  *
  * The members of an object are sorted into the order of the fields first; then each is written behind the one before,
- * and a message's length is put in front of it once it is known. A fault is described where it is found, with an empty
- * path, and each level on the way back puts its own name in front. Values never appear in a fault: they may be secrets.
+ * and a message's length is put in front of it once it is known. A fault is described where it is found, with an
+ * empty path, and each level on the way back puts its own name in front. Values never appear in a fault: they may be
+ * secrets.
  */
 #include "proto/protojson.h"
 
@@ -31,7 +32,7 @@ struct encoder {
 
 static int encode_message(struct encoder *enc, const struct schema_message *m, const json_t *json);
 
-/* ---- faults ----------------------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------------------------- */
 
 static const char *json_kind(const json_t *json)
 {
@@ -93,7 +94,7 @@ static void *next_member(const json_t *object, void *iter)
     return json_object_iter_next((json_t *)object, iter);
 }
 
-/* ---- scalars ---------------------------------------------------------------------------------------------------- */
+/* ---- scalars --------------------------------------------------------------------------------------------------- */
 
 /* JSON's own grammar of numbers; *ret_integer: without a fraction or an exponent. */
 static bool is_number(const char *p, bool *ret_integer)
@@ -308,7 +309,7 @@ static int encode_text(struct encoder *enc, const struct schema_field *f, const 
     return 0;
 }
 
-/* ---- fields ----------------------------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
 
 /* A message inside of another, with its tag and length. */
 static int encode_submessage(struct encoder *enc, uint32_t number, const struct schema_message *m, const json_t *json)
@@ -515,7 +516,7 @@ static int encode_field(struct encoder *enc, const struct schema_field *f, const
     return encode_value(enc, f, json, f->flags & SCHEMA_FIELD_PRESENCE);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 struct members {
     const json_t *values[SCHEMA_FIELDS_MAX]; /* by field, NULL: absent */

@@ -1,7 +1,7 @@
 /*
- * The rules of protoc-gen-validate for one value, with the semantics of its C++ code, which is what Envoy runs. Notable
- * there: a comparison with NaN breaks no bound; a pattern has to match the whole text; the class of header names
- * contains the comma; texts are counted in code points.
+ * The rules of protoc-gen-validate for one value, with the semantics of its C++ code, which is what Envoy runs.
+ * Notable there: a comparison with NaN breaks no bound; a pattern has to match the whole text; the class of header
+ * names contains the comma; texts are counted in code points.
  *
  * Patterns are compiled when they are first needed and kept for the life of the process.
  */
@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 
 enum { WORDS_MAX = 400, UNORDERED = 2, NAMES_MAX = 8 };
@@ -39,7 +40,7 @@ static const char *rule_text(const struct schema_rule *rule, unsigned i, size_t 
     return schema_text((uint32_t)number);
 }
 
-/* ---- the rules in words ----------------------------------------------------------------------------------------- */
+/* ---- the rules in words ---------------------------------------------------------------------------------------- */
 
 static void put_nanoseconds(struct buf *b, int64_t ns)
 {
@@ -217,7 +218,7 @@ static int broken(const struct schema_field *f, const struct schema_rule *rule, 
     return err_set(e, -EINVAL, NULL, "", "%s", buf_cstr(&b));
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------------------------- */
 
 static int compare_double(double a, double b)
 {
@@ -341,9 +342,9 @@ int rules_check_time(const struct schema_rule *rules, int64_t value, int64_t now
     return 0;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------------------------ */
+/* ---- texts ----------------------------------------------------------------------------------------------------- */
 
-/* RE2, as Envoy: the whole text has to match. Two threads may compile the same pattern; one of them throws it away. */
+/* RE2, as Envoy: the whole text has to match. Two threads may compile one pattern; one of them throws it away. */
 static bool matches(unsigned pattern, const char *p, size_t n)
 {
     static _Atomic(struct regex *) compiled[SCHEMA_PATTERNS_MAX];
@@ -426,33 +427,40 @@ static bool part_breaks(const struct schema_rule *rule, const char *p, size_t n)
     }
 }
 
+static bool address_size_breaks(const struct schema_rule *rule, size_t n)
+{
+    bool v4 = n == sizeof(struct in_addr), v6 = n == sizeof(struct in6_addr);
+
+    if (rule->op == SCHEMA_RULE_BYTES_IP)
+        return !v4 && !v6;
+    return rule->op == SCHEMA_RULE_BYTES_IPV4 ? !v4 : !v6;
+}
+
 static bool format_breaks(const struct schema_rule *rule, const char *p, size_t n)
 {
+    bool ip;
+
     switch (rule->op) {
     case SCHEMA_RULE_EMAIL:
         return !format_email(p, n);
     case SCHEMA_RULE_HOSTNAME:
         return !format_hostname(p, n);
     case SCHEMA_RULE_IP:
-        return !format_ipv4(p, n) && !format_ipv6(p, n);
+    case SCHEMA_RULE_ADDRESS:
+        ip = format_ipv4(p, n) || format_ipv6(p, n);
+        return !ip && (rule->op == SCHEMA_RULE_IP || !format_hostname(p, n));
     case SCHEMA_RULE_IPV4:
         return !format_ipv4(p, n);
     case SCHEMA_RULE_IPV6:
         return !format_ipv6(p, n);
-    case SCHEMA_RULE_ADDRESS:
-        return !format_hostname(p, n) && !format_ipv4(p, n) && !format_ipv6(p, n);
     case SCHEMA_RULE_URI:
         return !format_uri(p, n, true);
     case SCHEMA_RULE_URI_REF:
         return !format_uri(p, n, false);
     case SCHEMA_RULE_UUID:
         return !format_uuid(p, n);
-    case SCHEMA_RULE_BYTES_IP:
-        return n != 4 && n != 16;
-    case SCHEMA_RULE_BYTES_IPV4:
-        return n != 4;
     default:
-        return n != 16;
+        return address_size_breaks(rule, n);
     }
 }
 

@@ -2,9 +2,9 @@
  * The schema of Envoy's API: every v3 message with its fields, enums, validation rules and sensitive fields, as
  * constant tables that proto/generate.py makes from the descriptors of xds-protos.
  *
- * All of it is proto3: no groups, no extensions, no required fields. Texts are offsets into one pool and relations are
- * indices, so the tables need no relocation and are shared by all processes. Nothing here changes after the start:
- * any thread may read anything.
+ * All of it is proto3: no groups, no extensions, no required fields. Texts are offsets into one pool and relations
+ * are indices, so the tables need no relocation and are shared by all processes. Nothing here changes after the
+ * start: any thread may read anything.
  */
 #ifndef PROTO_SCHEMA_H
 #define PROTO_SCHEMA_H

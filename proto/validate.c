@@ -1,9 +1,9 @@
 /*
  * Walks the wire bytes of a message along the schema and holds each value against its rules.
  *
- * The elements of lists and maps are checked as they come; then the fields are looked at in the order of their numbers,
- * absent ones included, as a rule may refuse a zero. Recursion ends at WIRE_DEPTH_MAX. Nothing is allocated unless a
- * singular message comes in several pieces, or elements must be unique.
+ * The elements of lists and maps are checked as they come; then the fields are looked at in the order of their
+ * numbers, absent ones included, as a rule may refuse a zero. Recursion ends at WIRE_DEPTH_MAX. Nothing is allocated
+ * unless a singular message comes in several pieces, or elements must be unique.
  */
 #include "proto/validate.h"
 
@@ -14,6 +14,7 @@
 #include "proto/rules.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,7 +25,7 @@ enum {
     FIELD_TYPE_URL = 1,
     NANOS_MAX = 999999999,
 };
-#define DURATION_SECONDS_MAX INT64_C(315576000000) /* of google.protobuf.Duration: 10,000 years */
+#define DURATION_SECONDS_MAX INT64_C(9223372035) /* the most that Envoy takes */
 
 struct checker {
     struct err *e;
@@ -52,7 +53,7 @@ static const struct schema_rule *nested_rules(const struct schema_rule *rules, e
     return &schema_rules[rule ? rule->arg : 0];
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------------------- */
 
 static int64_t saturated_nanoseconds(int64_t seconds, int64_t nanos)
 {
@@ -63,22 +64,34 @@ static int64_t saturated_nanoseconds(int64_t seconds, int64_t nanos)
     return result;
 }
 
+/* Envoy refuses any duration that is negative or does not fit its nanoseconds, whatever the field's own rules. */
+static int check_duration(struct checker *c, int64_t seconds, int64_t nanos)
+{
+    if (seconds < 0 || nanos < 0)
+        return err_set(c->e, -EINVAL, NULL, "", "must not be a negative duration");
+    if (seconds > DURATION_SECONDS_MAX || nanos > NANOS_MAX)
+        return err_set(c->e, -EINVAL, NULL, "", "must be a duration of at most %" PRId64 "s", DURATION_SECONDS_MAX);
+    return 0;
+}
+
 static int check_time(struct checker *c, const struct schema_message *m, const struct schema_rule *rules,
                       const struct field_value *v)
 {
+    bool timestamp = m->kind == SCHEMA_KIND_TIMESTAMP;
     struct field_value parts[2];
-    int64_t seconds, nanos, now;
+    int64_t seconds, nanos, now = 0;
+    int r = 0;
 
+    if (timestamp && rules->op == SCHEMA_RULE_END)
+        return 0;
     fields_read_pair(m, v->data, v->len, parts);
     seconds = (int64_t)parts[0].number;
     nanos = (int64_t)parts[1].number;
-    rules += rules->op == SCHEMA_RULE_REQUIRED;
-    if (m->kind == SCHEMA_KIND_DURATION && rules->op != SCHEMA_RULE_END &&
-        (nanos > NANOS_MAX || nanos < -NANOS_MAX || seconds > DURATION_SECONDS_MAX ||
-         seconds < -DURATION_SECONDS_MAX))
-        return err_set(c->e, -EINVAL, NULL, "", "is not a valid duration");
-    now = m->kind == SCHEMA_KIND_TIMESTAMP ? (int64_t)(clock_wall() * (double)CLOCK_NS_PER_S) : 0;
-    return rules_check_time(rules, saturated_nanoseconds(seconds, nanos), now, c->e);
+    if (timestamp)
+        now = (int64_t)(clock_wall() * (double)CLOCK_NS_PER_S);
+    if (rules->op != SCHEMA_RULE_END)
+        r = rules_check_time(rules, saturated_nanoseconds(seconds, nanos), now, c->e);
+    return r == 0 && !timestamp && !c->rules_off ? check_duration(c, seconds, nanos) : r;
 }
 
 static int check_scalar(struct checker *c, const struct schema_field *f, const struct schema_rule *rules,
@@ -94,18 +107,17 @@ static int check_known_kind(struct checker *c, const struct schema_message *m, c
                             const struct field_value *v)
 {
     struct field_value parts[2];
-    const struct schema_field *first = m->n_fields ? schema_field_at(m, 0) : NULL;
 
     switch (m->kind) {
     case SCHEMA_KIND_DURATION:
     case SCHEMA_KIND_TIMESTAMP:
         return check_time(c, m, rules, v);
     case SCHEMA_KIND_WRAPPER:
+    case SCHEMA_KIND_ANY: /* the value, or the type's URL: field 1 either way */
+        if (rules->op == SCHEMA_RULE_END)
+            return 0;
         fields_read_pair(m, v->data, v->len, parts);
-        return check_scalar(c, first, rules, &parts[0]);
-    case SCHEMA_KIND_ANY:
-        fields_read_pair(m, v->data, v->len, parts);
-        return check_scalar(c, first, rules, &parts[FIELD_TYPE_URL - 1]);
+        return check_scalar(c, schema_field_at(m, 0), rules, &parts[0]);
     default:
         return 0;
     }
@@ -121,9 +133,7 @@ static int check_submessage(struct checker *c, const struct schema_field *f, con
     c->rules_off += skip;
     r = check_message(c, m, v->data, v->len);
     c->rules_off -= skip;
-    if (r < 0 || rules->op == SCHEMA_RULE_END)
-        return r;
-    return check_known_kind(c, m, rules, v);
+    return r < 0 ? r : check_known_kind(c, m, rules, v);
 }
 
 /* A value that is there, or the zero of a field that cannot be absent. */
@@ -137,7 +147,7 @@ static int check_value(struct checker *c, const struct schema_field *f, const st
     return check_scalar(c, f, rules, v);
 }
 
-/* ---- lists and maps --------------------------------------------------------------------------------------------- */
+/* ---- lists and maps -------------------------------------------------------------------------------------------- */
 
 static void prefix_index(struct checker *c, size_t index)
 {
@@ -252,7 +262,7 @@ static int check_list(struct checker *c, const struct fields *fields, const stru
     return r;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 static int check_field(struct checker *c, const struct fields *fields, const struct schema_field *f)
 {

@@ -1,7 +1,7 @@
 /*
  * Envoy's own rules (validate.rules, as protoc-gen-validate's C++ code enforces them in Envoy), checked before a
- * resource is sent: what passes here is not refused for a value out of bounds. Fields that Envoy refuses as deprecated
- * are refused as well.
+ * resource is sent: what passes here is not refused for a value out of bounds. What Envoy refuses everywhere is
+ * refused as well: fields that are deprecated and switched off, durations that are negative or beyond 9223372035 s.
  *
  * Thread-safe. An ordinary resource takes a few microseconds.
  */

@@ -1,6 +1,6 @@
 /*
- * protobuf's wire format (https://protobuf.dev/programming-guides/encoding/): reading it record by record out of bytes
- * that nobody vouched for, and writing it. Pure; nothing is copied when reading.
+ * protobuf's wire format (https://protobuf.dev/programming-guides/encoding/): reading it record by record out of
+ * bytes that nobody vouched for, and writing it. Pure; nothing is copied when reading.
  *
  * A scalar travels through this project as 64 bits, whatever its type: integers extended by their sign or by zeros,
  * bool as 0 or 1, float and double as the bits of a double.

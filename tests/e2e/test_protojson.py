@@ -275,7 +275,7 @@ def test_bytes_become_the_same_json_as_python_writes(tool):
         assert same(json_format.MessageToDict(again, preserving_proto_field_name=True), expected), name
 
 
-# ---- Envoy's rules ---------------------------------------------------------------------------------------------------
+# ---- Envoy's rules --------------------------------------------------------------------------------------------------
 
 HCM = TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -366,6 +366,9 @@ BROKEN = [
     ("http", ROUTE + "route.cluster", "", ROUTE + "route.cluster", "at least 1 character"),
     ("http", CHAIN + "request_headers_timeout", "-1s", CHAIN + "request_headers_timeout",
      "must be at least 0s, is -1s"),
+    ("http", ROUTE + "route.timeout", "-0.000000001s", ROUTE + "route.timeout", "must not be a negative duration"),
+    ("http", ROUTE + "route.timeout", "9223372036s", ROUTE + "route.timeout",
+     "must be a duration of at most 9223372035s"),
     ("http", ROUTE + "route.hash_policy", [{}], ROUTE + "route.hash_policy[0].policy_specifier", "is required"),
     ("http", ROUTE + "route.retry_policy.retry_back_off", {"base_interval": "0s"},
      ROUTE + "route.retry_policy.retry_back_off.base_interval", "must be greater than 0s, is 0s"),
@@ -406,6 +409,8 @@ ACCEPTED = [
     ("http", CHAIN + "server_name", "größe"),
     ("http", ROUTE + "match", {"path_separated_prefix": "/a"}),
     ("http", ROUTE + "route.internal_redirect_policy.response_headers_to_copy", ["a", "b"]),
+    ("http", ROUTE + "route.timeout", "9223372035s"),
+    ("http", "metadata.typed_filter_metadata", {"x": {"@type": TYPES + "google.protobuf.Duration", "value": "-1s"}}),
     ("tcp", "address.socket_address.port_value", 0),
     ("tcp", CHAIN + "max_connect_attempts", 1),
     ("web", "common_lb_config.healthy_panic_threshold.value", 100.0),
@@ -453,8 +458,8 @@ def test_what_envoy_refuses_is_refused_with_the_same_field(tool, world, which, p
     envoy = envoy_says(resources, world)
     name = re.sub(r'\[[^\]]*\]$', "", field).rsplit(".", 1)[-1]
     camel = "".join(part.capitalize() for part in name.split("_"))
-    assert envoy and re.search(r"ValidationError\.%s\b|field: \"?%s\"?|deprecated option.*%s" % (camel, name, name),
-                               envoy), envoy
+    assert envoy and re.search(r"ValidationError\.%s\b|field: \"?%s\"?|deprecated option.*%s|Invalid duration"
+                               % (camel, name, name), envoy), envoy
 
 
 @pytest.mark.parametrize("which, path, new", ACCEPTED)

@@ -1,10 +1,14 @@
 /*
- * protobuf JSON, wire bytes and the validation rules from the command line, for the tests that hold them against other
- * implementations. One request a line on standard input, one answer a line on standard output:
+ * protobuf JSON, wire bytes and the validation rules from the command line, for the tests that hold them against
+ * other implementations. One request a line on standard input, one answer a line on standard output:
+ *
  *
  *     encode TYPE JSON       ok HEX | error CODE FIELD TEXT
+ *
  *     decode TYPE HEX        ok JSON
+ *
  *     redact TYPE HEX        ok JSON
+ *
  *     validate TYPE HEX      ok
  *
  * FIELD and TEXT are JSON strings.
@@ -58,7 +62,7 @@ static int decode(const struct schema_message *type, const struct buf *wire, uns
         return r;
     text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     buf_append_str(answer, text);
-    free(text);
+    free(text); /* lint: call because it is jansson's memory */
     json_decref(json);
     return 0;
 }
@@ -108,6 +112,6 @@ int main(void)
         puts(buf_cstr(&out));
         fflush(stdout);
     }
-    free(line);
+    free(line); /* lint: call because it is getline's memory */
     return EXIT_SUCCESS;
 }
