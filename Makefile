@@ -3,9 +3,10 @@
 #   make                  $(BUILD)/igwd
 #   make test [T=NAME]    everything, or what matches NAME; sets up what it needs first
 #   make unit asan tsan   the unit tests: plain, with ASan and UBSan, with TSan
-#   make lint bench demo fuzz install clean
+#   make fuzz [T=NAME]    each fuzzer for FUZZ_SECONDS
+#   make lint bench demo install clean
 #
-# BUILD is where everything goes that is made. SAN chooses a sanitizer: empty, address or thread. GEN (Envoy's schema
+# BUILD is where everything goes that is made. SAN chooses a sanitizer: empty, address, thread or fuzz. GEN (Envoy's schema
 # as C) and VENV (Python with Envoy and the test tools) do not depend on SAN and are shared by all variants. LAYERS
 # leaves out the upper ones, while they do not compile: make LAYERS="base store" build/unit/map_test
 
@@ -22,7 +23,6 @@ CXX = g++
 AR = gcc-ar
 INSTALL ?= install
 CLANG_TIDY ?= clang-tidy-14
-FUZZ_CC ?= clang-14
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
@@ -70,10 +70,14 @@ ifeq ($(SAN),address)
 SAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(SAN),thread)
 SAN_FLAGS = -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SAN),fuzz)
+CC = clang-14
+CXX = clang++-14
+SAN_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(SAN),)
 SAN_FLAGS = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 else
-$(error SAN is "$(SAN)"; it may be empty, address or thread)
+$(error SAN is "$(SAN)"; it may be empty, address, thread or fuzz)
 endif
 
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wvla -Walloca \
@@ -128,7 +132,7 @@ $(BUILD)/objects.list: FORCE
 $(LIB): $(LIB_OBJECTS) $(GEN_TABLES) $(BUILD)/objects.list
 	@echo "  AR    $@"
 	@rm -f $@
-	@$(AR) rcs $@ $(filter %.o,$^)
+	@$(AR) qcs $@ $(filter %.o,$^)
 
 $(BUILD)/igwd: $(MAIN_OBJECTS) $(LIB) $(GEN_LIB)
 	@echo "  LINK  $@"
@@ -145,7 +149,7 @@ $(TOOL_PROGRAMS): $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIB) $(GEN_LI
 	@$(LINK) -o $@ $^ $(LIBS)
 
 # Headers that were found while compiling; an object that does not exist yet needs no list.
--include $(patsubst %.o,%.d,$(LIB_OBJECTS) $(MAIN_OBJECTS) $(call objects,$(UNIT_TESTS) $(UNIT_SHARED) $(TOOLS)))
+-include $(patsubst %.o,%.d,$(LIB_OBJECTS) $(MAIN_OBJECTS) $(call objects,$(UNIT_TESTS) $(UNIT_SHARED) $(TOOLS) $(FUZZERS)))
 
 # ---- Envoy's schema as C, generated --------------------------------------------------------------------------------
 
@@ -161,7 +165,8 @@ $(GEN_LIB): $(GEN_STAMP)
 	@find $(GEN)/c -name '*.pb-c.c' | LC_ALL=C sort > $(GEN)/sources.list
 	@xargs -P $(JOBS) -n 8 sh -c 'for f; do $(CC) $(GEN_CFLAGS) -c -o "$${f%.c}.o" "$$f" || exit 255; done' sh \
 	    < $(GEN)/sources.list
-	@sed 's/\.c$$/.o/' $(GEN)/sources.list | xargs $(AR) rcs $@.new
+	@rm -f $@.new
+	@sed 's/\.c$$/.o/' $(GEN)/sources.list | xargs $(AR) qcs $@.new
 	@mv $@.new $@
 
 $(GEN_TABLES): $(GEN_STAMP)
@@ -172,7 +177,7 @@ $(GEN_TABLES): $(GEN_STAMP)
 
 # What may include generated headers waits for them.
 $(filter $(BUILD)/obj/proto/% $(BUILD)/obj/server/%,$(LIB_OBJECTS) $(MAIN_OBJECTS)) \
-    $(call objects,$(UNIT_TESTS) $(TOOLS)): | $(GEN_STAMP)
+    $(call objects,$(UNIT_TESTS) $(TOOLS) $(FUZZERS)): | $(GEN_STAMP)
 endif
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
@@ -207,18 +212,22 @@ bench: all tools $(VENV)/stamp
 lint: $(GEN_STAMP)
 	@/usr/bin/python3 tests/lint.py --tidy $(CLANG_TIDY) --jobs $(JOBS) -- $(CPPFLAGS) $(PKG_CFLAGS)
 
-# Fuzzing builds everything it links itself: coverage has to be compiled in.
-$(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c base/*.h) $(GEN_LIB)
+# Fuzzing needs coverage compiled into everything: a variant of its own.
+$(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB) $(GEN_LIB)
 	@mkdir -p $(@D)
-	@echo "  FUZZ  $@"
-	@$(FUZZ_CC) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(CPPFLAGS) \
-	    $(PKG_CFLAGS) -o $@ $< $(filter base/%.c,$^) -ljansson -lxxhash -pthread
+	@echo "  LINK  $@"
+	@$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
-fuzz: $(FUZZ_PROGRAMS)
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ_PROGRAMS)
 	@for p in $(FUZZ_PROGRAMS); do \
+	    case $$p in *$(T)*) ;; *) continue ;; esac; \
 	    echo "== $$p"; mkdir -p $$p.corpus; \
 	    $$p -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$$p. $$p.corpus || exit 1; \
 	done
+
+fuzz:
+	@$(SUB) BUILD=$(BUILD)/fuzzing SAN=fuzz T=$(T) fuzz-run
 
 # ---- what must be there --------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 {
     size_t max = b->max ? b->max : BUF_MAX_DEFAULT;
 
+    assert(max < SIZE_MAX);
     if (b->overflow || n > max - b->len) {
         b->overflow = true;
         return NULL;
@@ -43,7 +44,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
         size_t cap = b->cap < CAP_MIN ? CAP_MIN : b->cap;
 
         while (cap <= b->len + n)
-            cap *= 2;
+            cap = cap <= SIZE_MAX / 2 ? cap * 2 : SIZE_MAX;
         b->data = mem_realloc(b->data, cap, 1);
         b->cap = cap;
     }

@@ -81,15 +81,13 @@ size_t utf8_prefix(const char *p, size_t n)
 
 size_t utf8_cut(const char *p, size_t n, size_t max)
 {
-    size_t cut = max;
-
     if (n <= max)
         return n;
     /* A character starts at most three bytes before; bytes that are no UTF-8 at all are cut anywhere. */
-    for (unsigned back = 0; back < UTF8_MAX_BYTES && cut > 0; back++, cut--)
-        if (((uint8_t)p[cut] & 0xc0) != 0x80)
-            return cut;
-    return ((uint8_t)p[cut] & 0xc0) != 0x80 ? cut : max;
+    for (size_t back = 0; back < UTF8_MAX_BYTES && back <= max; back++)
+        if (((uint8_t)p[max - back] & 0xc0) != 0x80)
+            return max - back;
+    return max;
 }
 
 unsigned utf8_encode(uint32_t code, char ret[UTF8_MAX_BYTES])
