@@ -451,7 +451,7 @@ uint64_t keeper_flush(struct keeper *k)
             pthread_cond_signal(&k->work);
         }
     }
-    ticket = k->submitted;
+    ticket = k->broken ? UINT64_MAX : k->submitted;
     pthread_mutex_unlock(&k->lock);
     return ticket;
 }

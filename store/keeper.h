@@ -44,7 +44,8 @@ void keeper_free(struct keeper *k);
  */
 void keeper_put(struct keeper *k, const char *key, unsigned statement, bool with_digest,
                 const struct db_value *values, size_t n);
-/* Hands over what was gathered; the ticket stands for it and all before it. */
+/* Hands over what was gathered; the ticket stands for it and all before it. One that nothing will be written for is
+ * never done. */
 uint64_t keeper_flush(struct keeper *k);
 /* Whether the ticket's changes are in the database. */
 bool keeper_done(struct keeper *k, uint64_t ticket);

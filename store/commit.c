@@ -1,0 +1,570 @@
+/*
+ * A commit: what was gathered becomes real, in this order.
+ *
+ *  1. Services that go or are configured anew leave the index and give back what they use.
+ *  2. For each that stays: the form in effect, the gateway, the port. New ports go to config.db's disk and are waited
+ *     for (at most STORE_PORT_WAIT_MS): they are not served before.
+ *  3. Services are put together, indexed, and their rows handed over; then secrets; then the plans of the listeners
+ *     that any of it touches. What turns out equal to what was there stays, and is no change.
+ *  4. observed.db has the rows, or is late; only then the view is shown to anybody.
+ *
+ * An endpoint that changes passes steps 3 and 4 alone: no index, no plan, no revision.
+ */
+#include "store/state.h"
+
+#include "store/pack.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool same_hash(struct hash128 a, struct hash128 b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* An object whose configuration changed: for the revision. */
+static void note(struct commit *c, const char *kind, const char *name)
+{
+    if (c->n_names < REVISION_NAMES_MAX)
+        c->names[c->n_names] = arena_printf(c->arena, "%s %s", kind, name);
+    c->n_names++;
+}
+
+/* ---- what there is to do ------------------------------------------------------------------------------------------- */
+
+static int compare_works(const void *a, const void *b)
+{
+    return strcmp(((const struct work *)a)->record->path, ((const struct work *)b)->record->path);
+}
+
+/* Exposures without a port try again when one was given back, or config.db can be written again. */
+static void wake_waiting(struct store *s)
+{
+    if (!s->ports_released && !s->ports_waited)
+        return;
+    for (size_t i = 0; i < s->waiting.count; i++) {
+        struct record *r = s->waiting.items[i];
+
+        r->again = true;
+        record_changed(s, r);
+    }
+    s->ports_released = false;
+    s->ports_waited = false;
+}
+
+static void forget_record(struct store *s, struct record *r)
+{
+    if (r->waiting)
+        for (size_t i = 0; i < s->waiting.count; i++)
+            if (s->waiting.items[i] == r)
+                s->waiting.items[i--] = s->waiting.items[--s->waiting.count];
+    map_removes(&s->records, r->path);
+    record_free(r);
+}
+
+static void collect(struct commit *c)
+{
+    struct store *s = c->store;
+
+    wake_waiting(s);
+    c->works = arena_array(c->arena, struct work, s->changed.count);
+    for (size_t i = 0; i < s->changed.count; i++) {
+        struct record *r = s->changed.items[i];
+        const struct pending *p = r->pending;
+        struct work *w = &c->works[c->n_works];
+
+        r->changed = false;
+        if (!r->service && (!p || p->gone)) {
+            /* Came and went. */
+            forget_record(s, r);
+            continue;
+        }
+        if (!p && !r->again)
+            continue;
+        w->record = r;
+        w->gone = p && p->gone;
+        w->declaration = p && p->declaration ? p->declaration : r->form.declaration;
+        w->declared = p && p->declaration && (!r->service || !same_hash(p->resources_hash, r->resources));
+        w->reconfigured = r->again || p->declaration || r->loaded;
+        c->n_works++;
+    }
+    pointers_clear(&s->changed);
+    if (c->n_works > 1)
+        qsort(c->works, c->n_works, sizeof(*c->works), compare_works);
+}
+
+/* ---- services ------------------------------------------------------------------------------------------------------ */
+
+static void keep_new_ports(struct commit *c)
+{
+    struct store *s = c->store;
+    uint64_t ticket;
+
+    if (c->new_ports.count == 0)
+        return;
+    ticket = keeper_flush(s->config);
+    for (size_t i = 0; i < c->new_ports.count; i++)
+        ((struct port_row *)c->new_ports.items[i])->ticket = ticket;
+    if (!keeper_wait(s->config, ticket, STORE_PORT_WAIT_MS))
+        store_take_news(s);
+    pointers_clear(&c->new_ports);
+}
+
+static void settle_exposures(struct commit *c)
+{
+    for (size_t i = 0; i < c->n_works; i++) {
+        struct work *w = &c->works[i];
+
+        if (w->record->service && (w->gone || w->reconfigured))
+            index_remove(c->store, w->record);
+    }
+    for (size_t i = 0; i < c->n_works; i++) {
+        struct work *w = &c->works[i];
+
+        if (!w->gone && w->reconfigured)
+            exposures_begin(c, w);
+        else if (!w->gone)
+            exposures_same(c, w);
+    }
+    for (size_t i = 0; i < c->n_works; i++)
+        if (!c->works[i].gone && c->works[i].reconfigured)
+            exposures_ports(c, &c->works[i]);
+    keep_new_ports(c);
+    for (size_t i = 0; i < c->n_works; i++)
+        if (!c->works[i].gone && c->works[i].reconfigured)
+            exposures_finish(c, &c->works[i]);
+}
+
+static bool is_kept(const struct service *service, const struct declaration *d)
+{
+    for (size_t i = 0; i < service->n_kept; i++)
+        if (service->kept[i] == d)
+            return true;
+    return false;
+}
+
+/* Forms that nothing stands in any more go; a former present form may have become a kept one. */
+static void replace_forms(struct store *s, struct record *r, const struct service *service, struct form form)
+{
+    struct form *good = mem_array(struct form, r->n_good + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i <= r->n_good; i++) {
+        struct form *old = i < r->n_good ? &r->good[i] : &r->form;
+
+        if (!old->declaration || (i == r->n_good && old->declaration == form.declaration))
+            continue;
+        if (is_kept(service, old->declaration)) {
+            good[n++] = *old;
+            continue;
+        }
+        row_drop_form(s, old->id);
+        declaration_unref(old->declaration);
+    }
+    mem_free(r->good);
+    r->good = n ? good : NULL;
+    r->n_good = n;
+    if (!n)
+        mem_free(good);
+    r->form = form;
+}
+
+/* The rows of a service, as far as they differ from what the disk was given. */
+static void put_rows(struct commit *c, struct work *w, struct form *form)
+{
+    struct store *s = c->store;
+    struct record *r = w->record;
+    struct pending *p = r->pending;
+    struct hash128 states;
+    bool changed;
+
+    *form = r->form;
+    if (p && p->declaration) {
+        *form = (struct form){s->next_form_id++, take_ptr(p->declaration)};
+        row_put_form(s, form->id, &p->resources);
+        r->resources = p->resources_hash;
+    }
+    if (p && p->addresses.data && (r->unsaved || !same_hash(r->addresses, p->addresses_hash))) {
+        row_put_endpoints(s, r->id, p->addresses.data, p->addresses.len);
+        r->addresses = p->addresses_hash;
+    }
+    if (!w->reconfigured)
+        return;
+    buf_reset(&s->scratch);
+    exposures_pack(w, r, &s->scratch);
+    states = hash_bytes128(s->scratch.data, s->scratch.len);
+    changed = !same_hash(states, r->states);
+    if (changed || form->id != r->form.id || r->unsaved)
+        row_put_service(s, r, form->id, s->scratch.data, s->scratch.len);
+    if (changed || w->declared)
+        note(c, "service", r->path);
+    r->states = states;
+}
+
+/* Its addresses stay at hand while an exposure waits: the service will be made again without new facts. */
+static void set_waiting(struct store *s, struct work *w)
+{
+    struct record *r = w->record;
+    struct pending *p = r->pending;
+
+    if (!w->reconfigured)
+        w->waits = r->waiting;
+    if (w->waits && p && p->addresses.data) {
+        bytes_clear(&r->retained);
+        r->retained = p->addresses;
+        p->addresses = (struct bytes){0};
+    }
+    if (!w->waits)
+        bytes_clear(&r->retained);
+    if (w->waits && !r->waiting) {
+        pointers_add(&s->waiting, r);
+    } else if (!w->waits && r->waiting) {
+        for (size_t i = 0; i < s->waiting.count; i++)
+            if (s->waiting.items[i] == r)
+                s->waiting.items[i--] = s->waiting.items[--s->waiting.count];
+    }
+    r->waiting = w->waits;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Whether trying again came to nothing. */
+static bool same_states(const struct work *w, const struct service *service)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        const struct service_exposure *sx = &service->exposures[i];
+        const struct exposure_state *state = &w->states[i];
+
+        if (state->listener_port != sx->listener_port || state->since != sx->since ||
+            !same_text(state->gateway, sx->gateway) || !state->hindrance != !sx->hindrance ||
+            (state->hindrance && strcmp(state->hindrance->text, sx->hindrance->text) != 0))
+            return false;
+    }
+    return true;
+}
+
+static void make_service(struct commit *c, struct work *w)
+{
+    _cleanup_(arena_free_p) struct arena *arena = NULL;
+    struct store *s = c->store;
+    struct record *r = w->record;
+    const struct bytes *addresses = r->pending && r->pending->addresses.data ? &r->pending->addresses : &r->retained;
+    struct facts f = {0};
+    struct service *service;
+    struct form form;
+    int64_t before = r->form.id;
+    int unpacked;
+
+    r->again = false;
+    if (!r->pending && same_states(w, r->service)) {
+        index_add(s, r);
+        return;
+    }
+    arena = arena_new();
+    unpacked = unpack_addresses(addresses->data, addresses->len, arena, &f);
+    /* The store's own bytes: packed in this process, or read with a good digest. */
+    assert(unpacked == 0);
+    service = service_new(r->path, w->declaration, w->states, f.addresses, f.n_addresses, f.disagreement,
+                          s->options.endpoint_networks);
+    put_rows(c, w, &form);
+    replace_forms(s, r, service, form);
+    view_delta_set(c->delta, VIEW_SERVICE, r->path, service);
+    service_unref(r->service);
+    r->service = service;
+    if (w->reconfigured)
+        index_add(s, r);
+    set_waiting(s, w);
+    r->unsaved &= form.id == before;
+    pending_free(r->pending);
+    r->pending = NULL;
+    r->loaded = NULL;
+    arena_free(take_ptr(r->loaded_arena));
+}
+
+static void remove_service(struct commit *c, struct record *r)
+{
+    struct store *s = c->store;
+
+    row_drop_service(s, r->id);
+    row_drop_form(s, r->form.id);
+    for (size_t i = 0; i < r->n_good; i++)
+        row_drop_form(s, r->good[i].id);
+    view_delta_set(c->delta, VIEW_SERVICE, r->path, NULL);
+    note(c, "service", r->path);
+    forget_record(s, r);
+}
+
+static void make_services(struct commit *c)
+{
+    for (size_t i = 0; i < c->n_works; i++) {
+        if (c->works[i].gone)
+            remove_service(c, c->works[i].record);
+        else
+            make_service(c, &c->works[i]);
+    }
+    ports_settle(c->store);
+}
+
+/* ---- secrets ------------------------------------------------------------------------------------------------------- */
+
+static bool same_secret(const struct secret *a, const struct secret *b)
+{
+    return strcmp(a->csum, b->csum) == 0 && a->has_pair == b->has_pair && a->has_trust == b->has_trust &&
+           same_text(a->certificate_chain, b->certificate_chain) && same_text(a->private_key, b->private_key) &&
+           same_text(a->password, b->password) && same_text(a->pair_problem, b->pair_problem) &&
+           same_text(a->trusted_ca, b->trusted_ca) &&
+           same_text(a->verify_certificate_hash, b->verify_certificate_hash) &&
+           same_text(a->trust_problem, b->trust_problem);
+}
+
+static void drop_secret(struct commit *c, struct secret_entry *entry)
+{
+    struct store *s = c->store;
+
+    if (entry->secret) {
+        row_drop_secret(s, entry->path);
+        view_delta_set(c->delta, VIEW_SECRET, entry->path, NULL);
+        note(c, "secret", entry->path);
+    }
+    s->wanted_stale |= entry->wanted;
+    map_removes(&s->secrets, entry->path);
+    secret_entry_free(entry);
+}
+
+static void settle_secret(struct commit *c, struct secret_entry *entry)
+{
+    struct store *s = c->store;
+
+    entry->touched = false;
+    /* Also values that came when nobody refers to it any more. */
+    if (entry->records.count == 0) {
+        drop_secret(c, entry);
+        return;
+    }
+    s->wanted_stale |= !entry->wanted;
+    entry->wanted = true;
+    if (entry->next && (!entry->secret || !same_secret(entry->secret, entry->next))) {
+        secret_unref(entry->secret);
+        entry->secret = take_ptr(entry->next);
+        if (!s->loading)
+            row_put_secret(s, entry->secret);
+        view_delta_set(c->delta, VIEW_SECRET, entry->path, entry->secret);
+        note(c, "secret", entry->path);
+        index_secret_changed(s, entry);
+    }
+    secret_unref(entry->next);
+    entry->next = NULL;
+}
+
+static void settle_secrets(struct commit *c)
+{
+    struct store *s = c->store;
+    size_t n = 0;
+    struct map_entry *e;
+
+    for (size_t i = 0; i < s->touched.count; i++)
+        settle_secret(c, s->touched.items[i]);
+    pointers_clear(&s->touched);
+    if (!s->wanted_stale)
+        return;
+    mem_free(s->wanted);
+    s->wanted = mem_array(const char *, s->secrets.count);
+    for (size_t i = 0; map_next(&s->secrets, &i, &e);)
+        s->wanted[n++] = ((struct secret_entry *)e->value)->path;
+    s->n_wanted = n;
+    if (n)
+        qsort(s->wanted, n, sizeof(*s->wanted), compare_texts);
+    s->wanted_stale = false;
+}
+
+/* ---- plans --------------------------------------------------------------------------------------------------------- */
+
+static const struct secret *lookup_secret(void *arg, const char *path)
+{
+    const struct secret_entry *entry = map_gets(&((struct store *)arg)->secrets, path);
+
+    return entry ? entry->secret : NULL;
+}
+
+static const struct service_exposure *find_exposure(const struct service *service, const char *name)
+{
+    for (size_t i = 0; i < service->n_exposures; i++)
+        if (service->exposures[i].x->name == name)
+            return &service->exposures[i];
+    return NULL;
+}
+
+static struct listener_plan *make_plan(struct store *s, const struct listener *l)
+{
+    _cleanup_(mem_free_p) struct claim *claims = mem_array(struct claim, l->claims.count);
+    const struct plan_context context = {.secrets = lookup_secret, .secrets_arg = s};
+    struct map_entry *e;
+    size_t n = 0;
+
+    for (size_t i = 0; map_next(&l->claims, &i, &e);) {
+        const struct record *r = e->value;
+
+        claims[n].sx = find_exposure(r->service, e->key);
+        assert(claims[n].sx);
+        n++;
+    }
+    return listener_plan_new(l->gateway, claims, n, &context);
+}
+
+static void settle_plan(struct commit *c, struct listener *l)
+{
+    struct store *s = c->store;
+    struct listener_plan *before = view_listener(c->after, l->key), *plan;
+
+    l->dirty = false;
+    if (l->claims.count == 0) {
+        if (before)
+            note(c, "listener", l->key);
+        view_delta_set(c->delta, VIEW_LISTENER, l->key, NULL);
+        map_removes(&s->listeners, l->key);
+        listener_free(l);
+        return;
+    }
+    plan = make_plan(s, l);
+    assert(strcmp(plan->key, l->key) == 0);
+    if (!before || !listener_plan_equal(before, plan)) {
+        view_delta_set(c->delta, VIEW_LISTENER, l->key, plan);
+        note(c, "listener", l->key);
+    }
+    listener_plan_unref(plan);
+}
+
+static void settle_plans(struct commit *c)
+{
+    struct store *s = c->store;
+
+    for (size_t i = 0; i < s->dirty.count; i++)
+        settle_plan(c, s->dirty.items[i]);
+    pointers_clear(&s->dirty);
+}
+
+/* ---- the rest ------------------------------------------------------------------------------------------------------ */
+
+static void settle_gateways(struct commit *c)
+{
+    struct store *s = c->store;
+
+    for (size_t i = 0; i < s->new_gateways.count; i++) {
+        struct port_space *space = s->new_gateways.items[i];
+
+        view_delta_set(c->delta, VIEW_GATEWAY, space->gateway->name, space->gateway);
+        if (!space->saved) {
+            row_put_gateway(s, space->gateway);
+            note(c, "gateway", space->gateway->name);
+            space->saved = true;
+        }
+    }
+    pointers_clear(&s->new_gateways);
+}
+
+static void put_meta(struct store *s)
+{
+    if (s->revision != s->kept_revision)
+        row_put_meta(s, "revision", s->revision);
+    if (s->claims != s->kept_claims)
+        row_put_meta(s, "claims", s->claims);
+    if (s->whole != s->kept_whole)
+        row_put_meta(s, "whole", s->whole);
+    s->kept_revision = s->revision;
+    s->kept_claims = s->claims;
+    s->kept_whole = s->whole;
+}
+
+static void settle_revision(struct commit *c)
+{
+    struct store *s = c->store;
+
+    if (s->claims_used)
+        s->claims++;
+    s->claims_used = false;
+    if (c->n_names && !s->loading) {
+        s->revision++;
+        row_put_revision(s, s->revision, c->cause, c->names, c->n_names);
+    }
+    c->after->revision = s->revision;
+}
+
+static void publish(struct store *s, struct view *v)
+{
+    struct view *before;
+
+    pthread_mutex_lock(&s->view_lock);
+    before = s->view;
+    s->view = view_ref(v);
+    pthread_mutex_unlock(&s->view_lock);
+    view_unref(before);
+}
+
+static void settle(struct commit *c)
+{
+    collect(c);
+    settle_exposures(c);
+    make_services(c);
+    settle_secrets(c);
+    settle_plans(c);
+    settle_gateways(c);
+    settle_revision(c);
+    put_meta(c->store);
+}
+
+static struct view_delta *run_commit(struct store *s, const char *cause)
+{
+    struct commit c = {.store = s, .cause = cause, .arena = arena_new()};
+    bool flags;
+    uint64_t ticket;
+
+    c.after = view_new(s->view);
+    c.after->complete = s->complete;
+    c.after->stale = s->stale;
+    flags = c.after->complete != s->view->complete || c.after->stale != s->view->stale;
+    c.delta = view_delta_new(s->view, c.after);
+    settle(&c);
+    view_delta_sort(c.delta);
+    keeper_flush(s->config);
+    ticket = keeper_flush(s->observed);
+    keeper_wait(s->observed, ticket, STORE_OBSERVED_WAIT_MS);
+    if (c.delta->n_changes || flags) {
+        publish(s, c.after);
+    } else {
+        view_delta_free(c.delta);
+        c.delta = NULL;
+    }
+    view_unref(c.after);
+    arena_free(c.arena);
+    return c.delta;
+}
+
+struct view_delta *store_commit(struct store *s, const char *cause)
+{
+    struct view_delta *delta;
+
+    store_take_news(s);
+    delta = run_commit(s, cause);
+    store_take_news(s);
+    /* Exposures that wait for a port may find one now: the owner shall commit again. */
+    if (s->ports_released && s->waiting.count && s->options.wake)
+        s->options.wake(s->options.wake_arg);
+    return delta;
+}
+
+void commit_loaded(struct store *s)
+{
+    s->loading = true;
+    view_delta_free(run_commit(s, "start"));
+    s->loading = false;
+}

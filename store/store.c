@@ -1,0 +1,474 @@
+/*
+ * Opening and closing, alarms, views, and the queue of ports to write back.
+ *
+ * At the start: the directory and its lock, the key, config.db, observed.db, and a first commit of what was read. What
+ * is wrong with config.db stops allocations and later edits; what is wrong with observed.db costs its content. Neither
+ * stops the daemon, unless a newer version made the file or it may not be opened at all.
+ */
+#include "store/store.h"
+
+#include "store/migrations.h"
+#include "store/state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- alarms -------------------------------------------------------------------------------------------------------- */
+
+void store_set_alarm(struct store *s, const char *name, char **current, const char *text)
+{
+    if (*current == text || (*current && text && strcmp(*current, text) == 0))
+        return;
+    mem_free(*current);
+    *current = mem_strdup(text);
+    if (s->options.alarm)
+        s->options.alarm(s->options.alarm_arg, name, text);
+}
+
+static void set_config_alarm(struct store *s, const struct keeper_state *state)
+{
+    if (state->error.code == 0)
+        store_set_alarm(s, "config.db", &s->config_alarm, NULL);
+    else
+        store_set_alarm(s, "config.db", &s->config_alarm, state->error.text);
+}
+
+static void set_observed_alarm(struct store *s)
+{
+    const struct keeper_state *state = &s->observed_state;
+    _cleanup_(mem_free_p) char *text = NULL;
+
+    if (state->error.code)
+        text = mem_printf("the state is not kept over a restart: %s", state->error.text);
+    else if (state->remade_why && !s->whole)
+        text = mem_printf("observed.db was made anew and waits for all that the agent says: %s", state->remade_why);
+    store_set_alarm(s, "observed.db", &s->observed_alarm, text);
+}
+
+/* The file is empty: what the store has itself is put again, the rest is asked for. */
+static void observed_remade(struct store *s)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&s->records, &i, &e);)
+        ((struct record *)e->value)->unsaved = true;
+    for (size_t i = 0; map_next(&s->secrets, &i, &e);) {
+        const struct secret_entry *entry = e->value;
+
+        if (entry->secret)
+            row_put_secret(s, entry->secret);
+    }
+    s->whole = s->kept_whole = false;
+    s->kept_revision = s->kept_claims = 0;
+    s->fetch_wanted = true;
+}
+
+void store_take_news(struct store *s)
+{
+    struct keeper_state state;
+
+    if (keeper_news(s->config, &state)) {
+        set_config_alarm(s, &state);
+        s->ports_waited |= state.error.code == 0;
+        s->config_broken = state.broken;
+        mem_free(state.remade_why);
+    }
+    if (keeper_news(s->observed, &state)) {
+        bool remade = state.remade != s->observed_state.remade;
+
+        mem_free(s->observed_state.remade_why);
+        s->observed_state = state;
+        if (remade)
+            observed_remade(s);
+    }
+    set_observed_alarm(s);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------- */
+
+static int system_error(struct err *e, const char *path, const char *what)
+{
+    return err_set(e, -errno, path, "", "%s: %s", what, strerrordesc_np(errno));
+}
+
+static int lock_directory(struct store *s, struct err *e)
+{
+    _cleanup_(mem_free_p) char *path = mem_printf("%s/lock", s->directory);
+
+    if (mkdir(s->directory, 0700) < 0 && errno != EEXIST)
+        return system_error(e, s->directory, "the state directory cannot be made");
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->lock_fd < 0)
+        return system_error(e, path, "the lock cannot be opened");
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK)
+            return err_set(e, -EEXIST, s->directory, "", "another igwd uses this state directory");
+        return system_error(e, path, "the directory cannot be locked");
+    }
+    return 0;
+}
+
+static int load_key(struct store *s, struct err *e)
+{
+    _cleanup_(mem_free_p) char *path = mem_printf("%s/key", s->directory);
+
+    if (s->options.key_file)
+        return crypt_key_load(s->options.key_file, false, &s->key, e);
+    return crypt_key_load(path, true, &s->key, e);
+}
+
+/* Whether the daemon goes on without the database. */
+static bool can_go_on(int code)
+{
+    return code == -EUCLEAN || code == -ENOSPC || code == -EIO || code == -EBADMSG;
+}
+
+static bool is_there(const char *path)
+{
+    struct stat status;
+
+    return lstat(path, &status) == 0;
+}
+
+static void clear_config(struct store *s);
+
+static int open_config(struct store *s, struct err *e)
+{
+    const struct keeper_options options = {
+        .path = s->config_path,
+        .schema = &config_schema,
+        .statements = config_statements,
+        .n_statements = n_config_statements,
+        .wake = s->options.wake,
+        .wake_arg = s->options.wake_arg,
+    };
+    bool existed = is_there(s->config_path);
+    struct db *db = NULL;
+    int r = db_open(s->config_path, &config_schema, &db, e);
+
+    if (r == 0) {
+        r = load_config(s, db, e);
+        if (r < 0) {
+            clear_config(s);
+            db_close(db);
+            db = NULL;
+        }
+    }
+    if (r < 0 && !can_go_on(r))
+        return r;
+    /* Ports that can't be read must not be given to others: nothing is allocated until the file is mended. */
+    if (r < 0 && existed)
+        e->code = -EUCLEAN;
+    s->config = keeper_new(&options, db, e);
+    return 0;
+}
+
+static void clear_observed(struct store *s);
+
+/* A damaged file is put out of the way here, so that a second attempt finds none. */
+static int read_observed(struct store *s, struct loading *l, struct db **ret_db, struct err *e)
+{
+    int r = db_open(s->observed_path, &observed_schema, ret_db, e);
+
+    if (r < 0)
+        return r;
+    r = load_observed(s, *ret_db, l, e);
+    if (r < 0) {
+        clear_observed(s);
+        db_close(*ret_db);
+        *ret_db = NULL;
+    }
+    return r;
+}
+
+static int open_observed(struct store *s, struct loading *l, struct err *e)
+{
+    const struct keeper_options options = {
+        .path = s->observed_path,
+        .schema = &observed_schema,
+        .statements = observed_statements,
+        .n_statements = n_observed_statements,
+        .remake = true,
+        .wake = s->options.wake,
+        .wake_arg = s->options.wake_arg,
+    };
+    _cleanup_(mem_free_p) char *why = NULL, *aside = NULL;
+    struct db *db = NULL;
+    int r = read_observed(s, l, &db, e);
+
+    if (r == -EUCLEAN) {
+        why = mem_strdup(e->text);
+        r = db_set_aside(s->observed_path, &aside, e);
+        if (r == 0) {
+            s->observed_state.remade_why = mem_printf("%s; what there was is kept as %s", why, aside);
+            r = db_open(s->observed_path, &observed_schema, &db, e);
+        }
+    }
+    if (r < 0 && !can_go_on(r))
+        return r;
+    s->observed = keeper_new(&options, db, e);
+    return 0;
+}
+
+static void copy_options(struct store *s, const struct store_options *o)
+{
+    s->options = *o;
+    s->options.key_file = mem_strdup(o->key_file);
+    s->options.default_gateway = mem_strdup(o->default_gateway);
+    s->options.reserved = mem_dup(o->reserved, o->n_reserved * sizeof(*o->reserved));
+    s->directory = mem_strdup(o->directory);
+    s->options.directory = s->directory;
+    s->config_path = mem_printf("%s/config.db", o->directory);
+    s->observed_path = mem_printf("%s/observed.db", o->directory);
+}
+
+static void tell_lost(struct store *s, const struct loading *l)
+{
+    _cleanup_(mem_free_p) char *text = NULL;
+
+    if (!l->n_lost && !l->n_lost_secrets)
+        return;
+    text = mem_printf("the key does not fit what is encrypted in observed.db: %zu services and %zu secrets were "
+                      "dropped and have to come from the agent again",
+                      l->n_lost, l->n_lost_secrets);
+    store_set_alarm(s, "key", &s->key_alarm, text);
+}
+
+static int open_databases(struct store *s, struct loading *l, struct err *e)
+{
+    int r = open_config(s, e);
+
+    if (r == 0)
+        r = open_observed(s, l, e);
+    if (r < 0)
+        return r;
+    if (s->options.default_gateway)
+        port_space_get(s, s->options.default_gateway, true);
+    s->complete = s->whole;
+    store_take_news(s);
+    tell_lost(s, l);
+    loading_drop_orphans(s, l);
+    commit_loaded(s);
+    return 0;
+}
+
+int store_open(const struct store_options *options, struct store **ret_store, struct err *e)
+{
+    struct store *s = mem_new(struct store);
+    struct loading loading = {0};
+    struct err own = {0};
+    int r;
+
+    e = e ? e : &own;
+    copy_options(s, options);
+    s->lock_fd = -1;
+    s->stale = true;
+    s->next_service_id = s->next_form_id = 1;
+    pthread_mutex_init(&s->view_lock, NULL);
+    buf_init(&s->scratch, 0);
+    buf_init(&s->scratch2, 0);
+    s->view = view_new(NULL);
+    r = lock_directory(s, e);
+    if (r == 0)
+        r = load_key(s, e);
+    if (r == 0)
+        r = open_databases(s, &loading, e);
+    loading_clear(&loading);
+    if (r < 0) {
+        store_close(s);
+        return r;
+    }
+    *ret_store = s;
+    return 0;
+}
+
+/* ---- closing ------------------------------------------------------------------------------------------------------- */
+
+static void clear_config(struct store *s)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&s->ports, &i, &e);)
+        port_row_free(e->value);
+    map_clear(&s->ports);
+    for (size_t i = 0; map_next(&s->gateways, &i, &e);)
+        port_space_free(e->value);
+    map_clear(&s->gateways);
+    pointers_clear(&s->new_gateways);
+    s->n_gone_ports = 0;
+    s->revision = 0;
+}
+
+static void clear_observed(struct store *s)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&s->listeners, &i, &e);)
+        listener_free(e->value);
+    map_clear(&s->listeners);
+    for (size_t i = 0; map_next(&s->secrets, &i, &e);)
+        secret_entry_free(e->value);
+    map_clear(&s->secrets);
+    for (size_t i = 0; map_next(&s->records, &i, &e);)
+        record_free(e->value);
+    map_clear(&s->records);
+    pointers_clear(&s->changed);
+    pointers_clear(&s->touched);
+    pointers_clear(&s->dirty);
+    pointers_clear(&s->waiting);
+    s->whole = s->kept_whole = false;
+    s->kept_revision = s->claims = s->kept_claims = 0;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    keeper_free(s->config);
+    keeper_free(s->observed);
+    clear_observed(s);
+    clear_config(s);
+    pointers_clear(&s->gone_ports);
+    pointers_clear(&s->write_backs);
+    pointers_clear(&s->failed_write_backs);
+    view_unref(s->view);
+    pthread_mutex_destroy(&s->view_lock);
+    crypt_key_free(s->key);
+    mem_free(s->wanted);
+    mem_free(s->config_alarm);
+    mem_free(s->observed_alarm);
+    mem_free(s->key_alarm);
+    mem_free(s->observed_state.remade_why);
+    buf_clear(&s->scratch);
+    buf_clear(&s->scratch2);
+    mem_free((char *)s->options.key_file);
+    mem_free((char *)s->options.default_gateway);
+    mem_free((struct port_range *)s->options.reserved);
+    mem_free(s->directory);
+    mem_free(s->config_path);
+    mem_free(s->observed_path);
+    /* Last: nobody else may open what is still being written. */
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    mem_free(s);
+}
+
+/* ---- views --------------------------------------------------------------------------------------------------------- */
+
+struct view *store_view(struct store *s)
+{
+    struct view *v;
+
+    pthread_mutex_lock(&s->view_lock);
+    v = view_ref(s->view);
+    pthread_mutex_unlock(&s->view_lock);
+    return v;
+}
+
+struct view_delta *store_initial_delta(struct store *s)
+{
+    return s->view->complete ? view_delta_initial(s->view) : NULL;
+}
+
+const char *const *store_wanted_secrets(struct store *s, size_t *ret_n)
+{
+    *ret_n = s->n_wanted;
+    return s->wanted;
+}
+
+/* ---- polling ------------------------------------------------------------------------------------------------------- */
+
+/* Returns when the next one may be tried again. */
+static clock_ns revive_write_backs(struct store *s, clock_ns now)
+{
+    clock_ns next = INT64_MAX;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->failed_write_backs.count; i++) {
+        struct port_row *row = s->failed_write_backs.items[i];
+
+        if (!row)
+            continue;
+        if (row->retry_at <= now) {
+            pointers_add(&s->write_backs, row);
+            continue;
+        }
+        next = row->retry_at < next ? row->retry_at : next;
+        s->failed_write_backs.items[kept++] = row;
+    }
+    s->failed_write_backs.count = kept;
+    return next;
+}
+
+clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch)
+{
+    clock_ns next = revive_write_backs(s, clock_now(NULL));
+
+    store_take_news(s);
+    *ret_commit = s->changed.count > 0 || s->whole != s->kept_whole || s->revision != s->kept_revision ||
+                  (s->waiting.count > 0 && (s->ports_waited || s->ports_released));
+    *ret_fetch = s->fetch_wanted && !s->syncing;
+    if (*ret_fetch)
+        s->fetch_wanted = false;
+    return next;
+}
+
+/* ---- ports to be written back -------------------------------------------------------------------------------------- */
+
+bool store_next_write_back(struct store *s, struct port_write_back *ret)
+{
+    while (s->write_backs_at < s->write_backs.count) {
+        struct port_row *row = s->write_backs.items[s->write_backs_at++];
+        const char *rid;
+
+        if (!row)
+            continue;
+        rid = strrchr(row->exposure, '.');
+        if (!row->live || row->told || !rid) {
+            row->queued = false;
+            continue;
+        }
+        ret->path = mem_strndup(row->exposure, (size_t)(rid - row->exposure));
+        ret->rid = mem_strdup(rid + 1);
+        ret->port = row->port;
+        return true;
+    }
+    pointers_clear(&s->write_backs);
+    s->write_backs_at = 0;
+    return false;
+}
+
+void port_write_back_clear(struct port_write_back *w)
+{
+    mem_free(w->path);
+    mem_free(w->rid);
+    *w = (struct port_write_back){0};
+}
+
+void store_write_back_done(struct store *s, const char *path, const char *rid, bool ok)
+{
+    _cleanup_(mem_free_p) char *exposure = mem_printf("%s.%s", path, rid);
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&s->gateways, &i, &e);) {
+        struct port_row *row = ports_find(s, e->value, exposure);
+
+        if (!row || !row->queued || row->told)
+            continue;
+        if (ok) {
+            row->told = true;
+            row->queued = false;
+            row_put_port(s, row);
+        } else {
+            row->retry_at = clock_now(NULL) + WRITE_BACK_RETRY_S * CLOCK_NS_PER_S;
+            pointers_add(&s->failed_write_backs, row);
+        }
+    }
+    keeper_flush(s->config);
+}
