@@ -474,8 +474,8 @@ class Tables:
         entry = self.messages[field.type_name[1:]].field if flags & FIELD_MAP else ()
         rules = self.rules.of_field(field, options.Extensions[self.validate.rules], entry)
         oneof = oneofs.get(field.oneof_index, NO_ONEOF) if field.HasField("oneof_index") else NO_ONEOF
-        return (self.strings.add(field.name), self.strings.add(field.json_name or json_name(field.name)), field.number,
-                rules, target, field.type, flags, oneof)
+        names = self.strings.add(field.name), self.strings.add(field.json_name or json_name(field.name))
+        return (*names, field.number, rules, target, field.type, flags, oneof)
 
     def add_enum(self, name, enum):
         values = sorted(enum.value, key=lambda v: v.number)  # stable: of aliases the one declared first leads
@@ -510,6 +510,7 @@ class Tables:
         out.append(f"const size_t schema_n_messages = {len(self.message_rows)};")
         out.append(f"const size_t schema_n_enums = {len(self.enum_rows)};")
         out.append(f"const size_t schema_n_rules = {len(self.rules.table)};")
+        out.append(f"const size_t schema_n_numbers = {len(self.rules.numbers)};")
         out.append(f"const size_t schema_n_patterns = {len(patterns)};")
         out.append("")
         out.append(f"const char schema_strings[{self.strings.size + 1}] =")

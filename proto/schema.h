@@ -182,7 +182,7 @@ extern const struct schema_rule schema_rules[];
 extern const uint64_t schema_numbers[];
 extern const uint32_t schema_patterns[]; /* RE2 */
 extern const char schema_strings[];
-extern const size_t schema_n_messages, schema_n_enums, schema_n_rules, schema_n_patterns;
+extern const size_t schema_n_messages, schema_n_enums, schema_n_rules, schema_n_numbers, schema_n_patterns;
 
 /* NULL when the schema has no such message. */
 const struct schema_message *schema_find(const char *full_name);

@@ -275,7 +275,7 @@ def test_bytes_become_the_same_json_as_python_writes(tool):
         assert same(json_format.MessageToDict(again, preserving_proto_field_name=True), expected), name
 
 
-# ---- Envoy's rules --------------------------------------------------------------------------------------------------
+# ---- Envoy's rules -------------------------------------------------------------------------------------------------
 
 HCM = TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -372,8 +372,8 @@ BROKEN = [
     ("http", ROUTE + "route.hash_policy", [{}], ROUTE + "route.hash_policy[0].policy_specifier", "is required"),
     ("http", ROUTE + "route.retry_policy.retry_back_off", {"base_interval": "0s"},
      ROUTE + "route.retry_policy.retry_back_off.base_interval", "must be greater than 0s, is 0s"),
-    ("http", ROUTE + "route.retry_policy.retry_back_off", {}, ROUTE + "route.retry_policy.retry_back_off.base_interval",
-     "is required"),
+    ("http", ROUTE + "route.retry_policy.retry_back_off", {},
+     ROUTE + "route.retry_policy.retry_back_off.base_interval", "is required"),
     ("http", ROUTE + "route.internal_redirect_policy.response_headers_to_copy", ["a", "b", "a"],
      ROUTE + "route.internal_redirect_policy.response_headers_to_copy", "must not have the same item twice"),
     ("http", ROUTE + "route.rate_limits", [{"actions": [{"dynamic_metadata": {
