@@ -26,11 +26,13 @@ struct secret_values {
 
 struct certificate_info {
     const char *subject, *issuer, *serial; /* RFC 4514 texts; hexadecimal */
-    const char **names;                    /* DNS and IP subject alternative names, else the common name */
+    const char **names; /* DNS (lower case) and IP subject alternative names, else the common name */
     size_t n_names;
     int64_t not_before, not_after; /* seconds since 1970 */
     char fingerprint[65];          /* SHA-256 of the leaf, hexadecimal */
     size_t chain_length;
+    const char
+        *chain; /* PEM of the certificates alone, whatever else stood in the text: chains are shown to anybody */
 };
 
 /*
@@ -42,11 +44,13 @@ struct secret {
     const char *path; /* "test/sec/web1-cert" */
     const char *csum; /* of the newest values; "" when they were never read */
     bool has_pair;
-    const char *certificate_chain, *private_key, *password;
+    const char *certificate_chain; /* as in info */
+    const char *private_key, *password;
     struct certificate_info info; /* of the pair's leaf */
     const char *pair_problem;     /* NULL, or a sentence without any secret in it */
     bool has_trust;
-    const char *trusted_ca, *verify_certificate_hash;
+    const char *trusted_ca;
+    const char *verify_certificate_hash; /* NULL, or SHA-256 in 64 lower-case digits each, one blank between them */
     const char *trust_problem;
     struct arena *arena;
     size_t private_key_len, password_len;
@@ -68,8 +72,10 @@ define_cleanup(struct secret *, secret_unref)
  */
 int certificate_inspect(const char *chain_pem, const char *key_pem, const char *password, struct arena *arena,
                         struct certificate_info *ret_info, struct err *e);
-/* Checks a bundle of trust anchors. */
+/* Checks a bundle of trust anchors; it may hold revocation lists. -EINVAL with a sentence. */
 int trust_inspect(const char *ca_pem, struct err *e);
+/* Hexadecimal SHA-256 digests, colons within and commas or blanks between them, to the form that a secret has. */
+int certificate_hash_normalize(const char *text, struct arena *arena, const char **ret_hashes, struct err *e);
 /* Whether one of the certificate's names covers a domain (RFC 6125; wildcards in the leftmost label). */
 bool certificate_covers(const struct certificate_info *info, const char *domain);
 

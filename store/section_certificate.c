@@ -74,9 +74,11 @@ static const char *inline_text(const char *text)
     return text && *text ? text : NULL;
 }
 
-static void check_pair(struct section *s, const struct certificate *c)
+/* An inline chain is cut down to its certificates: what else stands in it may be a key, and chains are shown. */
+static void check_pair(struct builder *b, struct section *s, struct certificate *c)
 {
     bool file = c->chain_file || c->key_file, text = c->chain_inline || c->key_inline;
+    struct certificate_info info;
     struct err e = {0};
 
     if ((c->secret != NULL) + file + text > 1)
@@ -92,8 +94,10 @@ static void check_pair(struct section *s, const struct certificate *c)
         problem_add(&s->problems, "invalid", s->rid,
                     c->chain_inline ? "private_key_inline_string" : "certificate_chain_inline_string",
                     "is required: one inline text does not go without the other");
-    else if (text && certificate_inspect(c->chain_inline, c->key_inline, NULL, NULL, NULL, &e) < 0)
+    else if (text && certificate_inspect(c->chain_inline, c->key_inline, NULL, b->arena, &info, &e) < 0)
         problem_add(&s->problems, "invalid", s->rid, "certificate_chain_inline_string", "%s", e.text);
+    else if (text)
+        c->chain_inline = info.chain;
 }
 
 void section_decode_certificate(struct builder *b, struct section *s)
@@ -114,6 +118,6 @@ void section_decode_certificate(struct builder *b, struct section *s)
                               .key_inline = inline_text(raw.key_inline)};
     /* A fault before would be told twice. */
     if (!s->problems.fatal)
-        check_pair(s, c);
+        check_pair(b, s, c);
     s->certificate = c;
 }
