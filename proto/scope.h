@@ -13,10 +13,13 @@ struct translate_policy {
     bool allow_files, allow_cluster_header;
 };
 
+/* Something that had to be left out: told to whoever asked for the translation. */
+typedef void (*translate_problem)(void *arg, const char *gateway, const char *owner, const struct err *e);
+
 struct translate_scope {
     const char *gateway;
     struct translate_policy policy;
-    void (*problem)(void *arg, const char *gateway, const char *owner, const struct err *e);
+    translate_problem problem;
     void *arg;
 };
 

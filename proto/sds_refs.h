@@ -1,0 +1,27 @@
+/*
+ * Which secrets a gateway's resources refer to: a secret is served to the gateways that refer to it, as long as
+ * something does. Owned by one thread.
+ */
+#ifndef PROTO_SDS_REFS_H
+#define PROTO_SDS_REFS_H
+
+#include "proto/ledger.h"
+#include "proto/scope.h"
+#include "proto/tls.h"
+
+struct sds_refs;
+
+struct sds_refs *sds_refs_new(struct ledger *l); /* borrowed */
+void sds_refs_free(struct sds_refs *s);          /* NULL is allowed */
+/* One reference more; the certificate must live until the next flush. */
+void sds_refs_add(struct sds_refs *s, const char *gateway, const struct sds_ref *ref);
+void sds_refs_remove(struct sds_refs *s, const char *gateway, const char *name);
+/* The secret at that path has changed. */
+void sds_refs_changed(struct sds_refs *s, const char *path);
+/*
+ * Makes what is new or changed, drops what nothing refers to any more. What can't be made stays in its last form, and
+ * is told.
+ */
+void sds_refs_flush(struct sds_refs *s, const struct view *v, translate_problem problem, void *arg);
+
+#endif

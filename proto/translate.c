@@ -1,0 +1,732 @@
+/*
+ * From the difference of two views to a batch of resources.
+ *
+ * What was made is remembered by object: an emission for each exposure that has a cluster, a port for each listener.
+ * Both hold references to what they were made from, so that pointers can be compared with those of a new view: an
+ * exposure's pointer that did not change means that its cluster did not. The resources themselves stand in the ledger,
+ * which drops what came out as it was.
+ *
+ * An exposure's cluster depends on its declaration, on its listener's verdict, on its gateway's policy and on whether
+ * the secret for its TLS is there; its assignment on its endpoints. Each kind of change leads to the emissions that it
+ * may concern, and to no others.
+ */
+#include "proto/translate.h"
+
+#include "base/map.h"
+#include "proto/cluster.h"
+#include "proto/ledger.h"
+#include "proto/listener.h"
+#include "proto/route.h"
+#include "proto/sds_refs.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LISTENER_KEY_MAX = GATEWAY_NAME_MAX + 65, PATH_MAX_BYTES = 1024 };
+
+struct group;
+struct emission;
+
+/* An emission's place in the list of those that wait for, or use, one secret. */
+struct use {
+    struct emission *emission;
+    struct users *of;
+    struct use *next, *prev;
+};
+
+/* The emissions whose clusters use one secret. */
+struct users {
+    struct use *first;
+    char path[];
+};
+
+/* A cluster and its assignment in a gateway. */
+struct emission {
+    struct group *group;
+    struct emission *next, *prev; /* of the group */
+    struct service *service;      /* the reference that keeps sx alive */
+    const struct service_exposure *sx;
+    bool real; /* its own cluster, and not what stands in its place */
+    bool uses_eds;
+    struct use uses[CLUSTER_SDS_MAX];
+    char *secrets[CLUSTER_SDS_MAX]; /* SDS names that it holds references to */
+    size_t n_uses, n_secrets;
+    char name[];
+};
+
+/* A listener and its route configurations in a gateway. */
+struct port {
+    struct group *group;
+    struct port *next, *prev;
+    struct listener_plan *plan; /* a reference */
+    char **routes, **secrets;   /* names of resources, and of SDS references */
+    size_t n_routes, n_secrets;
+};
+
+/* All of one gateway. */
+struct group {
+    struct translate_policy policy;
+    bool exists; /* the view has it */
+    struct emission *emissions;
+    struct port *ports;
+    char name[];
+};
+
+struct translator {
+    translate_problem problem;
+    void *arg;
+    struct ledger *ledger;
+    struct sds_refs *secrets;
+    struct map groups, emissions, ports, users;
+    bool complete, started, gateways_changed;
+};
+
+/* ---- the translator ---- */
+
+struct translator *translator_new(translate_problem problem, void *arg)
+{
+    struct translator *t = mem_new(struct translator);
+
+    t->problem = problem;
+    t->arg = arg;
+    t->ledger = ledger_new();
+    t->secrets = sds_refs_new(t->ledger);
+    return t;
+}
+
+static struct translate_scope scope_of(const struct translator *t, const struct group *g)
+{
+    return (struct translate_scope){.gateway = g->name, .policy = g->policy, .problem = t->problem, .arg = t->arg};
+}
+
+/* ---- gateways ---- */
+
+static struct group *group_of(struct translator *t, const char *name)
+{
+    struct group *g = map_gets(&t->groups, name);
+    size_t n = strlen(name) + 1;
+
+    if (g)
+        return g;
+    g = mem_alloc(sizeof(*g) + n);
+    memcpy(g->name, name, n);
+    map_puts(&t->groups, g->name, g);
+    return g;
+}
+
+static void group_free_if_unused(struct translator *t, struct group *g)
+{
+    if (g->exists || g->emissions || g->ports)
+        return;
+    map_removes(&t->groups, g->name);
+    mem_free(g);
+}
+
+/* ---- who uses a secret in a cluster ---- */
+
+static void use_secret(struct translator *t, struct emission *em, const char *path)
+{
+    struct users *u = map_gets(&t->users, path);
+    struct use *use = &em->uses[em->n_uses++];
+
+    if (!u) {
+        size_t n = strlen(path) + 1;
+
+        u = mem_alloc(sizeof(*u) + n);
+        memcpy(u->path, path, n);
+        map_puts(&t->users, u->path, u);
+    }
+    *use = (struct use){.emission = em, .of = u, .next = u->first};
+    if (u->first)
+        u->first->prev = use;
+    u->first = use;
+}
+
+static void unuse_secrets(struct translator *t, struct emission *em)
+{
+    for (size_t i = 0; i < em->n_uses; i++) {
+        struct use *use = &em->uses[i];
+
+        if (use->prev)
+            use->prev->next = use->next;
+        else
+            use->of->first = use->next;
+        if (use->next)
+            use->next->prev = use->prev;
+        if (!use->of->first) {
+            map_removes(&t->users, use->of->path);
+            mem_free(use->of);
+        }
+    }
+    em->n_uses = 0;
+}
+
+/* ---- emissions ---- */
+
+static struct emission *emission_new(struct translator *t, struct group *g, const char *name)
+{
+    size_t n = strlen(name) + 1;
+    struct emission *em = mem_alloc(sizeof(*em) + n);
+
+    memcpy(em->name, name, n);
+    em->group = g;
+    em->next = g->emissions;
+    if (g->emissions)
+        g->emissions->prev = em;
+    g->emissions = em;
+    map_puts(&t->emissions, em->name, em);
+    return em;
+}
+
+static void release_secrets(struct translator *t, struct emission *em)
+{
+    for (size_t i = 0; i < em->n_secrets; i++) {
+        sds_refs_remove(t->secrets, em->group->name, em->secrets[i]);
+        mem_free(em->secrets[i]);
+    }
+    em->n_secrets = 0;
+}
+
+static void emission_free(struct translator *t, struct emission *em)
+{
+    unuse_secrets(t, em);
+    if (em->prev)
+        em->prev->next = em->next;
+    else
+        em->group->emissions = em->next;
+    if (em->next)
+        em->next->prev = em->prev;
+    map_removes(&t->emissions, em->name);
+    service_unref(em->service);
+    mem_free(em);
+}
+
+static void withdraw(struct translator *t, struct emission *em)
+{
+    struct group *g = em->group;
+
+    release_secrets(t, em);
+    ledger_drop(t->ledger, g->name, XDS_CLUSTER, em->name);
+    ledger_drop(t->ledger, g->name, XDS_ENDPOINT, em->name);
+    emission_free(t, em);
+    group_free_if_unused(t, g);
+}
+
+/* Whether what its TLS needs can be served; else the problem is told. */
+static bool secrets_ready(const struct translator *t, const struct view *v, const struct emission *em,
+                          const struct sds_ref *refs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct err e = {0};
+
+        if (sds_ref_ready(v, &refs[i]))
+            continue;
+        err_set(&e, -ENOENT, em->name, "cluster_certificates", "the secret %s has no %s that can be served",
+                sds_ref_secret(&refs[i]), refs[i].trust ? "trusted_ca" : "certificate");
+        t->problem(t->arg, em->group->name, em->name, &e);
+        return false;
+    }
+    return true;
+}
+
+static struct resource *own_cluster(const struct translator *t, const struct view *v, const struct emission *em,
+                                    const struct sds_ref *refs, size_t n)
+{
+    struct resource *cluster;
+    struct err e = {0};
+
+    if (!secrets_ready(t, v, em, refs, n))
+        return NULL;
+    if (cluster_make(em->sx->x, &em->group->policy, &cluster, &e) == 0)
+        return cluster;
+    err_set_object(&e, em->name);
+    t->problem(t->arg, em->group->name, em->name, &e);
+    return NULL;
+}
+
+/* New references before the old ones go: what both have stays. */
+static void exchange_secrets(struct translator *t, struct emission *em, const struct sds_ref *refs, size_t n)
+{
+    char *old[CLUSTER_SDS_MAX];
+    size_t n_old = em->n_secrets;
+
+    memcpy(old, em->secrets, sizeof(old));
+    em->n_secrets = 0;
+    for (size_t i = 0; i < n; i++) {
+        sds_refs_add(t->secrets, em->group->name, &refs[i]);
+        em->secrets[em->n_secrets++] = mem_strdup(refs[i].name);
+    }
+    for (size_t i = 0; i < n_old; i++) {
+        sds_refs_remove(t->secrets, em->group->name, old[i]);
+        mem_free(old[i]);
+    }
+}
+
+static void emit_cluster(struct translator *t, const struct view *v, struct emission *em)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    struct sds_ref refs[CLUSTER_SDS_MAX];
+    size_t n = cluster_sds_refs(a, em->sx->x, refs);
+    struct resource *cluster = own_cluster(t, v, em, refs, n);
+
+    em->real = cluster;
+    if (!cluster)
+        cluster = cluster_placeholder(em->sx->x);
+    em->uses_eds = cluster->uses_eds;
+    ledger_put(t->ledger, em->group->name, cluster);
+    exchange_secrets(t, em, refs, em->real ? n : 0);
+    unuse_secrets(t, em);
+    for (size_t i = 0; i < n; i++)
+        if (sds_ref_secret(&refs[i]))
+            use_secret(t, em, sds_ref_secret(&refs[i]));
+}
+
+static void emit_assignment(struct translator *t, struct emission *em)
+{
+    struct resource *assignment;
+    struct err e = {0};
+
+    if (!em->uses_eds) {
+        ledger_drop(t->ledger, em->group->name, XDS_ENDPOINT, em->name);
+        return;
+    }
+    if (assignment_make(em->sx, &assignment, &e) == 0) {
+        ledger_put(t->ledger, em->group->name, assignment);
+        return;
+    }
+    err_set_object(&e, em->name);
+    t->problem(t->arg, em->group->name, em->name, &e);
+}
+
+/* Cluster and assignment once more, whatever they are made of. */
+static void emit(struct translator *t, const struct view *v, struct emission *em)
+{
+    emit_cluster(t, v, em);
+    emit_assignment(t, em);
+}
+
+static void set_source(struct emission *em, struct service *s, const struct service_exposure *sx)
+{
+    struct service *before = em->service;
+
+    em->service = service_ref(s);
+    em->sx = sx;
+    service_unref(before);
+}
+
+/* ---- exposures ---- */
+
+static bool accepted(const struct verdict *verdict)
+{
+    return verdict && (verdict->kind == VERDICT_ACCEPTED || verdict->kind == VERDICT_PARTIAL);
+}
+
+/* The gateway in which the exposure is in effect, or NULL. */
+static struct group *place_of(struct translator *t, const struct view *v, const struct service_exposure *sx)
+{
+    char name[64];
+    char key[LISTENER_KEY_MAX + 1];
+    const struct listener_plan *plan;
+
+    if (!service_exposure_listens(sx) || !view_gateway(v, sx->gateway))
+        return NULL;
+    listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
+    if (snprintf(key, sizeof(key), "%s|%s", sx->gateway, name) >= (int)sizeof(key))
+        return NULL;
+    plan = view_listener(v, key);
+    if (!plan || !accepted(listener_plan_verdict(plan, sx->x->name)))
+        return NULL;
+    return group_of(t, sx->gateway);
+}
+
+/* Brings the exposure's emission to what the view says. s: its service, or NULL; name: of the exposure. */
+static void update(struct translator *t, const struct view *v, struct service *s, const struct service_exposure *sx,
+                   const char *name)
+{
+    struct emission *em = map_gets(&t->emissions, name);
+    struct group *g = s && sx ? place_of(t, v, sx) : NULL;
+    bool cluster_changed, endpoints_changed;
+
+    if (em && em->group != g) {
+        withdraw(t, em);
+        em = NULL;
+    }
+    if (!g)
+        return;
+    if (!em) {
+        em = emission_new(t, g, name);
+        set_source(em, s, sx);
+        emit(t, v, em);
+        return;
+    }
+    cluster_changed = em->sx->x != sx->x;
+    endpoints_changed = !assignment_equal(em->sx, sx);
+    set_source(em, s, sx);
+    if (cluster_changed)
+        emit(t, v, em);
+    else if (endpoints_changed)
+        emit_assignment(t, em);
+}
+
+static const struct service_exposure *find_exposure(const struct service *s, const char *name)
+{
+    for (size_t i = 0; s && i < s->n_exposures; i++)
+        if (!strcmp(s->exposures[i].x->name, name))
+            return &s->exposures[i];
+    return NULL;
+}
+
+/* An exposure whose service may not have changed: PATH.expose#N says which it is of. */
+static void update_by_name(struct translator *t, const struct view *v, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    char path[PATH_MAX_BYTES];
+    struct service *s;
+
+    assert(dot && (size_t)(dot - name) < sizeof(path));
+    memcpy(path, name, (size_t)(dot - name));
+    path[dot - name] = '\0';
+    s = view_service(v, path);
+    update(t, v, s, find_exposure(s, name), name);
+}
+
+/* ---- listeners ---- */
+
+static void release_port(struct translator *t, struct port *p)
+{
+    for (size_t i = 0; i < p->n_secrets; i++) {
+        sds_refs_remove(t->secrets, p->group->name, p->secrets[i]);
+        mem_free(p->secrets[i]);
+    }
+    mem_free(p->secrets);
+    for (size_t i = 0; i < p->n_routes; i++)
+        mem_free(p->routes[i]);
+    mem_free(p->routes);
+    p->routes = p->secrets = NULL;
+    p->n_routes = p->n_secrets = 0;
+}
+
+static void port_free(struct translator *t, struct port *p)
+{
+    if (p->prev)
+        p->prev->next = p->next;
+    else
+        p->group->ports = p->next;
+    if (p->next)
+        p->next->prev = p->prev;
+    map_removes(&t->ports, p->plan->key);
+    listener_plan_unref(p->plan);
+    mem_free(p);
+}
+
+static struct port *port_new(struct translator *t, struct group *g, struct listener_plan *plan)
+{
+    struct port *p = mem_new(struct port);
+
+    p->group = g;
+    p->plan = listener_plan_ref(plan);
+    p->next = g->ports;
+    if (g->ports)
+        g->ports->prev = p;
+    g->ports = p;
+    map_puts(&t->ports, plan->key, p);
+    return p;
+}
+
+static void drop_port(struct translator *t, struct port *p)
+{
+    struct group *g = p->group;
+
+    ledger_drop(t->ledger, g->name, XDS_LISTENER, p->plan->name);
+    for (size_t i = 0; i < p->n_routes; i++)
+        ledger_drop(t->ledger, g->name, XDS_ROUTE, p->routes[i]);
+    release_port(t, p);
+    port_free(t, p);
+    group_free_if_unused(t, g);
+}
+
+/* Hands the resources to the ledger and remembers their names; what was there before and is no more is dropped. */
+static void exchange_port(struct translator *t, struct port *p, struct listener_result *made)
+{
+    const char *gateway = p->group->name;
+    struct port old = *p;
+
+    p->routes = mem_array(char *, made->n_routes);
+    p->secrets = mem_array(char *, made->n_secrets);
+    p->n_routes = p->n_secrets = 0;
+    for (size_t i = 0; i < old.n_routes; i++)
+        ledger_drop(t->ledger, gateway, XDS_ROUTE, old.routes[i]);
+    for (size_t i = 0; i < made->n_routes; i++) {
+        p->routes[p->n_routes++] = mem_strdup(made->routes[i]->name);
+        ledger_put(t->ledger, gateway, take_ptr(made->routes[i]));
+    }
+    made->n_routes = 0;
+    for (size_t i = 0; i < made->n_secrets; i++) {
+        sds_refs_add(t->secrets, gateway, &made->secrets[i]);
+        p->secrets[p->n_secrets++] = mem_strdup(made->secrets[i].name);
+    }
+    if (made->listener)
+        ledger_put(t->ledger, gateway, take_ptr(made->listener));
+    else
+        ledger_drop(t->ledger, gateway, XDS_LISTENER, p->plan->name);
+    release_port(t, &old);
+}
+
+static void emit_port(struct translator *t, struct port *p)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    const struct translate_scope scope = scope_of(t, p->group);
+    struct listener_result made;
+
+    listener_make(a, p->plan, &scope, &made);
+    exchange_port(t, p, &made);
+    listener_result_clear(&made);
+}
+
+static void update_port(struct translator *t, const struct view *v, const char *key, struct listener_plan *after)
+{
+    struct port *p = map_gets(&t->ports, key);
+    struct listener_plan *before;
+
+    if (!after || !after->n_chains || !view_gateway(v, after->gateway)) {
+        if (p)
+            drop_port(t, p);
+        return;
+    }
+    if (!p) {
+        emit_port(t, port_new(t, group_of(t, after->gateway), after));
+        return;
+    }
+    before = p->plan;
+    p->plan = listener_plan_ref(after);
+    map_puts(&t->ports, after->key, p); /* the key stands in the plan */
+    listener_plan_unref(before);
+    emit_port(t, p);
+}
+
+/* The exposures whose verdict is another one: a merge of two sorted lists. */
+static void update_judged(struct translator *t, const struct view *v, const struct listener_plan *before,
+                          const struct listener_plan *after)
+{
+    size_t n = before ? before->n_verdicts : 0, m = after ? after->n_verdicts : 0, i = 0, k = 0;
+
+    while (i < n || k < m) {
+        const struct verdict *x = i < n ? &before->verdicts[i] : NULL;
+        const struct verdict *y = k < m ? &after->verdicts[k] : NULL;
+        int order = !x ? 1 : !y ? -1 : strcmp(x->exposure, y->exposure);
+
+        x = order <= 0 ? x : NULL;
+        y = order >= 0 ? y : NULL;
+        if (accepted(x) != accepted(y))
+            update_by_name(t, v, x ? x->exposure : y->exposure);
+        i += x != NULL;
+        k += y != NULL;
+    }
+}
+
+/* ---- one change of each kind ---- */
+
+/* The gateway is gone: so is all that was made for it. */
+static void drop_group(struct translator *t, struct group *g)
+{
+    g->exists = true; /* until it is empty */
+    while (g->emissions)
+        withdraw(t, g->emissions);
+    while (g->ports)
+        drop_port(t, g->ports);
+    g->exists = false;
+    group_free_if_unused(t, g);
+}
+
+static void set_policy(struct translator *t, const struct view *v, struct group *g, struct translate_policy policy)
+{
+    if (policy.allow_files == g->policy.allow_files && policy.allow_cluster_header == g->policy.allow_cluster_header)
+        return;
+    g->policy = policy;
+    for (struct emission *em = g->emissions; em; em = em->next)
+        emit(t, v, em);
+    for (struct port *p = g->ports; p; p = p->next)
+        emit_port(t, p);
+}
+
+static void gateway_changed(struct translator *t, const struct view *v, const struct view_change *c)
+{
+    const struct gateway *after = c->after;
+    struct group *g = group_of(t, c->key);
+
+    t->gateways_changed |= !c->before != !c->after;
+    if (!after) {
+        drop_group(t, g);
+        return;
+    }
+    g->exists = true;
+    set_policy(t, v, g, (struct translate_policy){after->allow_files, after->allow_cluster_header});
+}
+
+static void service_changed(struct translator *t, const struct view *v, const struct view_change *c)
+{
+    const struct service *before = c->before;
+    struct service *after = c->after;
+
+    for (size_t i = 0; before && i < before->n_exposures; i++)
+        if (!find_exposure(after, before->exposures[i].x->name))
+            update(t, v, NULL, NULL, before->exposures[i].x->name);
+    for (size_t i = 0; after && i < after->n_exposures; i++)
+        update(t, v, after, &after->exposures[i], after->exposures[i].x->name);
+}
+
+static void secret_changed(struct translator *t, const struct view *v, const struct view_change *c)
+{
+    const struct users *u = map_gets(&t->users, c->key);
+    struct emission **todo;
+    size_t n = 0, i = 0;
+
+    sds_refs_changed(t->secrets, c->key);
+    for (const struct use *use = u ? u->first : NULL; use; use = use->next)
+        n++;
+    if (!n)
+        return;
+    /* Emitting changes the list. */
+    todo = mem_array(struct emission *, n);
+    for (const struct use *use = u->first; use; use = use->next)
+        todo[i++] = use->emission;
+    for (i = 0; i < n; i++) {
+        const struct secret *before = c->before, *after = c->after;
+        bool pair = (before && before->has_pair) != (after && after->has_pair);
+        bool trust = (before && before->has_trust) != (after && after->has_trust);
+
+        if (pair || trust)
+            emit(t, v, todo[i]);
+    }
+    mem_free(todo);
+}
+
+static void apply(struct translator *t, const struct view_delta *d, enum view_kind kind)
+{
+    for (size_t i = 0; i < d->n_changes; i++) {
+        const struct view_change *c = &d->changes[i];
+
+        if (c->kind != kind)
+            continue;
+        switch (kind) {
+        case VIEW_GATEWAY:
+            gateway_changed(t, d->after, c);
+            break;
+        case VIEW_SERVICE:
+            service_changed(t, d->after, c);
+            break;
+        case VIEW_SECRET:
+            secret_changed(t, d->after, c);
+            break;
+        case VIEW_LISTENER:
+            update_judged(t, d->after, c->before, c->after);
+            update_port(t, d->after, c->key, c->after);
+            break;
+        }
+    }
+}
+
+/* ---- the batch ---- */
+
+struct names {
+    struct arena *arena;
+    const char **items;
+    size_t n;
+};
+
+static int add_name(void *value, void *arg)
+{
+    const struct gateway *g = value;
+    struct names *names = arg;
+
+    names->items[names->n++] = arena_strdup(names->arena, g->name);
+    return 0;
+}
+
+static struct xds_batch *new_batch(struct translator *t, const struct view *v)
+{
+    struct arena *a = arena_new();
+    struct xds_batch *b = arena_new_of(a, struct xds_batch);
+    struct names names = {a, arena_array(a, const char *, pmap_count(v->gateways)), 0};
+
+    (void)pmap_each(v->gateways, add_name, &names); /* add_name never stops it */
+    b->arena = a;
+    b->revision = v->revision;
+    b->complete = v->complete;
+    b->gateways = names.items;
+    b->n_gateways = names.n;
+    b->changes = ledger_collect(t->ledger, a, &b->n_changes);
+    return b;
+}
+
+struct xds_batch *translate(struct translator *t, const struct view_delta *delta)
+{
+    const struct view *v = delta->after;
+    struct xds_batch *b;
+
+    /* Policies first, as all else is made under them. */
+    apply(t, delta, VIEW_GATEWAY);
+    apply(t, delta, VIEW_SERVICE);
+    apply(t, delta, VIEW_LISTENER);
+    apply(t, delta, VIEW_SECRET);
+    sds_refs_flush(t->secrets, v, t->problem, t->arg);
+    b = new_batch(t, v);
+    if (t->started && !b->n_changes && !t->gateways_changed && t->complete == v->complete) {
+        xds_batch_free(b);
+        return NULL;
+    }
+    t->started = true;
+    t->complete = v->complete;
+    t->gateways_changed = false;
+    return b;
+}
+
+void translator_free(struct translator *t)
+{
+    struct map_entry *entry;
+
+    if (!t)
+        return;
+    for (size_t i = 0; map_next(&t->groups, &i, &entry);) {
+        struct group *g = entry->value;
+
+        while (g->emissions) {
+            release_secrets(t, g->emissions);
+            emission_free(t, g->emissions);
+        }
+        while (g->ports) {
+            release_port(t, g->ports);
+            port_free(t, g->ports);
+        }
+        mem_free(g);
+    }
+    map_clear(&t->groups);
+    map_clear(&t->emissions);
+    map_clear(&t->ports);
+    map_clear(&t->users);
+    sds_refs_free(t->secrets);
+    ledger_free(t->ledger);
+    mem_free(t);
+}
+
+/* ---- the store's check ---- */
+
+int translate_check(const struct exposure *x, void *arg, struct err *e)
+{
+    static const struct translate_policy strict = {0};
+    const struct translate_policy *policy = arg ? arg : &strict;
+    struct resource *cluster = NULL;
+    int r = 0;
+
+    /* Without JSON there is nothing in a cluster or a filter that could be wrong. */
+    if (x->cluster_data || x->cluster_certificate)
+        r = cluster_make(x, policy, &cluster, e);
+    resource_unref(cluster);
+    if (r == 0 && x->filter_config_data)
+        r = filter_check(x, policy, e);
+    if (r == 0)
+        r = routes_check(x, policy, e);
+    return r;
+}
