@@ -218,7 +218,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_xds(d, e);
     if (r)
         return r;
-    d->translator = translator_new(d->config->gateway, on_translate_problem, d);
+    d->translator = translator_new(on_translate_problem, d);
     _cleanup_(view_delta_free_p) struct view_delta *delta = store_initial_delta(d->store);
     if (delta)
         publish(d, delta);
