@@ -20,10 +20,12 @@
 struct mirror;
 
 enum {
-    MIRROR_DEPTH_MAX = 64,
-    MIRROR_EVENT_MAX = 64 << 20, /* bytes of one event message */
+    MIRROR_DEPTH_MAX = 64,       /* steps of a change's path */
+    MIRROR_EVENT_MAX = 64 << 20, /* bytes of one event message; whoever assembles them sees to it */
+    MIRROR_QUEUE_MAX = 64 << 20, /* bytes of events that are kept while a fetch is under way */
 };
 
+/* max_status_bytes: 0: no limit. */
 struct mirror *mirror_new(uint64_t max_status_bytes);
 void mirror_free(struct mirror *m);
 
@@ -33,30 +35,36 @@ void mirror_free(struct mirror *m);
 void mirror_status_begin(struct mirror *m);
 /* -EBADMSG, -EMSGSIZE: the fetch failed, the old content stays. */
 int mirror_status_feed(struct mirror *m, const char *p, size_t n, struct err *e);
-/* The new content takes the place of the old; what differs from it is touched. -EBADMSG when it was not complete or
- * is no data set ("status": 500 ...). */
-int mirror_status_end(struct mirror *m, struct err *e);
+/*
+ * The new content takes the place of the old; what differs from it is touched. -EBADMSG when it was not complete or
+ * is no data set ("status": 500 ...). -EAGAIN when the agent's picture is not whole, because a daemon is starting (a
+ * node is in "init", or one is in "rejoin" and others of the cluster are missing): what is missing there is no
+ * deletion. any: take it nevertheless (it has been like this for too long).
+ */
+int mirror_status_end(struct mirror *m, bool any, struct err *e);
 
 /* ---- events ---- */
 
 enum mirror_event {
     MIRROR_NOISE,   /* nothing for us, or not a patch */
-    MIRROR_APPLIED, /* touched something, maybe */
-    MIRROR_GAP,     /* ids are missing: fetch again */
-    MIRROR_MISFIT,  /* a change does not fit: fetch again; e says which */
+    MIRROR_APPLIED, /* touched something, maybe; or kept for later */
+    MIRROR_GAP,     /* ids are missing, or too much was kept: fetch again */
+    MIRROR_MISFIT,  /* a change does not fit, or is no JSON: fetch again; e says which */
 };
 /*
  * One whole event message (without the NUL). Noise is told by looking at the beginnings of paths, without decoding
- * values. Ids: the first patch after mirror_status_begin()/mirror_follow() sets the count; then each must be one more;
- * after a gap was reported once, the count goes on from the patch that showed it.
+ * values. Ids: the first patch after mirror_follow() sets the count; then each must be one more; a gap is reported
+ * once, the count goes on from the patch that showed it (which is not applied).
  */
 enum mirror_event mirror_event(struct mirror *m, const char *message, size_t n, struct err *e);
 /* Patches that come from now on follow a new subscription: forget the last id. */
 void mirror_follow(struct mirror *m);
-/* Keep events for later instead of applying them (while a fetch is under way); then apply what was kept, and report
- * as the worst of them. Bounded: past MIRROR_QUEUE_MAX bytes it is a gap. */
-enum { MIRROR_QUEUE_MAX = 64 << 20 };
+/* Keep events for later instead of applying them, from the start of a fetch on; what was kept before is dropped. */
 void mirror_hold(struct mirror *m);
+/*
+ * Applies what was kept, and reports as the worst of them. What was fetched may hold some of it already: what has no
+ * place any more is passed over, as applying the rest in order ends in the same state.
+ */
 enum mirror_event mirror_release(struct mirror *m, struct err *e);
 uint64_t mirror_last_id(const struct mirror *m);
 
@@ -65,7 +73,7 @@ uint64_t mirror_last_id(const struct mirror *m);
 /* The next service whose facts may have changed since they were last taken, or false. The facts are borrowed until
  * the next call on the mirror. gone: nobody declares it any more (facts has the path only). */
 bool mirror_next_touched(struct mirror *m, struct facts *ret_facts, bool *ret_gone);
-/* Touches all services (a sync of the store). */
+/* Touches all services and secrets (a sync of the store). */
 void mirror_touch_all(struct mirror *m);
 /* The csum of a sec object's configuration; NULL: the agent does not list it. Borrowed until the next call. */
 const char *mirror_secret_csum(const struct mirror *m, const char *path);
