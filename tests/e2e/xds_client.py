@@ -42,11 +42,12 @@ class Ended(Exception):
 class XdsClient:
     """One ADS stream, incremental unless sotw. Nothing is acknowledged on its own, except by collect()."""
 
-    def __init__(self, address, node_id="client", cluster="envoy", metadata=None, sotw=False):
+    def __init__(self, address, node_id="client", cluster="envoy", metadata=None, sotw=False, credentials=None):
         target = address if address.startswith("unix:") else "ipv4:" + address
-        self.channel = grpc.insecure_channel(target, options=[
-            ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-            ("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+                   ("grpc.use_local_subchannel_pool", 1)]
+        self.channel = (grpc.secure_channel(target, credentials, options) if credentials
+                        else grpc.insecure_channel(target, options))
         self.node = base_pb2.Node(id=node_id, cluster=cluster)
         if metadata:
             self.node.metadata.CopyFrom(json_format.ParseDict(metadata, struct_pb2.Struct()))

@@ -1,0 +1,231 @@
+"""What a user notices when addresses come and go: nothing, as long as one is up."""
+
+import time
+
+import pytest
+
+from declare import flex, l4, l7
+from harness import Load, connect, read_line, wait_answer, wait_until
+
+LATE = 0.51  # seconds between an address's end and its announcement, as in the recording
+
+
+def two_up_one_down(lab, mode):
+    """A flex service, up on n1 and n2, at port 8000; its backends by node."""
+    kind = "echo" if mode == "tcp" else "http"
+    backends = {n: lab.world.backend(10 + i, kind=kind) for i, n in enumerate(("n1", "n2", "n3"))}
+    addresses = {n: b.address for n, b in backends.items()}
+    if mode == "tcp":
+        config = flex(addresses, lab.at(8000))
+    else:
+        config = l7(addresses, lab.at(8000), "web.test")
+    lab.add("test/svc/web", config, started=["n1", "n2"])
+    backends["n3"].stop()
+    return backends
+
+
+def under_load(lab, mode):
+    # Echo connections come one after another: several at once could each have all their attempts at the address that
+    # is gone but not yet announced, as they share one round robin.
+    return Load(lab.at(8000), mode, host="web.test", workers=1 if mode == "tcp" else 4, pause=0.005)
+
+
+@pytest.mark.parametrize("mode", ["tcp", "new", "keepalive"])
+def test_a_planned_move_that_is_announced_late_fails_no_request(lab, mode, sotw):
+    backends = two_up_one_down(lab, mode)
+    envoy = lab.up(sotw)
+    cluster = "test/svc/web.expose#0"
+    envoy.wait_endpoints(cluster, [backends["n1"].endpoint, backends["n2"].endpoint])
+    with under_load(lab, mode) as load:
+        load.wait_answered(50)
+        where = "n1"
+        for there in ("n3", "n1"):
+            lab.agent.move("test/svc/web", where, there, late=LATE, on_down=backends[where].stop,
+                           on_up=backends[there].start, orchestrated=False)
+            envoy.wait_endpoints(cluster, [backends[there].endpoint, backends["n2"].endpoint])
+            wait_until(lambda: load.by[backends[there].name] > 10)
+            where = there
+    load.assert_clean(100)
+
+
+def test_an_orchestrated_move_fails_no_request(lab):
+    backends = two_up_one_down(lab, "new")
+    envoy = lab.up()
+    wait_answer(lab.at(8000), host="web.test")
+    with Load(lab.at(8000), "new", host="web.test", workers=4) as load:
+        load.wait_answered(50)
+        lab.agent.move("test/svc/web", "n1", "n3", late=LATE, on_down=backends["n1"].stop,
+                       on_up=backends["n3"].start)
+        envoy.wait_endpoints("test/svc/web.expose#0", [backends["n2"].endpoint, backends["n3"].endpoint])
+        load.wait_answered(50)
+    load.assert_clean(100)
+
+
+def test_an_address_that_goes_down_fails_no_request(lab):
+    backends = two_up_one_down(lab, "new")
+    envoy = lab.up()
+    wait_answer(lab.at(8000), host="web.test")
+    with Load(lab.at(8000), "new", host="web.test", workers=4) as load:
+        for _ in range(3):
+            load.wait_answered(30)
+            backends["n1"].stop()
+            lab.agent.resource_down("test/svc/web", "n1")
+            envoy.wait_endpoints("test/svc/web.expose#0", [backends["n2"].endpoint])
+            load.wait_answered(30)
+            backends["n1"].start()
+            lab.agent.resource_down("test/svc/web", "n1", up=True)
+            envoy.wait_endpoints("test/svc/web.expose#0", [backends["n1"].endpoint, backends["n2"].endpoint])
+    load.assert_clean(180)
+
+
+def test_a_rolling_restart_of_all_instances_fails_no_request(lab):
+    backends = two_up_one_down(lab, "keepalive")
+    backends["n3"].start()
+    lab.agent.start_instance("test/svc/web", "n3")
+    envoy = lab.up()
+    everyone = [b.endpoint for b in backends.values()]
+    envoy.wait_endpoints("test/svc/web.expose#0", everyone)
+    with Load(lab.at(8000), "keepalive", host="web.test", workers=4) as load:
+        for node, backend in backends.items():
+            lab.agent.stop_instance("test/svc/web", node, late=LATE, on_down=backend.stop)
+            envoy.wait_endpoints("test/svc/web.expose#0", [e for e in everyone if e != backend.endpoint])
+            load.wait_answered(20)
+            lab.agent.start_instance("test/svc/web", node, late=LATE, on_up=backend.start)
+            envoy.wait_endpoints("test/svc/web.expose#0", everyone)
+            load.wait_answered(20)
+    load.assert_clean(120)
+
+
+@pytest.mark.sanitized
+def test_an_endpoint_change_touches_endpoints_alone(lab, sotw):
+    backends = two_up_one_down(lab, "tcp")
+    lab.add("test/svc/other", l4(backends["n2"].address, lab.at(8001)))
+    envoy = lab.up(sotw)
+    cluster = "test/svc/web.expose#0"
+    envoy.wait_endpoints(cluster, [backends["n1"].endpoint, backends["n2"].endpoint])
+    before = envoy.updates()
+    others = envoy.stat("cluster.test/svc/other.expose#0.update_success")
+    for _ in range(3):
+        lab.agent.resource_down("test/svc/web", "n1")
+        envoy.wait_endpoints(cluster, [backends["n2"].endpoint])
+        lab.agent.resource_down("test/svc/web", "n1", up=True)
+        envoy.wait_endpoints(cluster, [backends["n1"].endpoint, backends["n2"].endpoint])
+    assert envoy.updates() == before
+    assert envoy.stat("cluster.test/svc/other.expose#0.update_success") == others
+
+
+def test_a_changed_cluster_does_not_warm_for_15_seconds(lab, sotw):
+    one, two = lab.world.backend(10), lab.world.backend(11)
+    lab.add("test/svc/web", l7({"n1": one.address, "n2": two.address}, lab.at(8000), "web.test"))
+    lab.add("test/svc/empty", l4(one.address, lab.at(8001)), started=False)
+    envoy = lab.up(sotw)
+    wait_answer(lab.at(8000), host="web.test")
+    with Load(lab.at(8000), "new", host="web.test", workers=2) as load:
+        for policy in ("random", "least_request", "ring_hash", "maglev"):
+            for path in ("test/svc/web", "test/svc/empty"):
+                began = time.monotonic()
+                lab.agent.set_keywords(path, {"expose#0.lb_policy": policy})
+                name = path + ".expose#0"
+                wait_until(lambda: envoy.dynamic_clusters()[name].get("lb_policy") == policy.upper(), timeout=8,
+                           what="%s to be %s" % (path, policy))
+                assert time.monotonic() - began < 8
+                assert envoy.warming() == []
+            load.wait_answered(10)
+    load.assert_clean()
+
+
+def test_a_thousand_changes_in_a_burst_end_in_the_right_state(lab, sotw):
+    backends = {n: lab.world.backend(10 + i, kind="echo") for i, n in enumerate(("n1", "n2"))}
+    count = 100
+    for i in range(count):
+        lab.add("test/svc/s%d" % i, flex({n: b.address for n, b in backends.items()}, lab.at(10000 + i)))
+    envoy = lab.up(sotw)
+    wait_until(lambda: len(envoy.dynamic_listeners()) == count, what="all listeners")
+    lab.following()
+    down = {}
+    for k in range(1000):
+        i, node = (k * 37) % count, ("n1", "n2")[k // 100 % 2]
+        down[i, node] = not down.get((i, node), False)
+        lab.agent.resource_down("test/svc/s%d" % i, node, up=not down[i, node])
+    wanted = {"test/svc/s%d.expose#0" % i: sorted(backends[n].endpoint for n in backends if not down.get((i, n)))
+              for i in range(count)}
+
+    def right():
+        statuses = envoy.get_json("/clusters?format=json")["cluster_statuses"]
+        found = {}
+        for status in statuses:
+            hosts = [h["address"]["socket_address"] for h in status.get("host_statuses", [])]
+            found[status["name"]] = sorted("%s:%d" % (h["address"], h["port_value"]) for h in hosts)
+        wrong = [name for name in wanted if found.get(name) != wanted[name]]
+        assert not wrong, "%d are wrong, such as %s: %s" % (len(wrong), wrong[0], found.get(wrong[0]))
+        return True
+    wait_until(right, what="the state that the last changes say")
+    assert lab.agent.count("events") == 1, "the burst was not kept up with"
+
+
+def test_a_burst_of_mixed_changes_ends_in_the_right_state(lab):
+    b = lab.world.backend(10)
+    for i in range(20):
+        lab.add("test/svc/s%d" % i, l7(b.address, lab.at(8000), "s%d.test" % i))
+    envoy = lab.up()
+    wait_answer(lab.at(8000), host="s19.test")
+    for k in range(15):
+        for i in range(20):
+            path = "test/svc/s%d" % i
+            if k % 3 == 0:
+                lab.agent.remove_service(path)
+            elif k % 3 == 1:
+                lab.add(path, l7(b.address, lab.at(8000 + k % 2), "s%d-%d.test" % (i, k)), started=bool(i % 2))
+            else:
+                lab.agent.set_keywords(path, {"expose#0.lb_policy": "random", "vhost#0.domains": "z%d.test" % i})
+    for i in range(20):
+        wait_answer(lab.at(8001), host="z%d.test" % i, status=200 if i % 2 else 503)
+    envoy.wait_listeners(lab.at(8001) + "/tcp")
+    assert envoy.rejected() == {}
+
+
+def test_make_before_break_when_a_service_is_replaced(lab, sotw):
+    """The same name moves from one service to another, again and again, under load."""
+    one, two = lab.world.backend(10), lab.world.backend(11)
+    lab.add("test/svc/first", l7(one.address, lab.at(8000), "web.test"))
+    envoy = lab.up(sotw)
+    wait_answer(lab.at(8000), host="web.test")
+    with Load(lab.at(8000), "keepalive", host="web.test", workers=2) as load:
+        for name, old, backend in (("second", "first", two), ("third", "second", one), ("fourth", "third", two)):
+            lab.add("test/svc/" + name, l7(backend.address, lab.at(8000), "web.test"))
+            load.wait_answered(5)
+            lab.agent.remove_service("test/svc/" + old)
+            wait_answer(lab.at(8000), host="web.test", backend=backend.name)
+            load.wait_answered(5)
+    load.assert_clean()
+    assert envoy.rejected() == {}
+
+
+def test_connections_under_way_end_in_peace_when_their_endpoint_is_drained(lab):
+    one, two = lab.world.backend(10), lab.world.backend(11)
+    lab.add("test/svc/web", l7({"n1": one.address, "n2": two.address}, lab.at(8000), "web.test"), started=["n1"])
+    lab.up()
+    wait_answer(lab.at(8000), host="web.test", backend="b10")
+    with connect(lab.at(8000)) as slow:
+        slow.sendall(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: web.test\r\n\r\n")
+        wait_until(lambda: any(path.startswith("/slow") for _, path, _ in one.requests))
+        lab.agent.move("test/svc/web", "n1", "n2")
+        wait_answer(lab.at(8000), host="web.test", backend="b11")
+        slow.settimeout(20)
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_tcp_connections_stay_with_an_endpoint_that_is_up(lab):
+    one, two = lab.world.backend(10, kind="echo"), lab.world.backend(11, kind="echo")
+    lab.add("test/svc/echo", flex({"n1": one.address, "n2": two.address}, lab.at(8000)), started=["n1"])
+    envoy = lab.up()
+    envoy.wait_endpoints("test/svc/echo.expose#0", [one.endpoint])
+    with connect(lab.at(8000)) as s:
+        s.sendall(b"a\n")
+        assert read_line(s) == b"b10 a"
+        lab.agent.start_instance("test/svc/echo", "n2")
+        envoy.wait_endpoints("test/svc/echo.expose#0", [one.endpoint, two.endpoint])
+        lab.agent.set_keywords("test/svc/echo", {"expose#0.lb_policy": "random"})
+        wait_until(lambda: envoy.dynamic_clusters()["test/svc/echo.expose#0"].get("lb_policy") == "RANDOM")
+        s.sendall(b"b\n")
+        assert read_line(s) == b"b10 b"
