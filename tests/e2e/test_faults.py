@@ -37,7 +37,8 @@ def assert_follows(lab, limit=None):
 @pytest.mark.parametrize("fault", [
     "close", "cut", "gap", "invalid JSON", "not an object", "no NUL for long", "patch of a wrong type",
     "patch without data", "data of a wrong type", "path of a wrong type", "path that does not fit",
-    "removal that does not fit", "index that does not fit", "garbage", "deep nesting", "invalid UTF-8", "die and live", "restart",
+    "removal that does not fit", "index that does not fit", "garbage", "deep nesting", "invalid UTF-8",
+    "die and live", "restart",
 ])
 def test_whatever_the_agent_does_the_last_state_is_served_and_it_is_caught_up_with(served, fault):
     lab, agent = served, served.agent

@@ -187,7 +187,8 @@ def test_beyond_loopback_the_client_certificate_names_the_gateways(lab, ca):
     server = ca.issue("127.0.0.1")
     port = free_port("0.0.0.0")
     lab.igwd = lab.world.igwd(agent=lab.agent, xds="0.0.0.0:%d" % port, args=[
-        "--xds-cert", lab.world.write("s.pem", server.chain), "--xds-key", lab.world.write("s.key", server.key, 0o600),
+        "--xds-cert", lab.world.write("s.pem", server.chain),
+        "--xds-key", lab.world.write("s.key", server.key, 0o600),
         "--xds-client-ca", lab.world.write("c.pem", clients.pem)])
 
     def credentials(certificate):

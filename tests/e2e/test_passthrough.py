@@ -139,7 +139,8 @@ BAD_FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("level, data, where", BAD_FILTERS, ids=[w + str(i) for i, (_, _, w) in enumerate(BAD_FILTERS)])
+@pytest.mark.parametrize("level, data, where", BAD_FILTERS,
+                         ids=[w + str(i) for i, (_, _, w) in enumerate(BAD_FILTERS)])
 def test_bad_filter_data_is_named_by_its_path_and_left_out_alone(lab, level, data, where):
     one = lab.world.backend(10)
     more = {"filter_config_data": data}
