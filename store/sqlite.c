@@ -41,12 +41,26 @@ struct db_statement {
     struct db_value row[DB_COLUMNS_MAX];
 };
 
+/* The system's errno behind an I/O error: SQLite has it in one of three places, or nowhere (0). */
+static int system_errno(const struct db *db)
+{
+    sqlite3_file *log = NULL;
+    int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
+
+    if (number || !db->handle)
+        return number;
+    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log &&
+        log->pMethods)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &number);
+    if (!number)
+        (void)sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_LAST_ERRNO, &number);
+    return number;
+}
+
 /* What the system said decides where it said something more exact than SQLite's code. */
 static int io_error(const struct db *db)
 {
-    int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
-
-    switch (number) {
+    switch (system_errno(db)) {
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
@@ -94,7 +108,7 @@ static int fail(const struct db *db, int code, struct err *e)
     int result = error_code(db, code);
 
     if (result == -EIO || result == -ENOSPC || result == -EACCES || result == -EROFS) {
-        int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
+        int number = system_errno(db);
 
         if (number)
             return err_set(e, result, db->path, "", "%s (%s)", words, strerrordesc_np(number));
@@ -400,11 +414,11 @@ static int open_file(const char *path, const struct db_schema *schema, bool fres
         r = configure(db, schema, e);
     }
     if (r == 0)
+        r = prepare_transactions(db, e);
+    if (r == 0)
         r = migrate(db, schema, fresh, e);
     if (r == 0 && !fresh)
         r = check(db, e);
-    if (r == 0)
-        r = prepare_transactions(db, e);
     if (r == 0 && stat(path, &status) < 0)
         r = err_set(e, -errno, path, "", "%s", strerrordesc_np(errno));
     if (r < 0) {
@@ -482,24 +496,19 @@ static int create(const char *path, const char *made, const struct db_schema *sc
 
 /* ---- setting aside ------------------------------------------------------------------------------------------------- */
 
-/* Names with the time sort by age, and logs go with their databases. */
+/* Names with the time sort by age. */
 static void drop_old(const char *path)
 {
-    _cleanup_(mem_free_p) char *pattern = mem_printf("%s.damaged-*Z*", path);
+    _cleanup_(mem_free_p) char *pattern = mem_printf("%s.damaged-*Z", path);
     glob_t found = {0};
 
     if (glob(pattern, 0, NULL, &found) == 0) {
         size_t kept = 0;
 
         for (size_t i = found.gl_pathc; i-- > 0;) {
-            const char *name = found.gl_pathv[i];
-            size_t length = strlen(name);
-
-            if (length > 4 && strcmp(name + length - 4, "-wal") == 0)
-                continue;
             /* What can't be removed stays; it is in nobody's way. */
             if (++kept > DB_ASIDE_MAX)
-                (void)remove_with_log(name, NULL);
+                (void)remove_with_log(found.gl_pathv[i], NULL);
         }
     }
     globfree(&found);
@@ -509,18 +518,14 @@ int db_set_aside(const char *path, char **ret_name, struct err *e)
 {
     _cleanup_(mem_free_p) char *log = mem_printf("%s-wal", path);
     _cleanup_(mem_free_p) char *name = NULL, *log_name = NULL;
-    time_t now = time(NULL);
-    struct stat status;
+    struct timespec now;
     struct tm utc;
     char stamp[32];
 
-    gmtime_r(&now, &utc);
-    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
-    name = mem_printf("%s.damaged-%s", path, stamp);
-    for (unsigned i = 1; lstat(name, &status) == 0; i++) {
-        mem_free(name);
-        name = mem_printf("%s.damaged-%s.%03u", path, stamp, i);
-    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &utc);
+    name = mem_printf("%s.damaged-%s.%09ldZ", path, stamp, now.tv_nsec);
     log_name = mem_printf("%s-wal", name);
     if (rename(path, name) < 0 && errno != ENOENT)
         return file_error(e, path, "cannot be set aside");
