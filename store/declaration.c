@@ -152,7 +152,7 @@ static void decode_listener_certificates(struct builder *b, struct section *s, c
         certificates[i] = c;
         bad = bad || sections[i]->problems.fatal;
         pairs += has_pair(c);
-        if (c->chain_file && !c->key_file)
+        if (c->chain_file && !c->key_file && !sections[i]->problems.fatal)
             problem_add(&s->problems, "invalid", c->rid, "private_key_filename",
                         "is required beside certificate_chain_filename");
         if (validation && c->validation_secret && strcmp(validation, c->validation_secret) != 0)
@@ -193,7 +193,7 @@ static void decode_cluster_certificate(struct builder *b, struct section *s, con
     } else if (key_file) {
         problem_add(&s->problems, "warning", s->rid, key_keyword,
                     "has no effect: %s has no certificate_chain_filename", c->rid);
-    } else if (c->chain_file && !c->key_file) {
+    } else if (c->chain_file && !c->key_file && !sections[0]->problems.fatal) {
         problem_add(&s->problems, "invalid", c->rid, "private_key_filename",
                     "is required, or cluster_private_key_filename of the exposure");
     }
