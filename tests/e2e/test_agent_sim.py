@@ -3,6 +3,8 @@ replayed, and what it sends has the same kinds of changes in the same order, the
 
 import json
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -496,3 +498,32 @@ def test_generated_services_have_the_shape_of_created_ones(world):
     assert shape(status["bench/svc/s00002"]) == shape(status["bench/svc/real"])
     assert status["bench/svc/s00002"]["resources"]["ip#1"]["info"]["ipaddr"] == "10.1.0.2"
     assert tree["cluster"]["nodes"] == ["n1", "n2"]
+
+
+def test_as_a_program_it_takes_commands(world):
+    path = world.path("cli.sock")
+    child = subprocess.Popen([sys.executable, ROOT / "tests" / "tools" / "agent_sim.py", "--socket", path, "--nodes",
+                              "vm", "--load", "test/svc/web1=%s" % (DATA / "web1.conf"), "--generate", "5:1"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "listening on %s\n" % path
+
+        def say(line):
+            child.stdin.write(line + "\n")
+            child.stdin.flush()
+            return child.stdout.readline().strip()
+        client = Client(path)
+        services = client.ask({"action": "daemon_status"})["monitor"]["services"]
+        assert {"test/svc/web1", "bench/svc/s00004"} <= set(services)
+        assert say("stop test/svc/web1 vm") == "ok"
+        assert say("set test/svc/web1 expose#0.port=81") == "ok"
+        status = client.ask({"action": "daemon_status"})["monitor"]["nodes"]["vm"]["services"]["status"]
+        assert status["test/svc/web1"]["resources"]["ip#1"]["status"] == "down"
+        assert status["test/svc/web1"]["resources"]["expose#0"]["info"]["port"] == 81
+        assert say("nonsense").startswith("error: ")
+        assert say("stop test/svc/none vm").startswith("error: ")
+    finally:
+        child.stdin.close()
+        child.terminate()
+        child.wait(20)
+        child.stdout.close()

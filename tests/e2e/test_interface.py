@@ -6,11 +6,12 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
 from declare import l4
-from harness import ENVOY, ROOT, SLOW, Igwd, free_port, validate, wait_answer, wait_until
+from harness import ENVOY, IGWD, ROOT, SLOW, Igwd, free_port, validate, wait_answer, wait_until
 
 FLAGS = ["--agent", "--xds", "--api", "--state", "--gateway", "--port-range", "--endpoint-networks", "--config",
          "--log-level", "--log-format"]
@@ -75,8 +76,8 @@ def test_a_good_configuration_passes_the_check(world, igwd):
 
 
 def test_the_predecessors_options_are_aliases(world, igwd):
-    text = igwd.run("--name", "edge", "--port", "50099", "--envoy-port", "9911", "--port-range", "3000-3001", "--sock",
-                    world.path("lsnr.sock"), "--print-config").stdout
+    text = igwd.run("--name", "edge", "--port", "50099", "--envoy-port", "9911", "--port-range", "3000-3001",
+                    "--sock", world.path("lsnr.sock"), "--print-config").stdout
     for wanted in ("edge", "50099", "9911", "3000-3001", world.path("lsnr.sock")):
         assert wanted in text, wanted
     text = igwd.run("--print-config", env={"OPENSVC_LSNR_SOCK": world.path("other.sock")}).stdout
@@ -174,7 +175,6 @@ def test_logfmt_lines(world):
 
 def test_the_demo_says_what_it_does_and_that_all_is_right():
     build = os.environ.get("TEST_IGWD", str(ROOT / "build" / "igwd")).rpartition("/")[0]
-    import sys
     done = subprocess.run([sys.executable, str(ROOT / "tests" / "demo.py"), "--once", "--build", build],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -183,7 +183,6 @@ def test_the_demo_says_what_it_does_and_that_all_is_right():
 
 
 def test_the_demo_fails_when_something_is_wrong(world):
-    import sys
     done = subprocess.run([sys.executable, str(ROOT / "tests" / "demo.py"), "--once", "--build", world.path("none")],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1 and "FAILED" in done.stdout
