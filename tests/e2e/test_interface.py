@@ -174,7 +174,7 @@ def test_logfmt_lines(world):
 
 
 def test_the_demo_says_what_it_does_and_that_all_is_right():
-    build = os.environ.get("TEST_IGWD", str(ROOT / "build" / "igwd")).rpartition("/")[0]
+    build = str(IGWD.parent)
     done = subprocess.run([sys.executable, str(ROOT / "tests" / "demo.py"), "--once", "--build", build],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
