@@ -70,6 +70,14 @@ uint32_t bits_next(const struct bits *b, uint32_t from)
 
 void bits_add_all(struct bits *dst, const struct bits *src)
 {
-    for (uint32_t i = bits_next(src, 0); i != BITS_END; i = bits_next(src, i + 1))
-        bits_set(dst, i);
+    for (uint32_t i = bits_next(src, 0); i != BITS_END; i = bits_next(src, (i | 63) + 1)) {
+        uint32_t word = i / 64;
+        uint64_t more;
+
+        bits_grow(dst, i);
+        more = src->words[word] & ~dst->words[word];
+        dst->words[word] |= more;
+        dst->summary[word / WORDS_PER_SUMMARY] |= UINT64_C(1) << (word % WORDS_PER_SUMMARY);
+        dst->count += (uint32_t)__builtin_popcountll(more);
+    }
 }

@@ -52,6 +52,8 @@ struct xds_server;
 
 /* Binds all addresses; an error names the address. Nothing is answered before the first complete batch. */
 int xds_server_start(const struct xds_options *options, struct xds_server **ret_server, struct err *e);
+/* The port that an address got (by its place in the options): what it asked for, unless that was 0. */
+int xds_server_port(const struct xds_server *s, size_t address);
 /* Any thread. Takes the batch. */
 void xds_server_publish(struct xds_server *s, struct xds_batch *batch);
 /* Any thread: certificates are read again (SIGHUP). */

@@ -1,0 +1,45 @@
+/*
+ * What proxies refused: for each proxy (by what it says of itself: node id and build) the versions of resources that it
+ * was found not to take, with its words. It outlives a stream, so that a proxy that comes back is not sent the same bytes
+ * again. Bounded: the proxy, and the refusal, that was used least recently goes. Owned by the xDS thread.
+ */
+#ifndef SERVER_XDS_REFUSALS_H
+#define SERVER_XDS_REFUSALS_H
+
+#include "base/map.h"
+#include "proto/resource.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    XDS_REFUSING_PROXIES_MAX = 10000,
+    XDS_REFUSALS_MAX = 50000,     /* of one proxy */
+    XDS_REFUSAL_WORDS_MAX = 1024, /* bytes that are kept of a proxy's words */
+};
+
+struct xds_refusals;
+struct xds_refusing; /* one proxy */
+
+struct xds_refusal {
+    struct xds_refusal *older, *newer;
+    uint64_t key[2]; /* version, type */
+    char *name, *words;
+};
+
+struct xds_refusals *xds_refusals_new(void);
+/* All proxies must have been given back. */
+void xds_refusals_free(struct xds_refusals *r);
+
+/* The proxy with this number (a hash of what identifies it); one reference more, so that it stays. */
+struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy);
+void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p); /* NULL is allowed */
+
+/* How many there are, so that nobody asks in vain. */
+size_t xds_refusing_count(const struct xds_refusing *p);
+/* Borrowed until the next change, or NULL. */
+const struct xds_refusal *xds_refusing_find(const struct xds_refusing *p, enum xds_type type, uint64_t version);
+void xds_refusing_add(struct xds_refusing *p, enum xds_type type, uint64_t version, const char *name,
+                      const char *words, size_t words_len);
+
+#endif

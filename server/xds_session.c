@@ -1,0 +1,670 @@
+/*
+ * Sessions: life, the proxy's gateway, requests, and what they subscribe to.
+ *
+ * A request is decoded, its answer to an earlier response is taken (xds_verdict.c), then what it says of its
+ * subscription. Subscriptions only mark slots as pending; what is sent is decided when the stream can take a message,
+ * from the newest state (xds_send.c).
+ *
+ * Until the gateway of a proxy is known and complete its requests are kept as they came, and it is sent nothing: an
+ * empty answer would delete what it has.
+ */
+#include "server/xds_session.h"
+
+#include "base/utf8.h"
+#include "server/xds_stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static void on_change(struct xds_watcher *w, const struct xds_touched *touched, size_t n);
+
+struct xds_session *xds_session_new(const struct xds_session_options *options, clock_ns now)
+{
+    struct xds_session *s = mem_new(struct xds_session);
+
+    s->watcher.changed = on_change;
+    s->common = options->common;
+    s->options = *options;
+    s->peer = mem_strdup(options->peer);
+    s->grace_until = now + XDS_GRACE;
+    s->deadline = INT64_MAX;
+    buf_init(&s->held_requests, XDS_HELD_REQUESTS_MAX + XDS_REQUEST_MAX + sizeof(uint32_t));
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        s->subs[type].type = (enum xds_type)type;
+    return s;
+}
+
+static void free_responses(struct xds_response *r)
+{
+    while (r) {
+        struct xds_response *next = r->next;
+
+        xds_response_free(r);
+        r = next;
+    }
+}
+
+static void sub_clear(struct xds_sub *sub)
+{
+    for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END; slot = bits_next(&sub->holding, slot + 1))
+        xds_form_unref(sub->held[slot]);
+    for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
+        xds_slot_unref(sub->table->space, slot);
+    free_responses(sub->first);
+    while (sub->groups) {
+        struct xds_group *next = sub->groups->next;
+
+        mem_free(sub->groups);
+        sub->groups = next;
+    }
+    mem_free(sub->held);
+    bits_clear(&sub->named);
+    bits_clear(&sub->pending);
+    bits_clear(&sub->blocked);
+    bits_clear(&sub->owed);
+    bits_clear(&sub->suspect);
+    bits_clear(&sub->holding);
+}
+
+void xds_session_free(struct xds_session *s)
+{
+    if (!s)
+        return;
+    xds_unwatch(&s->watcher);
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
+        sub_clear(&s->subs[type]);
+        bits_clear(&s->in_use[type]);
+    }
+    free_responses(s->awaited);
+    bits_clear(&s->waived);
+    xds_refusing_put(s->common->refusals, s->refusing);
+    xds_gateway_unref(s->gateway);
+    buf_clear(&s->held_requests);
+    mem_free(s->node_id);
+    mem_free(s->node_cluster);
+    mem_free(s->node_gateway);
+    mem_free(s->peer);
+    mem_free(s);
+}
+
+const char *xds_session_node(const struct xds_session *s)
+{
+    return s->node_id;
+}
+
+const char *xds_session_gateway(const struct xds_session *s)
+{
+    return s->gateway ? s->gateway->name : NULL;
+}
+
+clock_ns xds_session_deadline(const struct xds_session *s)
+{
+    return s->deadline;
+}
+
+/* ---- what the client holds ---- */
+
+static void sub_grow(struct xds_sub *sub, uint32_t slot)
+{
+    uint32_t cap = sub->table->cap > slot ? sub->table->cap : slot + slot / 4 + 1;
+
+    sub->held = mem_realloc(sub->held, cap, sizeof(struct xds_form *));
+    memset(sub->held + sub->cap, 0, (cap - sub->cap) * sizeof(struct xds_form *));
+    sub->cap = cap;
+}
+
+void xds_hold(struct xds_sub *sub, uint32_t slot, struct xds_form *f)
+{
+    struct xds_form *before = xds_held(sub, slot);
+
+    if (before == f)
+        return;
+    if (slot >= sub->cap)
+        sub_grow(sub, slot);
+    if (before) {
+        xds_sum_subtract(&sub->sum, xds_form_hash(before));
+        bits_unset(&sub->holding, slot);
+    }
+    if (f) {
+        xds_form_ref(f);
+        xds_sum_add(&sub->sum, xds_form_hash(f));
+        bits_set(&sub->holding, slot);
+    }
+    sub->held[slot] = f;
+    xds_form_unref(before);
+}
+
+/* The client dropped it by itself: it does not want it any more. */
+static void forget(struct xds_sub *sub, uint32_t slot)
+{
+    bits_unset(&sub->pending, slot);
+    bits_unset(&sub->blocked, slot);
+    bits_unset(&sub->owed, slot);
+    bits_unset(&sub->suspect, slot);
+    xds_hold(sub, slot, NULL);
+}
+
+static void forget_uncovered(struct xds_sub *sub)
+{
+    for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END; slot = bits_next(&sub->holding, slot + 1))
+        if (!xds_covers(sub, slot))
+            forget(sub, slot);
+}
+
+void xds_session_unblock(struct xds_session *s)
+{
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
+        struct xds_sub *sub = &s->subs[type];
+
+        if (sub->blocked.count == 0)
+            continue;
+        bits_add_all(&sub->pending, &sub->blocked);
+        bits_reset(&sub->blocked);
+    }
+}
+
+/* ---- the gateway ---- */
+
+static void look_at_all(struct xds_sub *sub)
+{
+    if (sub->wildcard)
+        bits_add_all(&sub->pending, &sub->table->live);
+    bits_add_all(&sub->pending, &sub->named);
+    bits_add_all(&sub->pending, &sub->holding);
+}
+
+static void on_change(struct xds_watcher *w, const struct xds_touched *touched, size_t n)
+{
+    struct xds_session *s = (struct xds_session *)w;
+    bool concerned = !touched;
+
+    for (unsigned type = 0; !touched && s->gateway && type < XDS_TYPES; type++)
+        if (s->subs[type].asked)
+            look_at_all(&s->subs[type]);
+    for (size_t i = 0; i < n; i++) {
+        struct xds_sub *sub = &s->subs[touched[i].type];
+
+        if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
+            continue;
+        bits_set(&sub->pending, touched[i].slot);
+        concerned = true;
+    }
+    if (concerned) {
+        s->in_use_valid = false;
+        s->options.ready(s->options.arg);
+    }
+}
+
+static struct xds_gateway *find_gateway(const struct xds_session *s, const char *name)
+{
+    return name && *name ? xds_directory_find(s->common->directory, name, strlen(name)) : NULL;
+}
+
+const char *xds_session_unknown_gateway(const struct xds_session *s)
+{
+    if (!s->node_known || s->gateway || !s->common->directory->complete)
+        return NULL;
+    if (s->node_gateway)
+        return s->node_gateway;
+    return s->common->default_gateway ? s->common->default_gateway : "";
+}
+
+/*
+ * A proxy belongs to the gateway that its metadata names, else its cluster, else its id, else to the default one. The
+ * metadata's word stands even if there is no such gateway (then the proxy waits for it); the others are the names of
+ * many a thing, and count only if they are a gateway's.
+ */
+static int resolve_gateway(struct xds_session *s, struct err *e)
+{
+    struct xds_gateway *g = NULL;
+    const char *name = s->node_gateway;
+
+    if (!name) {
+        g = find_gateway(s, s->node_cluster);
+        if (!g)
+            g = find_gateway(s, s->node_id);
+        name = g ? g->name : s->common->default_gateway;
+    }
+    if (!g)
+        g = find_gateway(s, name);
+    if (name && (g || s->node_gateway || s->common->directory->complete) &&
+        !s->options.allowed(s->options.arg, name))
+        return err_set(e, -EACCES, name, NULL, "this address does not serve the gateway to you");
+    if (!g)
+        return 0;
+    s->gateway = xds_gateway_ref(g);
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        s->subs[type].table = &g->tables[type];
+    s->refusing = xds_refusing_get(s->common->refusals, s->proxy);
+    xds_unwatch(&s->watcher);
+    xds_watch(&g->watchers, &s->watcher);
+    return 0;
+}
+
+static char *text_of(struct xds_span span)
+{
+    return span.n ? mem_strndup(span.p, span.n) : NULL;
+}
+
+/* The node may come with the first request only, and stands for the life of the stream. */
+static int take_node(struct xds_session *s, const struct xds_node *node, struct err *e)
+{
+    const struct xds_span parts[] = {node->id, node->agent_name, node->agent_version, node->cluster};
+
+    if (s->node_known)
+        return 0;
+    s->node_known = true;
+    s->node_id = text_of(node->id);
+    s->node_cluster = text_of(node->cluster);
+    s->node_gateway = text_of(node->gateway);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        s->proxy = hash_seeded(parts[i].n ? parts[i].p : "", parts[i].n, s->proxy + 1);
+    if (s->node_gateway)
+        s->proxy = hash_seeded(s->node_gateway, strlen(s->node_gateway), s->proxy);
+    xds_watch(&s->common->directory->unresolved, &s->watcher);
+    return resolve_gateway(s, e);
+}
+
+/* ---- subscriptions ---- */
+
+/* The slot of a name that the client asks for, with a reference. */
+static int name_slot(struct xds_sub *sub, struct xds_span name, uint32_t *ret_slot, struct err *e)
+{
+    uint32_t slot = xds_slot_find(sub->table->space, name.p, name.n);
+
+    if (slot == XDS_NO_SLOT) {
+        if (utf8_prefix(name.p, name.n) != name.n || memchr(name.p, 0, name.n))
+            return err_set(e, -EINVAL, NULL, "resource_names", "a name is not valid UTF-8");
+        if (sub->named.count + sub->holding.count > 2 * sub->table->live.count + XDS_UNKNOWN_NAMES_MAX)
+            return err_set(e, -ENOBUFS, NULL, "resource_names", "more than %d names that do not exist",
+                           XDS_UNKNOWN_NAMES_MAX);
+    }
+    *ret_slot = xds_slot_get(sub->table->space, name.p, name.n);
+    return 0;
+}
+
+static void subscribe(struct xds_sub *sub, uint32_t slot)
+{
+    if (bits_set(&sub->named, slot))
+        xds_slot_ref(sub->table->space, slot);
+    bits_set(&sub->pending, slot);
+}
+
+/* False when it was not subscribed by name. */
+static bool unsubscribe(struct xds_sub *sub, uint32_t slot)
+{
+    if (!bits_unset(&sub->named, slot))
+        return false;
+    if (!sub->wildcard)
+        forget(sub, slot);
+    xds_slot_unref(sub->table->space, slot);
+    return true;
+}
+
+static bool is_wildcard(struct xds_span name)
+{
+    return xds_span_is(name, "*");
+}
+
+static bool has_wildcard(enum xds_type type)
+{
+    return type == XDS_CLUSTER || type == XDS_LISTENER;
+}
+
+/* A wildcard over secrets is none: who wants a private key has to name it. */
+static bool allows_wildcard(enum xds_type type)
+{
+    return type != XDS_SECRET;
+}
+
+static void set_wildcard(struct xds_sub *sub, bool wildcard)
+{
+    if (sub->wildcard == wildcard)
+        return;
+    sub->wildcard = wildcard;
+    if (wildcard)
+        bits_add_all(&sub->pending, &sub->table->live);
+    else
+        forget_uncovered(sub);
+}
+
+/* State of the world: the request's list is the whole subscription. */
+static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_list list, struct err *e)
+{
+    struct bits wanted = {0};
+    struct xds_span name;
+    bool wildcard = false, more = false;
+    uint32_t slot;
+    int r = 0;
+
+    while (r == 0 && xds_list_next(&list, &name)) {
+        if (is_wildcard(name) && allows_wildcard(sub->type)) {
+            wildcard = true;
+            continue;
+        }
+        r = name_slot(sub, name, &slot, e);
+        if (r < 0)
+            break;
+        bits_set(&wanted, slot);
+        if (!bits_get(&sub->named, slot)) {
+            more |= !sub->wildcard;
+            subscribe(sub, slot);
+        }
+        xds_slot_unref(sub->table->space, slot);
+    }
+    if (r == 0) {
+        more |= wildcard && !sub->wildcard;
+        set_wildcard(sub, wildcard);
+        for (slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
+            if (!bits_get(&wanted, slot))
+                unsubscribe(sub, slot);
+        if (more && xds_is_full(s, sub->type))
+            sub->answer_due = true;
+    }
+    bits_clear(&wanted);
+    return r;
+}
+
+static int take_names(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request, struct err *e)
+{
+    int r;
+
+    if (request->memo == (int)sub->type)
+        return 0;
+    if (request->names.count == 0 && !sub->had_names) {
+        set_wildcard(sub, has_wildcard(sub->type));
+        return 0;
+    }
+    sub->had_names = true;
+    r = replace_names(s, sub, request->names, e);
+    sub->memo = r == 0 ? xds_list_memo(&request->names) : (struct xds_memo){0};
+    return r;
+}
+
+static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first, struct err *e)
+{
+    struct xds_span name;
+    uint32_t slot;
+    int r;
+
+    while (xds_list_next(&list, &name)) {
+        if (is_wildcard(name) && allows_wildcard(sub->type)) {
+            set_wildcard(sub, true);
+            continue;
+        }
+        r = name_slot(sub, name, &slot, e);
+        if (r < 0)
+            return r;
+        /* Asked for again: sent again. What the client told that it has (with the first request) is not. */
+        if (!first || !xds_held(sub, slot))
+            bits_set(&sub->owed, slot);
+        subscribe(sub, slot);
+        xds_slot_unref(sub->table->space, slot);
+    }
+    return 0;
+}
+
+static void unsubscribe_delta(struct xds_sub *sub, struct xds_list list)
+{
+    struct xds_span name;
+
+    while (xds_list_next(&list, &name)) {
+        uint32_t slot;
+
+        if (is_wildcard(name) && allows_wildcard(sub->type)) {
+            set_wildcard(sub, false);
+            continue;
+        }
+        slot = xds_slot_find(sub->table->space, name.p, name.n);
+        if (slot == XDS_NO_SLOT)
+            continue;
+        unsubscribe(sub, slot);
+        /* Still covered by the wildcard: the client has to be told that it stays (xds_protocol). */
+        if (sub->wildcard) {
+            bits_set(&sub->owed, slot);
+            bits_set(&sub->pending, slot);
+        }
+    }
+}
+
+static uint64_t parse_version(struct xds_span text)
+{
+    uint64_t value = 0;
+
+    if (text.n != 16)
+        return hash_bytes(text.n ? text.p : "", text.n) | 1;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
+
+        if (digit == 16)
+            return hash_bytes(text.p, text.n) | 1;
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* initial_resource_versions: what the client has from an earlier stream. */
+static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_list list, struct err *e)
+{
+    struct xds_span name, text;
+    uint32_t slot;
+
+    while (xds_map_next(&list, &name, &text)) {
+        uint64_t version = parse_version(text);
+        struct xds_form *f;
+        int r = name_slot(sub, name, &slot, e);
+
+        if (r < 0)
+            return r;
+        f = xds_current(sub->table, slot);
+        f = f && f->version == version ? xds_form_ref(f) : xds_form_foreign(s->gateway, sub->type, slot, version);
+        xds_hold(sub, slot, f);
+        xds_form_unref(f);
+        bits_set(&sub->pending, slot);
+        xds_slot_unref(sub->table->space, slot);
+    }
+    return 0;
+}
+
+static int take_delta(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request, clock_ns now,
+                      struct err *e)
+{
+    uint64_t nonce = xds_nonce_parse(request->nonce);
+    bool first = !sub->asked;
+    int r = 0;
+
+    sub->asked = true;
+    if (first) {
+        sub->answer_due = request->versions.count == 0;
+        r = take_versions(s, sub, request->versions, e);
+        if (r == 0 && request->names.count == 0 && has_wildcard(sub->type))
+            set_wildcard(sub, true);
+    } else if (nonce && request->refused) {
+        xds_take_nack(s, sub, nonce, request->words, now);
+    } else if (nonce) {
+        xds_take_ack(s, sub, nonce, now);
+    }
+    if (r == 0)
+        r = subscribe_delta(sub, request->names, first, e);
+    if (r < 0)
+        return r;
+    unsubscribe_delta(sub, request->unsubscribe);
+    if (first)
+        forget_uncovered(sub);
+    sub->answer_due = sub->answer_due && sub->wildcard;
+    return 0;
+}
+
+static int take_first_sotw(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request,
+                           struct err *e)
+{
+    sub->asked = true;
+    sub->answer_due = xds_is_full(s, sub->type);
+    sub->presumed = request->version.n > 0;
+    sub->claims = xds_version_parse(request->version, &sub->claim);
+    return take_names(s, sub, request, e);
+}
+
+/*
+ * The version beside a refusal says what the client has: if it is that of the last response, that one was taken, and
+ * the words are about an earlier one (Envoy, while it warms, answers for several at once).
+ */
+static void take_sotw_verdict(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request,
+                              clock_ns now)
+{
+    struct hash128 version;
+
+    if (!request->refused) {
+        xds_take_ack(s, sub, sub->nonce, now);
+    } else if (sub->last && !sub->last->answered && xds_version_parse(request->version, &version) &&
+               version.high == sub->last->version.high && version.low == sub->last->version.low) {
+        xds_take_ack(s, sub, sub->nonce, now);
+    } else {
+        xds_take_nack(s, sub, sub->nonce, request->words, now);
+    }
+}
+
+static int take_sotw(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request, clock_ns now,
+                     struct err *e)
+{
+    uint64_t nonce = xds_nonce_parse(request->nonce);
+
+    if (!sub->asked)
+        return take_first_sotw(s, sub, request, e);
+    if (sub->nonce && nonce != sub->nonce) {
+        /* A stale request: its subscription is void. What it says of an earlier response is not. */
+        if (nonce && request->refused)
+            xds_take_nack(s, sub, nonce, request->words, now);
+        else if (nonce)
+            xds_take_ack(s, sub, nonce, now);
+        return 0;
+    }
+    if (sub->nonce)
+        take_sotw_verdict(s, sub, request, now);
+    return take_names(s, sub, request, e);
+}
+
+/* ---- requests ---- */
+
+/* XDS_TYPES when it is none of ours. */
+static enum xds_type type_of(struct xds_span url)
+{
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        if (xds_span_is(url, xds_type_url[type]))
+            return (enum xds_type)type;
+    return XDS_TYPES;
+}
+
+static int take_request(struct xds_session *s, const struct xds_request *request, clock_ns now, struct err *e)
+{
+    enum xds_type type = s->options.aggregated || request->type_url.n ? type_of(request->type_url) : s->options.type;
+    struct xds_sub *sub;
+    int r;
+
+    if (!s->options.aggregated && type != s->options.type)
+        return err_set(e, -EINVAL, NULL, "type_url", "this service serves %s only", xds_type_url[s->options.type]);
+    if (type == XDS_TYPES)
+        return 0; /* of a type that is not served: no answer, and no harm to the others */
+    sub = &s->subs[type];
+    r = s->options.variant == XDS_DELTA ? take_delta(s, sub, request, now, e) : take_sotw(s, sub, request, now, e);
+    s->in_use_valid = false;
+    xds_session_unblock(s);
+    return r;
+}
+
+static int decode(struct xds_session *s, const uint8_t *p, size_t n, struct xds_request *ret, struct err *e)
+{
+    struct xds_memo memos[XDS_TYPES];
+    int r;
+
+    if (s->options.variant == XDS_DELTA) {
+        r = xds_decode_delta(p, n, ret, e);
+    } else {
+        for (unsigned type = 0; type < XDS_TYPES; type++)
+            memos[type] = s->subs[type].memo;
+        r = xds_decode_sotw(p, n, memos, XDS_TYPES, ret, e);
+        /* The list of another type, by chance: it has to be parsed for this one. */
+        if (r == 0 && ret->memo >= 0 && type_of(ret->type_url) != (enum xds_type)ret->memo)
+            r = xds_decode_sotw(p, n, NULL, 0, ret, e);
+    }
+    if (r == -E2BIG)
+        return err_set(e, -ENOBUFS, NULL, NULL, "%s", e->text);
+    return r < 0 ? err_set(e, -EINVAL, NULL, NULL, "%s", e->text) : 0;
+}
+
+/* Keeps a request until the gateway is known. */
+static void hold_request(struct xds_session *s, const uint8_t *p, size_t n)
+{
+    uint32_t len = (uint32_t)n;
+
+    buf_append(&s->held_requests, &len, sizeof(len));
+    buf_append(&s->held_requests, p, n);
+    assert(!s->held_requests.overflow);
+}
+
+static int take_held_requests(struct xds_session *s, clock_ns now, struct err *e)
+{
+    size_t at = 0;
+    int r = 0;
+
+    while (r == 0 && at < s->held_requests.len) {
+        struct xds_request request;
+        uint32_t len;
+
+        memcpy(&len, s->held_requests.data + at, sizeof(len));
+        at += sizeof(len);
+        r = decode(s, s->held_requests.data + at, len, &request, e);
+        if (r == 0)
+            r = take_request(s, &request, now, e);
+        at += len;
+    }
+    buf_clear(&s->held_requests);
+    return r;
+}
+
+bool xds_session_takes_requests(const struct xds_session *s)
+{
+    return s->held_requests.len <= XDS_HELD_REQUESTS_MAX;
+}
+
+int xds_session_request(struct xds_session *s, const uint8_t *p, size_t n, clock_ns now, struct err *e)
+{
+    struct xds_request request;
+    int r;
+
+    assert(n <= XDS_REQUEST_MAX && xds_session_takes_requests(s));
+    r = decode(s, p, n, &request, e);
+    if (r < 0)
+        return r;
+    r = take_node(s, &request.node, e);
+    if (r < 0)
+        return r;
+    if (!s->gateway || s->held_requests.len > 0) {
+        hold_request(s, p, n);
+        return 0;
+    }
+    return take_request(s, &request, now, e);
+}
+
+int xds_session_settle(struct xds_session *s, clock_ns now, struct err *e)
+{
+    int r;
+
+    if (!s->node_known)
+        return 0;
+    if (!s->gateway) {
+        r = resolve_gateway(s, e);
+        if (r < 0 || !s->gateway)
+            return r;
+    }
+    if (!s->gateway->known)
+        return 0;
+    if (s->held_requests.len > 0) {
+        r = take_held_requests(s, now, e);
+        if (r < 0)
+            return r;
+    }
+    return 1;
+}

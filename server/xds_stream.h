@@ -1,0 +1,147 @@
+/*
+ * Inside a session: its state, and the seams between its parts.
+ *
+ *     xds_session.c    life, gateway, requests, subscriptions
+ *     xds_send.c       what to send next, and in which order
+ *     xds_message.c    how it is encoded
+ *     xds_verdict.c    what the client says to it
+ *
+ * What a client holds (`held`) is what it has once it has taken all that was sent so far. A refusal takes that back.
+ */
+#ifndef SERVER_XDS_STREAM_H
+#define SERVER_XDS_STREAM_H
+
+#include "server/xds_decode.h"
+#include "server/xds_session.h"
+
+/* How long to wait for what a client ought to do (see xds_send.c). */
+#define XDS_PATIENCE (2 * CLOCK_NS_PER_S)
+/* Envoy's own patience with a subscription (initial_fetch_timeout); a client that warms may be silent for that long. */
+#define XDS_WARMING (15 * CLOCK_NS_PER_S)
+/* For the types that a client has not asked for yet at the beginning of a stream. */
+#define XDS_GRACE (100 * (clock_ns)CLOCK_NS_PER_MS)
+
+/* A response that was sent and is not answered, or whose refusal is still fresh. */
+struct xds_response {
+    struct xds_response *next; /* the one that was sent after it */
+    uint64_t nonce;
+    clock_ns sent_at;
+    struct hash128 version; /* state of the world: of the content that the client holds with it */
+    uint32_t n, n_removed;
+    struct xds_form **forms;   /* what it brought, by slot */
+    struct xds_form **before;  /* what the client held of each before; NULL: nothing of any */
+    struct xds_form **removed; /* what it took away (state of the world: by leaving it out), by slot */
+    bool trial;    /* of suspects */
+    bool waived;   /* of clusters: their assignments are waited for no longer */
+    bool answered; /* refused: kept for a while, see in_use */
+};
+
+/* Suspects that are sent together, by slot. */
+struct xds_group {
+    struct xds_group *next;
+    uint32_t n;
+    uint32_t slots[];
+};
+
+/* One type on the stream. */
+struct xds_sub {
+    enum xds_type type;
+    struct xds_table *table; /* NULL until the gateway is known */
+    bool asked;              /* it had its first request */
+    bool wildcard;
+    bool had_names;          /* state of the world: an empty list is no wildcard (any more) */
+    bool answer_due;         /* to be answered even if there is nothing to say */
+    bool claims;             /* state of the world: the client came with a version, not compared yet */
+    struct hash128 claim;
+    bool presumed;           /* of claims: it came with some version */
+
+    struct bits named;       /* subscribed by name; one reference to each slot */
+    struct bits pending;     /* slots to look at: what the client holds may not be what it should */
+    struct bits blocked;     /* of those: looked at, to be looked at again when something happens */
+    struct bits owed;        /* an answer is due even if the client holds it: asked for again, or in doubt */
+    struct bits suspect;     /* in a group, or in a trial under way */
+    struct bits holding;     /* slots with a held form */
+    struct xds_form **held;  /* by slot, up to cap */
+    uint32_t cap;
+    struct hash128 sum;      /* of held */
+
+    struct xds_response *first, *last; /* by age */
+    unsigned n_unanswered;
+    uint64_t nonce;          /* of the last response, 0: none yet */
+    struct xds_group *groups;
+    struct xds_memo memo;    /* of resource_names */
+};
+
+struct xds_session {
+    struct xds_watcher watcher; /* first: it is what the gateway tells */
+    const struct xds_common *common;
+    struct xds_session_options options;
+    char *peer;
+    struct xds_gateway *gateway;
+    struct xds_refusing *refusing;
+
+    /* of the node */
+    bool node_known;
+    char *node_id, *node_cluster, *node_gateway;
+    uint64_t proxy;
+
+    struct buf held_requests; /* length and bytes of each, until the gateway is known */
+
+    struct xds_sub subs[XDS_TYPES];
+    uint64_t last_nonce;
+    clock_ns grace_until, deadline;
+
+    struct bits waived;       /* clusters whose assignment is not waited for: the client does not ask for it */
+    struct xds_response *awaited, *awaited_last; /* taken clusters' responses, until the wait for subscriptions ends */
+    clock_ns claimed_until; /* the same for clusters that the client brought along; 0: none */
+
+    /* Slots of what the client's listeners and routes (and clusters) may still use: see xds_send.c. */
+    bool in_use_valid, in_use_all;
+    struct bits in_use[XDS_TYPES];
+    clock_ns in_use_until;
+};
+
+/* ---- xds_session.c ---- */
+static inline bool xds_covers(const struct xds_sub *sub, uint32_t slot)
+{
+    return sub->wildcard || bits_get(&sub->named, slot);
+}
+static inline struct xds_form *xds_held(const struct xds_sub *sub, uint32_t slot)
+{
+    return slot < sub->cap ? sub->held[slot] : NULL;
+}
+/* Responses hold all that is covered: what is missing there is removed. */
+static inline bool xds_is_full(const struct xds_session *s, enum xds_type type)
+{
+    return s->options.variant == XDS_SOTW && (type == XDS_CLUSTER || type == XDS_LISTENER);
+}
+/* The client holds f (may be NULL) now; takes a reference of its own. */
+void xds_hold(struct xds_sub *sub, uint32_t slot, struct xds_form *f);
+/* Slots that waited are to be looked at again: something that they may have waited for happened. */
+void xds_session_unblock(struct xds_session *s);
+
+/* The gateway, and what waited for it. 1 when the client can be served, 0 when not yet, or an error. */
+int xds_session_settle(struct xds_session *s, clock_ns now, struct err *e);
+
+/* ---- xds_send.c ---- */
+bool xds_is_refused(const struct xds_session *s, enum xds_type type, uint64_t version);
+/* What the client should hold of a slot: the current form, or what stands in for it where it was refused; or NULL. */
+struct xds_form *xds_target(struct xds_session *s, struct xds_sub *sub, uint32_t slot);
+void xds_response_free(struct xds_response *r);
+
+/* ---- xds_message.c ---- */
+void xds_message_begin(struct xds_message *m, const struct xds_session *s, enum xds_type type, uint64_t nonce,
+                       struct hash128 version);
+void xds_message_add(struct xds_message *m, struct xds_part part);
+void xds_message_add_removed(struct xds_message *m, const struct xds_name *name);
+/* 32 hexadecimal digits and a NUL. */
+void xds_version_text(struct hash128 version, char ret[33]);
+bool xds_version_parse(struct xds_span text, struct hash128 *ret);
+/* A nonce's text: 16 hexadecimal digits. 0 when the text is none. */
+uint64_t xds_nonce_parse(struct xds_span text);
+
+/* ---- xds_verdict.c ---- */
+void xds_take_ack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, clock_ns now);
+void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, struct xds_span words, clock_ns now);
+
+#endif

@@ -1,0 +1,289 @@
+/*
+ * What a client says to a response, and how the culprit of a refusal is found (see take_nack).
+ *
+ * A refusal accuses the whole response. Unless the client's words name the culprits, the resources that it brought are
+ * sent again in halves, each half in a response of its own, until a refused one holds a single resource: that is the
+ * culprit. Its version is remembered for the proxy (xds_refusals.h) and is not sent to it again; its last good form
+ * takes its place. What was refused with it was maybe lost with it, and is sent again.
+ *
+ * Where a response holds everything (state of the world: clusters, listeners), a half is tried by sending it in its new
+ * form and all other suspects as they were before.
+ *
+ * Each refusal makes the groups smaller, or finds a culprit whose version is not sent again: so it ends.
+ */
+#include "server/xds_stream.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- taken ---- */
+
+static bool uses_unasked_assignments(const struct xds_session *s, const struct xds_response *r)
+{
+    const struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
+
+    for (uint32_t i = 0; i < r->n; i++)
+        if (r->forms[i]->resource->uses_eds && !xds_covers(eds, r->forms[i]->slot))
+            return true;
+    return false;
+}
+
+/* Keeps the response, from now on, until the client had time to ask for the assignments of its clusters. */
+static void await_subscriptions(struct xds_session *s, struct xds_response *r, clock_ns now)
+{
+    r->sent_at = now;
+    r->next = NULL;
+    *(s->awaited_last ? &s->awaited_last->next : &s->awaited) = r;
+    s->awaited_last = r;
+}
+
+/* Out of the list; previous NULL: it is the first. */
+static void unlink_response(struct xds_sub *sub, struct xds_response *r, struct xds_response *previous)
+{
+    *(previous ? &previous->next : &sub->first) = r->next;
+    if (sub->last == r)
+        sub->last = previous;
+    sub->n_unanswered -= !r->answered;
+}
+
+static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        xds_form_accept(r->forms[i]);
+        if (r->trial)
+            bits_unset(&sub->suspect, r->forms[i]->slot);
+    }
+    if (sub->type == XDS_CLUSTER && s->options.aggregated && uses_unasked_assignments(s, r))
+        await_subscriptions(s, r, now);
+    else
+        xds_response_free(r);
+}
+
+/* State of the world: whoever takes a response has what the ones before it brought. */
+void xds_take_ack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, clock_ns now)
+{
+    struct xds_response *previous = NULL, *next;
+    struct xds_response *found;
+
+    for (found = sub->first; found && (found->nonce != nonce || found->answered); found = found->next)
+        ;
+    if (!found)
+        return;
+    for (struct xds_response *r = sub->first; r; r = next) {
+        next = r->next;
+        if (r->answered || (r != found && s->options.variant == XDS_DELTA)) {
+            previous = r;
+            continue;
+        }
+        unlink_response(sub, r, previous);
+        take(s, sub, r, now);
+        if (r == found)
+            break;
+    }
+}
+
+/* ---- refused ---- */
+
+static void report(const struct xds_session *s, const struct xds_sub *sub, const struct xds_form *f,
+                   struct xds_span words, bool culprit)
+{
+    char version[17] = "";
+    _cleanup_(mem_free_p) char *text = mem_strndup(words.n ? words.p : "", words.n);
+    struct xds_report r = {.peer = s->peer,
+                           .node_id = s->node_id,
+                           .gateway = s->gateway->name,
+                           .type = sub->type,
+                           .words = text,
+                           .culprit = culprit,
+                           .version = version};
+
+    if (!s->common->nacked)
+        return;
+    if (f) {
+        snprintf(version, sizeof(version), "%016llx", (unsigned long long)f->version);
+        r.name = xds_form_name(f);
+        r.owner = f->resource ? f->resource->owner : NULL;
+    }
+    s->common->nacked(s->common->arg, &r);
+}
+
+static void convict(struct xds_session *s, struct xds_sub *sub, struct xds_form *f, struct xds_span words)
+{
+    xds_refusing_add(s->refusing, sub->type, f->version, xds_form_name(f), words.p, words.n);
+    bits_unset(&sub->suspect, f->slot);
+    /* Whatever became of it there: what stands in for it is sent, or that there is none. */
+    if (xds_covers(sub, f->slot)) {
+        bits_set(&sub->owed, f->slot);
+        bits_set(&sub->pending, f->slot);
+    }
+    report(s, sub, f, words, true);
+}
+
+static struct xds_form *brought(const struct xds_response *r, uint32_t slot)
+{
+    uint32_t from = 0, to = r->n;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+
+        if (r->forms[middle]->slot == slot)
+            return r->forms[middle];
+        if (r->forms[middle]->slot < slot)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return NULL;
+}
+
+/* Whether a byte can be part of a resource's name where it touches one. */
+static bool in_name(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_#/-|*", c);
+}
+
+/*
+ * Envoy writes "Error adding/updating cluster(s) NAME: why, NAME: why" and the like. A name counts where it stands by
+ * itself. Every piece of the words that begins and ends at such a border is looked up.
+ */
+static unsigned convict_named(struct xds_session *s, struct xds_sub *sub, const struct xds_response *r,
+                              struct xds_span words)
+{
+    enum { WORDS_MAX = 8192, PIECES_MAX = 64 };
+    size_t n = words.n < WORDS_MAX ? words.n : WORDS_MAX;
+    unsigned found = 0;
+
+    for (size_t from = 0; from < n; from++) {
+        unsigned pieces = 0;
+
+        if (from > 0 && (in_name(words.p[from - 1]) || words.p[from - 1] == '.'))
+            continue;
+        for (size_t to = from + 1; to <= n && to - from <= XDS_NAME_MAX && pieces < PIECES_MAX; to++) {
+            struct xds_form *f;
+            uint32_t slot;
+
+            if (to < n && in_name(words.p[to]))
+                continue;
+            pieces++;
+            slot = xds_slot_find(sub->table->space, words.p + from, to - from);
+            f = slot == XDS_NO_SLOT ? NULL : brought(r, slot);
+            if (!f || xds_is_refused(s, sub->type, f->version))
+                continue;
+            convict(s, sub, f, words);
+            found++;
+        }
+    }
+    return found;
+}
+
+static void add_group(struct xds_sub *sub, const uint32_t *slots, uint32_t n)
+{
+    struct xds_group *g, **end = &sub->groups;
+
+    if (n == 0)
+        return;
+    g = mem_alloc(sizeof(*g) + n * sizeof(g->slots[0]));
+    g->n = n;
+    memcpy(g->slots, slots, n * sizeof(g->slots[0]));
+    while (*end)
+        end = &(*end)->next;
+    *end = g;
+}
+
+/* Later responses were made as if this one had been taken: what the client had before them is what it had before it. */
+static void correct_later(struct xds_response *r, const struct xds_form *sent, struct xds_form *before)
+{
+    for (r = r->next; r; r = r->next) {
+        for (uint32_t i = 0; i < r->n; i++) {
+            if (!r->before || r->before[i] != sent)
+                continue;
+            xds_form_unref(r->before[i]);
+            r->before[i] = before ? xds_form_ref(before) : NULL;
+        }
+    }
+}
+
+/* Takes back what a refused response brought; returns the slots that are under suspicion, in order. */
+static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, uint32_t *ret_n)
+{
+    uint32_t *slots = mem_array(uint32_t, r->n), n = 0;
+
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct xds_form *sent = r->forms[i], *before = r->before ? r->before[i] : NULL;
+
+        if (r->next)
+            correct_later(r, sent, before);
+        if (r->trial)
+            bits_unset(&sub->suspect, sent->slot);
+        if (xds_held(sub, sent->slot) != sent)
+            continue; /* overtaken by a later response, or forgotten */
+        xds_hold(sub, sent->slot, before);
+        if (xds_is_refused(s, sub->type, sent->version))
+            continue;
+        bits_set(&sub->owed, sent->slot);
+        bits_set(&sub->pending, sent->slot);
+        slots[n++] = sent->slot;
+    }
+    *ret_n = n;
+    return slots;
+}
+
+/* A response that holds everything was refused whole: what it left out is still there. */
+static void take_back_removed(struct xds_sub *sub, const struct xds_response *r)
+{
+    for (uint32_t i = 0; i < r->n_removed; i++) {
+        struct xds_form *f = r->removed[i];
+
+        if (xds_held(sub, f->slot))
+            continue;
+        xds_hold(sub, f->slot, f);
+        bits_set(&sub->pending, f->slot);
+    }
+}
+
+static bool holds_refused(const struct xds_session *s, const struct xds_sub *sub, const struct xds_response *r)
+{
+    for (uint32_t i = 0; i < r->n; i++)
+        if (xds_is_refused(s, sub->type, r->forms[i]->version))
+            return true;
+    return false;
+}
+
+static void suspect(struct xds_sub *sub, const uint32_t *slots, uint32_t n, bool halve)
+{
+    uint32_t half = halve ? n / 2 : 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        bits_set(&sub->suspect, slots[i]);
+    add_group(sub, slots, half);
+    add_group(sub, slots + half, n - half);
+}
+
+void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, struct xds_span words, clock_ns now)
+{
+    struct xds_response *r;
+    uint32_t *slots, n;
+    bool explained;
+
+    (void)now;
+    for (r = sub->first; r && (r->nonce != nonce || r->answered); r = r->next)
+        ;
+    if (!r)
+        return;
+    report(s, sub, NULL, words, false);
+    r->answered = true;
+    sub->n_unanswered--;
+    /* Refused for something that is known, or named: the others are not to blame. */
+    explained = holds_refused(s, sub, r) | (convict_named(s, sub, r, words) > 0);
+    slots = take_back(s, sub, r, &n);
+    if (r->n == 1 && !explained) {
+        convict(s, sub, r->forms[0], words);
+        n = 0;
+    }
+    if (xds_is_full(s, sub->type) && r->n > 0)
+        take_back_removed(sub, r);
+    suspect(sub, slots, n, !explained && n > 1);
+    mem_free(slots);
+    s->in_use_valid = false;
+}
