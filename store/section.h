@@ -9,17 +9,9 @@
 #define STORE_SECTION_H
 
 #include "base/map.h"
-#include "store/service.h"
+#include "store/problem.h"
 
 enum section_kind { SECTION_EXPOSE, SECTION_VHOST, SECTION_ROUTE, SECTION_HASH_POLICY, SECTION_CERTIFICATE };
-
-/* Problems that are being gathered; texts are in the arena. Past SERVICE_PROBLEMS_MAX, one says that there are more. */
-struct problem_list {
-    struct problem *items; /* mem_free() */
-    size_t count, cap;
-    bool fatal; /* one of them is more than a warning */
-    struct arena *arena;
-};
 
 struct section {
     const struct fact_resource *resource;
@@ -47,21 +39,9 @@ struct builder {
     struct map by_rid; /* struct section; spelled as in section_key() */
 };
 
-/* keyword NULL: the section itself. code "warning" and "shadowed" leave the exposure valid. */
-void problem_add(struct problem_list *l, const char *code, const char *rid, const char *keyword, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-/* With e's field and text. */
-void problem_add_err(struct problem_list *l, const char *code, const char *rid, const char *keyword,
-                     const struct err *e);
-
-/* Texts are borrowed. */
-void problem_append(struct problem_list *l, const struct problem *p);
-
 void builder_init(struct builder *b, struct arena *arena, const char *path, const struct fact_resource *resources,
                   size_t n);
 void builder_clear(struct builder *b);
-/* By rid, then by number. */
-int rid_compare(const char *a, const char *b);
 
 /*
  * The sections that a keyword of an owner lists, decoded, without repetitions and without those that do not exist;

@@ -7,7 +7,7 @@
  */
 #include "store/service.h"
 
-#include "store/section.h"
+#include "store/problem.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -146,6 +146,8 @@ typedef int (*exposure_check)(const struct exposure *x, void *arg, struct err *e
 /* Never fails: faults are problems of the exposures. Texts are copied. */
 struct declaration *declaration_new(const char *path, const struct fact_resource *resources, size_t n,
                                     exposure_check check, void *check_arg);
+/* The order of sections: "expose#2" before "expose#10", those without a number last. */
+int rid_compare(const char *a, const char *b);
 struct declaration *declaration_ref(struct declaration *d);
 void declaration_unref(struct declaration *d);                                            /* NULL is allowed */
 const struct exposure *declaration_exposures(const struct declaration *d, size_t *ret_n); /* sorted by rid's number */

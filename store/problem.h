@@ -1,0 +1,25 @@
+/* Problems while they are gathered. For the files of this layer that make them; nobody else includes it. */
+#ifndef STORE_PROBLEM_H
+#define STORE_PROBLEM_H
+
+#include "store/service.h"
+
+/* Problems that are being gathered; texts are in the arena. Past SERVICE_PROBLEMS_MAX, one says that there are more. */
+struct problem_list {
+    struct problem *items; /* mem_free() */
+    size_t count, cap;
+    bool fatal; /* one of them is more than a warning */
+    struct arena *arena;
+};
+
+/* The field is "rid.keyword", or rid where keyword is NULL. code is borrowed; "warning" and "shadowed" harm nothing. */
+void problem_add(struct problem_list *l, const char *code, const char *rid, const char *keyword, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+/* With e's field and text. */
+void problem_add_err(struct problem_list *l, const char *code, const char *rid, const char *keyword,
+                     const struct err *e);
+
+/* Texts are borrowed. */
+void problem_append(struct problem_list *l, const struct problem *p);
+
+#endif
