@@ -27,7 +27,7 @@ struct encoder {
     struct buf *out;
     struct err *e;
     unsigned json_depth;
-    unsigned wire_depth; /* of the message at hand, or of the one inside of the Any at hand */
+    unsigned wire_depth; /* through Any too */
 };
 
 static int encode_message(struct encoder *enc, const struct schema_message *m, const json_t *json);
@@ -608,7 +608,6 @@ static int encode_any(struct encoder *enc, const struct schema_message *m, const
 {
     const json_t *type = json_object_get(json, "@type");
     const struct schema_message *content;
-    unsigned wire_depth = enc->wire_depth;
     size_t before, begin;
     int r;
 
@@ -626,9 +625,7 @@ static int encode_any(struct encoder *enc, const struct schema_message *m, const
     before = enc->out->len;
     wire_put_tag(enc->out, schema_field_at(m, 1)->number, WIRE_BYTES);
     begin = wire_begin(enc->out);
-    enc->wire_depth = 0; /* the content is bytes to whoever reads the Any, and read on its own */
     r = encode_any_content(enc, content, json);
-    enc->wire_depth = wire_depth;
     if (enc->out->len == begin && !enc->out->overflow)
         enc->out->len = before; /* no content: the field is left out, as any other that is empty */
     else
@@ -671,16 +668,18 @@ static int encode_field_mask(struct encoder *enc, const struct schema_message *m
         return unexpected(enc, "a text of field paths", json);
     p = json_string_value(json);
     end = p + json_string_length(json);
-    while (p < end) {
+    if (p == end)
+        return 0;
+    for (;;) {
         const char *comma = memchr(p, ',', (size_t)(end - p));
-        const char *stop = comma ? comma : end;
         buf_reset(&path);
-        if (wellknown_parse_path(&path, p, (size_t)(stop - p)) < 0)
+        if (wellknown_parse_path(&path, p, (size_t)((comma ? comma : end) - p)) < 0)
             return invalid(enc, "must be field paths in lowerCamelCase, separated by commas");
-        wire_put_bytes(enc->out, schema_field_at(m, 0)->number, path.len ? path.data : (const uint8_t *)"", path.len);
-        p = comma ? comma + 1 : end;
+        wire_put_bytes(enc->out, schema_field_at(m, 0)->number, path.data, path.len);
+        if (!comma)
+            return 0;
+        p = comma + 1;
     }
-    return 0;
 }
 
 static int encode_struct_value(struct encoder *enc, const struct schema_message *m, const json_t *json)

@@ -314,7 +314,7 @@ int rules_check_number(const struct schema_field *f, const struct schema_rule *r
 
 static bool time_breaks(const struct schema_rule *rule, int64_t value, int64_t now)
 {
-    int64_t within;
+    uint64_t apart = value > now ? (uint64_t)value - (uint64_t)now : (uint64_t)now - (uint64_t)value;
 
     switch (rule->op) {
     case SCHEMA_RULE_LT_NOW:
@@ -322,8 +322,7 @@ static bool time_breaks(const struct schema_rule *rule, int64_t value, int64_t n
     case SCHEMA_RULE_GT_NOW:
         return value <= now;
     case SCHEMA_RULE_WITHIN:
-        within = (int64_t)schema_numbers[rule->arg];
-        return value > now ? value - now > within : now - value > within;
+        return apart > schema_numbers[rule->arg];
     default:
         return number_breaks(&time_field, rule, (uint64_t)value);
     }

@@ -252,6 +252,8 @@ void wellknown_print_base64(struct buf *b, const uint8_t *p, size_t n)
 
 int wellknown_parse_path(struct buf *b, const char *text, size_t n)
 {
+    if (n == 0)
+        return -EINVAL;
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (c == '_')
@@ -267,6 +269,8 @@ int wellknown_parse_path(struct buf *b, const char *text, size_t n)
 
 int wellknown_print_path(struct buf *b, const char *text, size_t n)
 {
+    if (n == 0)
+        return -EINVAL;
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (c >= 'A' && c <= 'Z')

@@ -22,7 +22,7 @@ enum wire_type {
 
 enum {
     WIRE_VARINT_MAX = 10, /* bytes */
-    /* How deep messages may be nested: protobuf's own default, so what is deeper no Envoy would read. */
+    /* How deep messages may be nested, through Any too: protobuf's own default, and more than anybody writes. */
     WIRE_DEPTH_MAX = 100,
 };
 

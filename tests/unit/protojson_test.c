@@ -353,6 +353,8 @@ TEST(wrappers_struct_and_field_masks_have_their_own_form)
     check_wire("google.protobuf.FieldMask", "\"fooBar.baz,x\"", "0a0b 666f6f5f6261722e62617a 0a01 78");
     check_wire("google.protobuf.FieldMask", "\"\"", "");
     check_fault("google.protobuf.FieldMask", "\"foo_bar\"", "", "lowerCamelCase");
+    check_fault("google.protobuf.FieldMask", "\",a\"", "", "lowerCamelCase");
+    check_fault("google.protobuf.FieldMask", "\"a,\"", "", "lowerCamelCase");
     check_wire("google.protobuf.Empty", "{}", "");
     check_fault("google.protobuf.Empty", "{\"a\": 1}", "a", "is not a field of google.protobuf.Empty");
 }
@@ -521,6 +523,7 @@ TEST(bytes_that_are_no_message_are_refused_with_the_path)
     check_malformed("google.protobuf.Duration", "0801 10ffffffffffffffffff01", ""); /* signs that differ */
     check_malformed("google.protobuf.Timestamp", "08ff91b8c398feffffff01", "");     /* before the year 1 */
     check_malformed("google.protobuf.FieldMask", "0a0141", "");
+    check_malformed("google.protobuf.FieldMask", "0a00", "");
 }
 
 TEST(bytes_that_are_nested_without_end_are_refused)
