@@ -327,7 +327,7 @@ static int encode_submessage(struct encoder *enc, uint32_t number, const struct 
 /* explicit: a zero is written too, as it differs from an absent value. */
 static int encode_value(struct encoder *enc, const struct schema_field *f, const json_t *json, bool explicit)
 {
-    uint64_t number;
+    uint64_t number = 0;
     int r;
 
     if (f->type == SCHEMA_TYPE_MESSAGE)
@@ -346,7 +346,7 @@ static int encode_value(struct encoder *enc, const struct schema_field *f, const
 
 static int encode_element(struct encoder *enc, const struct schema_field *f, const json_t *json)
 {
-    uint64_t number;
+    uint64_t number = 0;
     int r;
 
     if (json_is_null(json) && !accepts_null(f))

@@ -87,9 +87,8 @@ int main(void)
 {
     char *line = NULL;
     size_t size = 0;
-    ssize_t n;
 
-    while ((n = getline(&line, &size, stdin)) > 0) {
+    while (getline(&line, &size, stdin) > 0) {
         _cleanup_(buf_clear) struct buf out = {0};
         struct err e = {0};
         char *verb, *type, *argument = line;
