@@ -45,7 +45,8 @@ struct keeper {
 
     struct db *db;
     struct db_statement *statements[KEEPER_STATEMENTS_MAX];
-    char *lost_why; /* what is on the disk is not what the writer thinks: it has to be made anew first */
+    clock_ns look_at; /* whether the file is still there */
+    char *lost_why;   /* what is on the disk is not what the writer thinks: it has to be made anew first */
 
     pthread_mutex_t lock;
     pthread_cond_t work, progress;
@@ -232,13 +233,24 @@ static int replace_database(struct keeper *k, struct err *e)
     return 0;
 }
 
+/* Looked at once a second at most: it costs as much as a small transaction. */
+static bool was_moved(struct keeper *k)
+{
+    clock_ns now = clock_now(NULL);
+
+    if (now < k->look_at)
+        return false;
+    k->look_at = now + CLOCK_NS_PER_S;
+    return db_moved(k->db);
+}
+
 static int attempt(struct keeper *k, struct changes *list, struct err *refused, struct err *e)
 {
     int r = 0;
 
     if (!k->lost_why) {
         r = open_database(k, e);
-        if (r == 0 && db_moved(k->db))
+        if (r == 0 && was_moved(k))
             r = err_set(e, -EUCLEAN, k->path, "", "the file was removed or replaced under the daemon");
         if (r == 0)
             r = write_changes(k, list, refused, e);
@@ -345,13 +357,12 @@ static void *run(void *arg)
         last = k->stop;
         if (ready(k))
             write_waiting(k);
-        pthread_cond_broadcast(&k->progress);
         news = k->news && !last;
-        if (news && k->wake) {
-            pthread_mutex_unlock(&k->lock);
+        pthread_mutex_unlock(&k->lock);
+        pthread_cond_signal(&k->progress);
+        if (news && k->wake)
             k->wake(k->wake_arg);
-            pthread_mutex_lock(&k->lock);
-        }
+        pthread_mutex_lock(&k->lock);
     }
     pthread_mutex_unlock(&k->lock);
     close_database(k);
@@ -437,6 +448,7 @@ void keeper_put(struct keeper *k, const char *key, unsigned statement, bool with
 
 uint64_t keeper_flush(struct keeper *k)
 {
+    bool signal = false;
     uint64_t ticket;
 
     pthread_mutex_lock(&k->lock);
@@ -448,11 +460,14 @@ uint64_t keeper_flush(struct keeper *k)
             append_changes(&k->waiting, &k->gathered);
         if (k->waiting.first) {
             k->submitted++;
-            pthread_cond_signal(&k->work);
+            signal = true;
         }
     }
     ticket = k->broken ? UINT64_MAX : k->submitted;
     pthread_mutex_unlock(&k->lock);
+    /* Without the lock: who wakes up would only wait for it. */
+    if (signal)
+        pthread_cond_signal(&k->work);
     return ticket;
 }
 

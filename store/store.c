@@ -39,7 +39,7 @@ static void set_config_alarm(struct store *s, const struct keeper_state *state)
         store_set_alarm(s, "config.db", &s->config_alarm, state->error.text);
 }
 
-static void set_observed_alarm(struct store *s)
+static void set_observed_alarms(struct store *s)
 {
     const struct keeper_state *state = &s->observed_state;
     _cleanup_(mem_free_p) char *text = NULL;
@@ -49,6 +49,8 @@ static void set_observed_alarm(struct store *s)
     else if (state->remade_why && !s->whole)
         text = mem_printf("observed.db was made anew and waits for all that the agent says: %s", state->remade_why);
     store_set_alarm(s, "observed.db", &s->observed_alarm, text);
+    if (s->kept_whole)
+        store_set_alarm(s, "key", &s->key_alarm, NULL);
 }
 
 /* The file is empty: what the store has itself is put again, the rest is asked for. */
@@ -87,7 +89,7 @@ void store_take_news(struct store *s)
         if (remade)
             observed_remade(s);
     }
-    set_observed_alarm(s);
+    set_observed_alarms(s);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------- */

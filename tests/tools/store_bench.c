@@ -39,7 +39,7 @@ static long resident_kib(void)
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-/* One endpoint of the service may be down. */
+/* One endpoint of the service may be down. Without a store the facts are made for nothing: to be subtracted. */
 static void put(struct store *s, size_t service, size_t down)
 {
     static const char *const exposes[] = {"expose#0"};
@@ -55,10 +55,11 @@ static void put(struct store *s, size_t service, size_t down)
     for (size_t i = 0; i < endpoints; i++) {
         snprintf(texts[i], sizeof(texts[i]), "10.%zu.%zu.%zu", service >> 8 & 255, service & 255, i + 1);
         snprintf(nodes[i], sizeof(nodes[i]), "node%zu", i);
-        addresses[i] = (struct fact_address){nodes[i], path, "ip#1", texts[i], i != down, i != down ? "up" : "down",
-                                             exposes, 1};
+        addresses[i] =
+            (struct fact_address){nodes[i], path, "ip#1", texts[i], i != down, i != down ? "up" : "down", exposes, 1};
     }
-    store_put_facts(s, &f);
+    if (s)
+        store_put_facts(s, &f);
 }
 
 static void fetch(struct store *s)
@@ -106,6 +107,10 @@ int main(int argc, char **argv)
     start = cpu(CLOCK_PROCESS_CPUTIME_ID);
     fetch(s);
     printf("the same again   %8.1f ms CPU\n", (cpu(CLOCK_PROCESS_CPUTIME_ID) - start) * 1e3);
+    start = cpu(CLOCK_PROCESS_CPUTIME_ID);
+    for (size_t i = 0; i < flips; i++)
+        put(NULL, i, 0);
+    printf("making facts     %8.1f us CPU\n", (cpu(CLOCK_PROCESS_CPUTIME_ID) - start) * 1e6 / (double)flips);
     start = cpu(CLOCK_PROCESS_CPUTIME_ID);
     wall = cpu(CLOCK_MONOTONIC);
     for (size_t i = 0; i < flips; i++) {

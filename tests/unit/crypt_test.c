@@ -109,9 +109,9 @@ TEST(a_key_that_others_can_read_is_refused)
 
 TEST(a_file_without_a_key_is_refused)
 {
-    static const char *const bad[] = {
-        "", "\n", "0001", "zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
-        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f00"};
+    static const char *const bad[] = {"", "\n", "0001",
+                                      "zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+                                      "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f00"};
     struct crypt_key *key;
     struct err e = {0};
 

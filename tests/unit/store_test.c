@@ -311,13 +311,22 @@ TEST(a_fetch_that_was_broken_off_removes_nothing)
 /* ---- restarts ------------------------------------------------------------------------------------------------------ */
 
 static const char *const rich[] = {
-    "certificate#1", "certificate.tls", "{\"certificate_secret\":\"cert\"}",
-    "expose#0",      "expose.envoy",    "{\"listener_port\":0,\"port\":80}",
-    "expose#1",      "expose.envoy",
+    "certificate#1",
+    "certificate.tls",
+    "{\"certificate_secret\":\"cert\"}",
+    "expose#0",
+    "expose.envoy",
+    "{\"listener_port\":0,\"port\":80}",
+    "expose#1",
+    "expose.envoy",
     "{\"gateway\":\"edge\",\"listener_certificates\":[\"certificate#1\"],\"listener_port\":443,\"port\":443,"
     "\"vhosts\":[\"vhost#0\"]}",
-    "expose#2",      "expose.envoy",    "{\"port\":\"nonsense\"}",
-    "vhost#0",       "vhost.envoy",     "{\"domains\":[\"b.example.org\",\"a.example.org\"]}",
+    "expose#2",
+    "expose.envoy",
+    "{\"port\":\"nonsense\"}",
+    "vhost#0",
+    "vhost.envoy",
+    "{\"domains\":[\"b.example.org\",\"a.example.org\"]}",
     NULL};
 static const char *const three[] = {"10.0.0.1", "!10.0.0.2", "fd00::1", NULL};
 
@@ -648,9 +657,8 @@ static void put_tls(struct world *w, const char *path, const char *secret, const
 {
     char certificate[256], expose[256];
     static const char *const address[] = {"10.0.0.1", NULL};
-    const char *const resources[] = {"certificate#1", "certificate.tls", certificate,
-                                     "expose#0",      "expose.envoy",    expose,
-                                     NULL};
+    const char *const resources[] = {
+        "certificate#1", "certificate.tls", certificate, "expose#0", "expose.envoy", expose, NULL};
 
     snprintf(certificate, sizeof(certificate), "{\"certificate_secret\":\"%s\"}", secret);
     snprintf(expose, sizeof(expose),
