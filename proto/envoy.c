@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "store/service.h"
 
+#include <string.h>
+
 
 uint8_t *pb_pack(struct arena *a, const ProtobufCMessage *m, size_t *ret_len)
 {
@@ -34,9 +36,13 @@ void *pb_unpack(struct arena *a, const ProtobufCMessageDescriptor *type, const u
 
 pb_any *pb_any_empty(struct arena *a, const char *type_name)
 {
+    static const char prefix[] = "type.googleapis.com/";
     pb_any *any = pb_any_new(a);
+    size_t n = strlen(type_name) + 1;
 
-    any->type_url = arena_printf(a, "type.googleapis.com/%s", type_name);
+    any->type_url = arena_alloc(a, sizeof(prefix) - 1 + n);
+    memcpy(any->type_url, prefix, sizeof(prefix) - 1);
+    memcpy(any->type_url + sizeof(prefix) - 1, type_name, n);
     return any;
 }
 

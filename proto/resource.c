@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <protobuf-c/protobuf-c.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,13 +168,12 @@ static struct resource *new_block(const struct resource_info *info, const struct
 
 static void put_version(struct resource *r, uint8_t *at, const uint8_t *message, size_t message_len)
 {
-    char digits[VERSION_DIGITS + 1];
+    static const char digits[] = "0123456789abcdef";
+    uint64_t version = hash_seeded(message, message_len, r->type);
 
-    r->version = hash_seeded(message, message_len, r->type);
-    if (!r->version)
-        r->version = 1;
-    (void)snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)r->version);
-    memcpy(at, digits, VERSION_DIGITS);
+    r->version = version ? version : 1;
+    for (int i = 0; i < VERSION_DIGITS; i++)
+        at[i] = (uint8_t)digits[r->version >> (4 * (VERSION_DIGITS - 1 - i)) & 0xf];
 }
 
 struct resource *resource_new(enum xds_type type, const char *name, const char *owner, const uint8_t *message,

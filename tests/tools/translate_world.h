@@ -79,7 +79,7 @@ static struct declaration *world_declaration(struct world *w, const char *path, 
 static size_t world_addresses(struct arena *a, const char *path, const json_t *list, struct fact_address *ret)
 {
     size_t i, k;
-    json_t *item, *expose;
+    json_t *item;
 
     json_array_foreach(list, i, item)
     {
@@ -87,7 +87,8 @@ static size_t world_addresses(struct arena *a, const char *path, const json_t *l
         const char **names = arena_array(a, const char *, WORLD_EXPOSES_MAX);
 
         assert(json_array_size(exposes) <= WORLD_EXPOSES_MAX);
-        json_array_foreach(exposes, k, expose) names[k] = json_string_value(expose);
+        for (k = 0; k < json_array_size(exposes); k++)
+            names[k] = json_string_value(json_array_get(exposes, k));
         ret[i] = (struct fact_address){.node = world_text(item, "node", "n1"),
                                        .instance = path,
                                        .rid = world_text(item, "rid", "ip#1"),
@@ -136,8 +137,11 @@ static void world_services(struct world *w, struct view_delta *d, const json_t *
     const char *path;
     json_t *item;
 
-    json_object_foreach((json_t *)(uintptr_t)before, path, item) if (!json_object_get(now, path))
-        world_set(d, VIEW_SERVICE, path, NULL);
+    json_object_foreach((json_t *)(uintptr_t)before, path, item)
+    {
+        if (!json_object_get(now, path))
+            world_set(d, VIEW_SERVICE, path, NULL);
+    }
     json_object_foreach((json_t *)(uintptr_t)now, path, item)
     {
         const json_t *old = json_object_get(before, path);
@@ -154,8 +158,11 @@ static void world_secrets(struct world *w, struct view_delta *d, const json_t *n
     const char *path;
     json_t *item;
 
-    json_object_foreach((json_t *)(uintptr_t)before, path, item) if (!json_object_get(now, path))
-        world_set(d, VIEW_SECRET, path, NULL);
+    json_object_foreach((json_t *)(uintptr_t)before, path, item)
+    {
+        if (!json_object_get(now, path))
+            world_set(d, VIEW_SECRET, path, NULL);
+    }
     json_object_foreach((json_t *)(uintptr_t)now, path, item)
     {
         const struct secret_values values = {
@@ -302,7 +309,12 @@ static struct view_delta *world_apply(struct world *w, json_t *doc)
 
     after->complete = true;
     after->revision = w->view ? w->view->revision + 1 : 1;
-    json_object_foreach(json_object_get(doc, "gateways"), name, item) world_gateway(w, d, name, item);
+    json_object_foreach(json_object_get(doc, "gateways"), name, item)
+    {
+        world_gateway(w, d, name, item);
+        w->checked.allow_files |= json_is_true(json_object_get(item, "allow_files"));
+        w->checked.allow_cluster_header |= json_is_true(json_object_get(item, "allow_cluster_header"));
+    }
     world_gateway(w, d, "envoy", NULL);
     world_secrets(w, d, json_object_get(doc, "secrets"), json_object_get(w->doc, "secrets"));
     world_services(w, d, json_object_get(doc, "services"), json_object_get(w->doc, "services"));
