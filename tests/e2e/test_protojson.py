@@ -275,6 +275,51 @@ def test_bytes_become_the_same_json_as_python_writes(tool):
         assert same(json_format.MessageToDict(again, preserving_proto_field_name=True), expected), name
 
 
+DAMAGE = [None, True, "x", "", -1, 1.5, 0, [], {}, "1", "1.0", "-2s", "2s", "NaN", [None], {"@type": "x"}, "AQI",
+          "2024-01-01T00:00:00Z", {"a": 1}, [1], 1e300, 2**40, "-1"]
+
+
+def places(value):
+    """(container, key) of everything in a JSON value."""
+    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from places(value[key])
+
+
+def python_reads(name, value):
+    try:
+        return json_format.ParseDict(value, CLASSES[name]())
+    except (json_format.ParseError, AttributeError, TypeError, ValueError):  # not all its faults are its own
+        return None
+
+
+def test_damaged_json_is_never_taken_where_python_refuses_it(tool):
+    """We are stricter here and there (an empty text is no message, true no number), and never more lenient."""
+    maker = Maker(6)
+    rng = random.Random(7)
+    refused = taken = 0
+    for name in chosen_types(8, 400):
+        value = json_format.MessageToDict(maker.message(CLASSES[name]), preserving_proto_field_name=True)
+        if not isinstance(value, dict) or not value:
+            continue
+        container, key = rng.choice(list(places(value)))
+        if isinstance(container, dict) and rng.random() < 0.2:
+            container["no_such_field"] = 1
+        else:
+            container[key] = rng.choice(DAMAGE)
+        expected = python_reads(name, value)
+        answer = tool.ask("encode", name, json.dumps(value))
+        if not answer.startswith("ok "):
+            refused += 1
+            continue
+        assert expected is not None, (name, value)
+        taken += 1
+        encoded = CLASSES[name].FromString(bytes.fromhex(answer[3:]))
+        assert same(json_format.MessageToDict(encoded), json_format.MessageToDict(expected)), (name, value)
+    assert refused > 100 and taken > 20, (refused, taken)
+
+
 # ---- Envoy's rules -------------------------------------------------------------------------------------------------
 
 HCM = TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
