@@ -261,6 +261,7 @@ static struct place find_member(const char *p, const char *end, const char *key,
     return place;
 }
 
+/* ret_count: how many there are, when it was not found. */
 static struct place find_item(const char *p, const char *end, size_t index, size_t *ret_count)
 {
     struct place place = {.alone = p[1] == ']', .first = index == 0, .last = true};
@@ -269,6 +270,7 @@ static struct place find_item(const char *p, const char *end, size_t index, size
     for (p++; *p != ']'; i++) {
         const char *item_end = value_end(p, end);
 
+        *ret_count = i + 1;
         if (i == index)
             return (struct place){.found = true,
                                   .first = index == 0,
@@ -313,50 +315,61 @@ static void cut(const char *text, size_t n, const struct place *at, struct buf *
     buf_append(out, to, n - (size_t)(to - text));
 }
 
+/* Follows one step from the value at p. Not found, but can be added: at.item is where. */
+static int follow(const char *p, const char *end, const struct json_step *s, struct buf *key, struct place *ret_at)
+{
+    size_t count;
+
+    if (*p != (s->is_index ? '[' : '{'))
+        return -ENOTDIR;
+    if (s->is_index) {
+        *ret_at = find_item(p, end, s->index, &count);
+        return ret_at->found || s->index == count ? 0 : -ENOENT;
+    }
+    buf_reset(key);
+    buf_json_string(key, s->key, s->key_len);
+    *ret_at = find_member(p, end, (char *)key->data, key->len);
+    return 0;
+}
+
+static int locate(const char *text, size_t n, const struct json_step *steps, size_t n_steps, bool must_be_there,
+                  struct buf *key, struct place *ret_at)
+{
+    const char *p = text;
+    int r = 0;
+
+    for (size_t i = 0; i < n_steps && r == 0; i++) {
+        r = follow(p, text + n, &steps[i], key, ret_at);
+        if (r == 0 && !ret_at->found && (must_be_there || i + 1 < n_steps))
+            r = -ENOENT;
+        p = ret_at->value;
+    }
+    return r;
+}
+
 int canonical_edit(const char *text, size_t n, const struct json_step *steps, size_t n_steps, const char *value,
                    size_t value_len, struct buf *out, bool *ret_shifted)
 {
-    const char *p = text, *end = text + n;
     struct buf key = {0};
     struct place at = {0};
-    size_t count = 0;
-    int r = 0;
+    int r;
 
     assert(n_steps > 0);
     buf_reset(out);
     *ret_shifted = false;
-    for (size_t i = 0; i < n_steps && r == 0; i++) {
-        const struct json_step *s = &steps[i];
-
-        if (*p != (s->is_index ? '[' : '{')) {
-            r = -ENOTDIR;
-        } else if (s->is_index) {
-            at = find_item(p, end, s->index, &count);
-        } else {
-            buf_reset(&key);
-            buf_json_string(&key, s->key, s->key_len);
-            at = find_member(p, end, (char *)key.data, key.len);
-        }
-        if (r == 0 && !at.found && (i + 1 < n_steps || !value || (s->is_index && s->index != count)))
-            r = -ENOENT;
-        p = at.value;
-    }
-    if (r < 0) {
-        buf_clear(&key);
-        return r;
-    }
-    if (!value) {
+    r = locate(text, n, steps, n_steps, !value, &key, &at);
+    if (r == 0 && !value) {
         *ret_shifted = steps[n_steps - 1].is_index && !at.last;
         cut(text, n, &at, out);
-    } else if (at.found) {
+    } else if (r == 0 && at.found) {
         buf_append(out, text, (size_t)(at.value - text));
         buf_append(out, value, value_len);
         buf_append(out, at.item_end, n - (size_t)(at.item_end - text));
-    } else {
+    } else if (r == 0) {
         insert(text, n, &at, steps[n_steps - 1].is_index ? NULL : &key, value, value_len, out);
     }
     buf_clear(&key);
-    return 0;
+    return r;
 }
 
 static void decode_escape(const char **p, struct buf *ret)

@@ -35,17 +35,17 @@ struct json_step {
 };
 
 /*
- * Writes to out (which is emptied first) the canonical text with the value at the end of the steps (at least one) set
- * to the canonical text `value`, or removed where value is NULL. A key is added where it is missing, an index equal to
- * the array's length appends. ret_shifted: what was removed was not the last of its array, so others moved.
+ * Writes to out (which is emptied first) the canonical text with the value at the end of the steps (at least one)
+ * set to the canonical text `value`, or removed where value is NULL. A key is added where it is missing, an index
+ * equal to the array's length appends. ret_shifted: what was removed was not the last of its array, so others moved.
  * -ENOENT: there is nothing at a step before the last, or nothing to remove, or an index beyond the end. -ENOTDIR: a
  * step does not suit the kind of value it stands in.
  */
 int canonical_edit(const char *text, size_t n, const struct json_step *steps, size_t n_steps, const char *value,
                    size_t value_len, struct buf *out, bool *ret_shifted);
 
-/* The strings of a canonical array, decoded one by one; others in it are passed over. *at: 0 at first. False at the
- * end, or when it is no array. ret is emptied first. */
+/* The strings of a canonical array, decoded one by one; what else is in it is passed over. *at: 0 at first. False at
+ * the end, or when it is no array. ret is emptied first. */
 bool canonical_next_string(const char *text, size_t n, size_t *at, struct buf *ret);
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * The mirror's door: fetches, events with their ids, keeping them while a fetch is under way, and what was touched.
  */
+#include "server/mirror.h"
+
 #include "server/mirror_core.h"
 
 #include <assert.h>

@@ -5,8 +5,8 @@
  * Of `daemon_status` only what a gateway needs is kept: instances of svc objects with their declaration and ip
  * resources, scaler links, what the orchestrator intends, and the csum of sec objects' configurations.
  *
- * A message is fed as it arrives, in pieces. A patch is applied as a whole or not at all, and remembers which services
- * it touched; facts are made for those only.
+ * A status is fed as it arrives, in pieces. A patch is applied as a whole or not at all, and remembers which
+ * services it touched; facts are made for those only.
  */
 #ifndef SERVER_MIRROR_H
 #define SERVER_MIRROR_H

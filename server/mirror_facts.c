@@ -6,8 +6,8 @@
  * configuration, whatever their times, and among these the first one (by node, then path) speaks. Where nodes tell
  * nothing of configurations, the times of the instances take their place.
  *
- * An instance of a service with several endpoints (flex, or a scaler) that is about to go is taken out only while, for
- * each exposure that it serves, another address stays up: see mirror_intent.c for who is about to go.
+ * An instance of a service with several endpoints (flex, or a scaler) that is about to go is taken out only while,
+ * for each exposure that it serves, another address stays up: see mirror_intent.c for who is about to go.
  */
 #include "server/mirror_core.h"
 

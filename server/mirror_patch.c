@@ -208,44 +208,33 @@ static int malformed(struct patching *p)
 
 /* ---- along the path ---- */
 
+static int prepare_node(struct patching *p, const struct json_step *s, bool remove)
+{
+    struct node *n = world_node(p->m->world, s->key, s->key_len);
+
+    if (!n && remove)
+        return misfit(p, "there is no such node to remove");
+    if (!n)
+        add_node(p, s->key, s->key_len);
+    else if (remove)
+        remove_node(p, n);
+    else
+        make_node_fresh(p, n);
+    return 0;
+}
+
 /* Nodes and worlds are replaced before anything in them changes that is not an instance. */
 static int prepare(struct patching *p, struct target t, const struct json_step *s, bool remove)
 {
-    struct reader *r = &p->reader;
-    struct node *n;
+    bool is_child = t.kind == TARGET_CHILD;
 
-    if (t.kind == TARGET_SCALAR && t.field == FIELD_NODE_STATE) {
-        make_node_fresh(p, r->node);
-        return 0;
-    }
-    if (t.kind != TARGET_CHILD)
-        return 0;
-    switch (t.level) {
-    case LEVEL_ROOT:
-    case LEVEL_MONITOR:
-    case LEVEL_NODES:
+    if (is_child && t.level <= LEVEL_NODES)
         make_world_fresh(p);
-        return 0;
-    case LEVEL_NODE:
-        n = world_node(p->m->world, s->key, s->key_len);
-        if (!n && remove)
-            return misfit(p, "there is no such node to remove");
-        if (!n)
-            add_node(p, s->key, s->key_len);
-        else if (remove)
-            remove_node(p, n);
-        else
-            make_node_fresh(p, n);
-        return 0;
-    case LEVEL_NODE_MONITOR:
-    case LEVEL_SERVICES:
-    case LEVEL_STATUS:
-    case LEVEL_CONFIG:
-        make_node_fresh(p, r->node);
-        return 0;
-    default:
-        return 0;
-    }
+    else if (is_child && t.level == LEVEL_NODE)
+        return prepare_node(p, s, remove);
+    else if ((is_child && t.level <= LEVEL_CONFIG) || (t.kind == TARGET_SCALAR && t.field == FIELD_NODE_STATE))
+        make_node_fresh(p, p->reader.node);
+    return 0;
 }
 
 /* The path ends here, at a key of the level where the reader is. */

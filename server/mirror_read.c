@@ -19,6 +19,7 @@
 
 struct row {
     const char *key;
+    size_t key_len;
     struct target target;
 };
 
@@ -37,29 +38,29 @@ enum { ROWS_MAX = 8 };
         .kind = TARGET_JSON, .field = (name)                                                                         \
     }
 
+#define ROW(key, target)                                                                                             \
+    {                                                                                                                \
+        key, sizeof(key) - 1, target                                                                                 \
+    }
+
 static const struct row table[][ROWS_MAX] = {
-    [LEVEL_ROOT] = {{"monitor", CHILD(LEVEL_MONITOR)},
-                    {"cluster", CHILD(LEVEL_CLUSTER)},
-                    {"error", SCALAR(FIELD_ERROR)}},
-    [LEVEL_MONITOR] = {{"nodes", CHILD(LEVEL_NODES)}},
-    [LEVEL_NODE] = {{"services", CHILD(LEVEL_SERVICES)}, {"monitor", CHILD(LEVEL_NODE_MONITOR)}},
-    [LEVEL_NODE_MONITOR] = {{"status", SCALAR(FIELD_NODE_STATE)}},
-    [LEVEL_SERVICES] = {{"status", CHILD(LEVEL_STATUS)}, {"config", CHILD(LEVEL_CONFIG)}},
-    [LEVEL_INSTANCE] = {{"resources", CHILD(LEVEL_RESOURCES)},
-                        {"monitor", CHILD(LEVEL_STATE)},
-                        {"updated", SCALAR(FIELD_UPDATED)},
-                        {"topology", SCALAR(FIELD_TOPOLOGY)},
-                        {"avail", SCALAR(FIELD_AVAIL)},
-                        {"scaler_slave", SCALAR(FIELD_SLAVE)},
-                        {"scaler_slaves", JSON(FIELD_SLAVES)}},
-    [LEVEL_STATE] = {{"status", SCALAR(FIELD_STATE)},
-                     {"global_expect", SCALAR(FIELD_EXPECT)},
-                     {"placement", SCALAR(FIELD_PLACEMENT)}},
-    [LEVEL_DECLARED] = {{"type", SCALAR(FIELD_TYPE)}, {"info", JSON(FIELD_INFO)}},
-    [LEVEL_ADDRESS] = {{"status", SCALAR(FIELD_ADDRESS_STATUS)}, {"info", CHILD(LEVEL_ADDRESS_INFO)}},
-    [LEVEL_ADDRESS_INFO] = {{"ipaddr", SCALAR(FIELD_IPADDR)}, {"expose", JSON(FIELD_EXPOSES)}},
-    [LEVEL_CONFIGURATION] = {{"updated", SCALAR(FIELD_CONFIG_UPDATED)}, {"csum", SCALAR(FIELD_CSUM)}},
-    [LEVEL_CLUSTER] = {{"nodes", JSON(FIELD_CLUSTER_NODES)}},
+    [LEVEL_ROOT] = {ROW("monitor", CHILD(LEVEL_MONITOR)), ROW("cluster", CHILD(LEVEL_CLUSTER)),
+                    ROW("error", SCALAR(FIELD_ERROR))},
+    [LEVEL_MONITOR] = {ROW("nodes", CHILD(LEVEL_NODES))},
+    [LEVEL_NODE] = {ROW("services", CHILD(LEVEL_SERVICES)), ROW("monitor", CHILD(LEVEL_NODE_MONITOR))},
+    [LEVEL_NODE_MONITOR] = {ROW("status", SCALAR(FIELD_NODE_STATE))},
+    [LEVEL_SERVICES] = {ROW("status", CHILD(LEVEL_STATUS)), ROW("config", CHILD(LEVEL_CONFIG))},
+    [LEVEL_INSTANCE] = {ROW("resources", CHILD(LEVEL_RESOURCES)), ROW("monitor", CHILD(LEVEL_STATE)),
+                        ROW("updated", SCALAR(FIELD_UPDATED)), ROW("topology", SCALAR(FIELD_TOPOLOGY)),
+                        ROW("avail", SCALAR(FIELD_AVAIL)), ROW("scaler_slave", SCALAR(FIELD_SLAVE)),
+                        ROW("scaler_slaves", JSON(FIELD_SLAVES))},
+    [LEVEL_STATE] = {ROW("status", SCALAR(FIELD_STATE)), ROW("global_expect", SCALAR(FIELD_EXPECT)),
+                     ROW("placement", SCALAR(FIELD_PLACEMENT))},
+    [LEVEL_DECLARED] = {ROW("type", SCALAR(FIELD_TYPE)), ROW("info", JSON(FIELD_INFO))},
+    [LEVEL_ADDRESS] = {ROW("status", SCALAR(FIELD_ADDRESS_STATUS)), ROW("info", CHILD(LEVEL_ADDRESS_INFO))},
+    [LEVEL_ADDRESS_INFO] = {ROW("ipaddr", SCALAR(FIELD_IPADDR)), ROW("expose", JSON(FIELD_EXPOSES))},
+    [LEVEL_CONFIGURATION] = {ROW("updated", SCALAR(FIELD_CONFIG_UPDATED)), ROW("csum", SCALAR(FIELD_CSUM))},
+    [LEVEL_CLUSTER] = {ROW("nodes", JSON(FIELD_CLUSTER_NODES))},
 };
 
 static bool has_prefix(const char *p, size_t n, const char *prefix)
@@ -114,28 +115,30 @@ static struct target resource_target(const char *rid, size_t n)
     return (struct target){.kind = TARGET_SKIP};
 }
 
+/* Levels whose keys are names. */
+static struct target named_target(enum level level, const char *key, size_t n)
+{
+    if (level == LEVEL_RESOURCES)
+        return resource_target(key, n);
+    if (level == LEVEL_NODES && n && !memchr(key, '\0', n))
+        return (struct target)CHILD(LEVEL_NODE);
+    if (level == LEVEL_STATUS && path_is_service(key, n))
+        return (struct target)CHILD(LEVEL_INSTANCE);
+    if (level == LEVEL_CONFIG && (path_is_service(key, n) || path_is_secret(key, n)))
+        return (struct target)CHILD(LEVEL_CONFIGURATION);
+    return (struct target){.kind = level == LEVEL_TOP ? TARGET_CHILD : TARGET_SKIP, .level = LEVEL_ROOT};
+}
+
 struct target level_target(enum level level, const char *key, size_t n)
 {
-    static const struct target skip = {.kind = TARGET_SKIP};
+    const struct row *row = table[level];
 
-    switch (level) {
-    case LEVEL_TOP:
-        return (struct target)CHILD(LEVEL_ROOT);
-    case LEVEL_NODES:
-        return n && !memchr(key, '\0', n) ? (struct target)CHILD(LEVEL_NODE) : skip;
-    case LEVEL_STATUS:
-        return path_is_service(key, n) ? (struct target)CHILD(LEVEL_INSTANCE) : skip;
-    case LEVEL_CONFIG:
-        return path_is_service(key, n) || path_is_secret(key, n) ? (struct target)CHILD(LEVEL_CONFIGURATION) : skip;
-    case LEVEL_RESOURCES:
-        return resource_target(key, n);
-    default:
-        break;
-    }
-    for (const struct row *row = table[level]; n && row < table[level] + ROWS_MAX && row->key; row++)
-        if (row->key[0] == key[0] && strlen(row->key) == n && memcmp(row->key, key, n) == 0)
+    if (!row->key)
+        return named_target(level, key, n);
+    for (; n && row < table[level] + ROWS_MAX && row->key; row++)
+        if (row->key_len == n && row->key[0] == key[0] && memcmp(row->key, key, n) == 0)
             return row->target;
-    return skip;
+    return (struct target){.kind = TARGET_SKIP};
 }
 
 /* ---- places ---- */
@@ -147,9 +150,9 @@ static struct draft_resource *resource(struct reader *r)
 }
 
 /* What is known to stand at the object of a level, in the place where the reader is. */
-static uint8_t *level_slot(struct reader *r, enum level level)
+static uint8_t *upper_slot(struct reader *r, enum level level)
 {
-    static uint8_t of_cluster;
+    static uint8_t nobody_asks;
 
     switch (level) {
     case LEVEL_ROOT:
@@ -168,6 +171,14 @@ static uint8_t *level_slot(struct reader *r, enum level level)
         return &r->node->status;
     case LEVEL_CONFIG:
         return &r->node->config;
+    default:
+        return &nobody_asks;
+    }
+}
+
+static uint8_t *level_slot(struct reader *r, enum level level)
+{
+    switch (level) {
     case LEVEL_INSTANCE:
         return &r->draft.head.status;
     case LEVEL_STATE:
@@ -181,11 +192,9 @@ static uint8_t *level_slot(struct reader *r, enum level level)
         return &resource(r)->info_slot;
     case LEVEL_CONFIGURATION:
         return &r->draft.head.config;
-    case LEVEL_CLUSTER:
-    case LEVEL_TOP:
-        break;
+    default:
+        return upper_slot(r, level);
     }
-    return &of_cluster; /* nobody asks what stands there */
 }
 
 const char **reader_json(struct reader *r, enum field f)
@@ -427,10 +436,8 @@ static void json_read(struct reader *r, enum field f)
 /* ---- clearing ---- */
 
 /* Takes away what stands in the object of a level, in the place where the reader is. */
-static void clear_level(struct reader *r, enum level level)
+static void clear_upper_level(struct reader *r, enum level level)
 {
-    struct node *n = r->node;
-
     switch (level) {
     case LEVEL_ROOT:
         r->world->monitor = SLOT_ABSENT;
@@ -443,18 +450,28 @@ static void clear_level(struct reader *r, enum level level)
         r->node = NULL;
         break;
     case LEVEL_NODE:
-        node_clear(r->pools, n);
+        node_clear(r->pools, r->node);
         break;
     case LEVEL_NODE_MONITOR:
-        text_set(r->pools, &n->state, NULL);
+        text_set(r->pools, &r->node->state, NULL);
         break;
     case LEVEL_SERVICES:
-        node_drop(r->pools, n, true, true);
+        node_drop(r->pools, r->node, true, true);
         break;
     case LEVEL_STATUS:
-    case LEVEL_CONFIG:
-        node_drop(r->pools, n, level == LEVEL_STATUS, level == LEVEL_CONFIG);
+        node_drop(r->pools, r->node, true, false);
         break;
+    case LEVEL_CONFIG:
+        node_drop(r->pools, r->node, false, true);
+        break;
+    default: /* resources come new, see go_to_child() */
+        break;
+    }
+}
+
+static void clear_level(struct reader *r, enum level level)
+{
+    switch (level) {
     case LEVEL_INSTANCE:
         draft_drop_status(&r->draft, r->pools);
         break;
@@ -470,10 +487,8 @@ static void clear_level(struct reader *r, enum level level)
     case LEVEL_CONFIGURATION:
         draft_drop_config(&r->draft, r->pools);
         break;
-    case LEVEL_DECLARED: /* they come new, see go_to_child() */
-    case LEVEL_ADDRESS:
-    case LEVEL_CLUSTER:
-    case LEVEL_TOP:
+    default:
+        clear_upper_level(r, level);
         break;
     }
 }

@@ -11,7 +11,7 @@
 #include "server/canonical.h"
 #include "server/mirror_state.h"
 
-/* Objects of the agent's tree in which we keep something. */
+/* Objects of the agent's tree in which we keep something. Those up to LEVEL_CONFIG are of nodes and above them. */
 enum level {
     LEVEL_TOP, /* above the root: its one "key" is the data set itself */
     LEVEL_ROOT,

@@ -1,8 +1,8 @@
 /*
- * Looking at an event message without decoding it. Most patches are noise: counters of the listener and the scheduler,
- * several a second on a busy node. One pass over the bytes tells the message's kind and id, and for each change from
- * the beginning of its path whether it concerns anything that the mirror keeps; the rest is stepped over by counting
- * brackets outside of strings.
+ * Looking at an event message without decoding it. Most patches are noise: counters of the listener and the
+ * scheduler, several a second on a busy node. One pass over the bytes tells the message's kind and id, and for each
+ * change from the beginning of its path whether it concerns anything that the mirror keeps; the rest is stepped over
+ * by counting brackets outside of strings.
  *
  * What concerns us by its path is decoded and checked later. What does not is checked for its brackets and strings
  * only. Anything that is not the usual shape is left to a real reader, which says what is wrong.

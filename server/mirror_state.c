@@ -161,25 +161,30 @@ bool instance_equal(const struct instance *a, const struct instance *b)
            same_doubles(a->head.updated, b->head.updated);
 }
 
+static bool same_facts(const struct instance *a, const struct instance *b)
+{
+    const struct instance_head *x = &a->head, *y = &b->head;
+
+    return x->status == y->status && x->resources == y->resources && x->state == y->state && x->expect == y->expect &&
+           x->flags == y->flags && a->declared == b->declared && same_addresses(a, b);
+}
+
 unsigned instance_compare(const struct instance *a, const struct instance *b)
 {
-    const struct instance_head *x = a ? &a->head : NULL, *y = b ? &b->head : NULL;
+    const struct instance_head *x, *y;
     unsigned changes = 0;
 
-    if (!a && !b)
-        return 0;
     if (!a || !b)
-        return CHANGE_FACTS | CHANGE_CONFIG | CHANGE_SLAVES;
-    if (x->status != y->status || x->resources != y->resources || x->state != y->state || x->expect != y->expect ||
-        x->flags != y->flags || a->declared != b->declared || !same_addresses(a, b))
+        return a == b ? 0 : CHANGE_FACTS | CHANGE_CONFIG;
+    x = &a->head;
+    y = &b->head;
+    if (!same_facts(a, b) || x->slaves != y->slaves)
         changes |= CHANGE_FACTS;
     if (!same_config(x, y))
         changes |= CHANGE_CONFIG;
     /* Where there is no configuration's time, the instance's tells which is the newest. */
     if ((x->config != SLOT_OBJECT || y->config != SLOT_OBJECT) && !same_doubles(x->updated, y->updated))
         changes |= CHANGE_CONFIG;
-    if (x->slaves != y->slaves || ((x->flags ^ y->flags) & INSTANCE_SLAVE))
-        changes |= CHANGE_SLAVES | CHANGE_FACTS;
     return changes;
 }
 

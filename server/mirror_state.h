@@ -107,9 +107,8 @@ struct instance *instance_with_config(struct pools *p, const struct instance *i,
 
 /* What a difference between two forms of an instance (NULL: none) can change elsewhere. */
 enum instance_change {
-    CHANGE_FACTS = 1,  /* declarations, addresses, intents */
+    CHANGE_FACTS = 1,  /* declarations, addresses, intents, slaves */
     CHANGE_CONFIG = 2, /* which of several configurations is the newest; the csum of a secret */
-    CHANGE_SLAVES = 4, /* whom a scaler has, who is a slave */
 };
 unsigned instance_compare(const struct instance *a, const struct instance *b);
 

@@ -1,3 +1,4 @@
+/* What came of a mirror as text, a large data set, and the recording. See mirror_help.h. */
 #include "tests/unit/mirror_help.h"
 
 #include "tests/unit/test.h"
