@@ -14,13 +14,15 @@
  *   "*-x.foo") makes it the default chain.
  * - A server name belongs to one chain, the default chain to one. What two claim is a conflict: the exposure with the
  *   smaller `since` for it (service_exposure_since(): a domain that is added later is claimed later), then the smaller
- *   name, keeps it; the other is left out as a whole (L4) or loses just that domain
- *   or route (L7), with the winner's name in the verdict.
+ *   name, keeps it; the other loses just that name, domain or route, with the winner's name in the verdict, and is left
+ *   out when nothing is left of it. A wildcard and a name that it covers are two names.
  * - A domain that exposures of one namespace claim on one chain is one virtual host named by the domain; routes keep
- *   each exposure's order and are merged by comparing heads (exact path before longer prefix before regex; equal: the
- *   holder's first); an identical match is a conflict. Between namespaces the first holder keeps the domain.
+ *   each exposure's order and are merged by comparing heads (exact path before longer prefix before regex, what takes
+ *   everything last; equal: the holder's first); an identical match is a conflict. Between namespaces the first holder
+ *   keeps the domain.
+ * - Secrets of another namespace need a grant; without it the exposure is not allowed, and holds nothing.
  * - A chain whose certificate can't be served (missing, bad), or whose validation can't, is left out: it fails closed
- *   and harms nothing else; its exposures' verdicts say so.
+ *   and harms nothing else; its exposures' verdicts say so. Its names stay its own meanwhile.
  */
 #ifndef STORE_PLAN_H
 #define STORE_PLAN_H
@@ -46,7 +48,10 @@ struct plan_vhost {
 
 struct plan_chain {
     enum chain_kind kind;
-    const char *id;            /* stable name of the chain in its listener; with the listener's name: the RDS name */
+    /* Stable name of the chain in its listener; with the listener's name: the RDS name. "udp", "l4" (default), "plain"
+     * (plaintext HTTP), "sni:PATH.expose#N", "tls:HASH" of what merges; "tls:HASH:names": the names of a default chain
+     * that another chain's wildcard would take, with the same content as "tls:HASH". */
+    const char *id;
     const char **server_names; /* sorted; none: the default chain */
     size_t n_server_names;
     bool tls;                                      /* ends here */
@@ -60,6 +65,10 @@ struct plan_chain {
     size_t n_vhosts;
 };
 
+/*
+ * Accepted and partial exposures stand in chains, the others in none. Partial: names, domains or routes are somebody
+ * else's, or the secret for TLS towards the endpoints is not there.
+ */
 enum verdict_kind { VERDICT_ACCEPTED, VERDICT_PARTIAL, VERDICT_CONFLICT, VERDICT_NOT_READY, VERDICT_INVALID };
 
 /* What became of one exposure on its listener. */

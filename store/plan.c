@@ -1,0 +1,451 @@
+/*
+ * The plan of a listener: what each claim is by itself, then chains and names, then virtual hosts, then verdicts.
+ *
+ * An exposure that has a server name and is then left without a route (all its domains are somebody else's) must not
+ * keep the name from others: it is taken out and all is planned again. That is rare, and bounded: past REPLANS_MAX a
+ * name may stay with a chain that has nothing for it.
+ */
+#include "store/hostname.h"
+#include "store/planner.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { REPLANS_MAX = 8, NAMESPACE_MAX = 256 };
+
+/* ---- names ---- */
+
+const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64])
+{
+    char text[46];
+    bool v6 = a->family == AF_INET6;
+
+    snprintf(buf, 64, "%s%s%s:%u/%s", v6 ? "[" : "", address_text(a, text), v6 ? "]" : "", port,
+             protocol == PROTOCOL_UDP ? "udp" : "tcp");
+    return buf;
+}
+
+const char *sds_pair_name(const struct certificate *c, char *buf, size_t n)
+{
+    int length = snprintf(buf, n, "tls_certificate/%s", c->secret ? c->secret : c->name);
+
+    assert(length >= 0 && (size_t)length < n);
+    return buf;
+}
+
+const char *sds_trust_name(const struct certificate *c, char *buf, size_t n)
+{
+    int length = snprintf(buf, n, "validation_context/%s", c->validation_secret);
+
+    assert(length >= 0 && (size_t)length < n);
+    return buf;
+}
+
+/* ---- claims by themselves ---- */
+
+static bool may_use_secret(const struct planner *pl, const struct party *p, const char *path)
+{
+    const struct plan_context *context = pl->context;
+    char ns[NAMESPACE_MAX];
+
+    if (!path)
+        return true;
+    object_namespace(path, ns, sizeof(ns));
+    return strcmp(ns, p->ns) == 0 ||
+           (context->granted && context->granted(context->granted_arg, p->ns, "secret", path));
+}
+
+static void check_grants(const struct planner *pl, struct party *p, const struct certificate *c)
+{
+    static const char text[] = "%s belongs to another namespace, which has not granted its use";
+
+    if (!may_use_secret(pl, p, c->secret))
+        problem_add(&p->problems, "not_allowed", c->rid, "certificate_secret", text, c->secret);
+    if (!may_use_secret(pl, p, c->validation_secret))
+        problem_add(&p->problems, "not_allowed", c->rid, "validation_secret", text, c->validation_secret);
+}
+
+/* What can be told of the secrets that a certificate names; false: they can't be served. */
+static bool check_secrets(const struct planner *pl, struct party *p, const struct certificate *c)
+{
+    const struct plan_context *context = pl->context;
+    const struct secret *pair = c->secret ? context->secrets(context->secrets_arg, c->secret) : NULL;
+    const struct secret *trust =
+        c->validation_secret ? context->secrets(context->secrets_arg, c->validation_secret) : NULL;
+    bool ready = true;
+
+    if (c->secret && !(pair && pair->has_pair)) {
+        ready = false;
+        problem_add(&p->problems, "unready", c->rid, "certificate_secret", "%s can't be served: %s", c->secret,
+                    !pair                ? "it was not read yet"
+                    : pair->pair_problem ? pair->pair_problem
+                                         : "it has no certificate_chain and no private_key");
+    } else if (pair && pair->pair_problem) {
+        problem_add(&p->problems, "warning", c->rid, "certificate_secret", "the last good form of %s is served: %s",
+                    c->secret, pair->pair_problem);
+    }
+    if (c->validation_secret && !(trust && trust->has_trust)) {
+        ready = false;
+        problem_add(&p->problems, "unready", c->rid, "validation_secret", "%s can't be served: %s",
+                    c->validation_secret,
+                    !trust                 ? "it was not read yet"
+                    : trust->trust_problem ? trust->trust_problem
+                                           : "it has no trusted_ca");
+    } else if (trust && trust->trust_problem) {
+        problem_add(&p->problems, "warning", c->rid, "validation_secret", "the last good form of %s is served: %s",
+                    c->validation_secret, trust->trust_problem);
+    }
+    return ready;
+}
+
+static void judge_alone(const struct planner *pl, struct party *p)
+{
+    const struct exposure *x = p->x;
+
+    for (size_t i = 0; x->valid && i < x->n_listener_certificates; i++)
+        check_grants(pl, p, x->listener_certificates[i]);
+    if (x->valid && x->cluster_certificate)
+        check_grants(pl, p, x->cluster_certificate);
+    for (size_t i = 0; !x->valid && i < x->n_problems; i++)
+        problem_append(&p->problems, &x->problems[i]);
+    p->invalid = !x->valid || p->problems.fatal;
+}
+
+/* A cluster's secret that is missing costs the exposure its endpoints, but not its place: nobody else gets it. */
+static void judge_secrets(const struct planner *pl, struct party *p)
+{
+    const struct exposure *x = p->x;
+
+    for (size_t i = 0; i < x->n_listener_certificates; i++)
+        p->not_ready |= !check_secrets(pl, p, x->listener_certificates[i]);
+    if (x->cluster_certificate)
+        p->lost |= !check_secrets(pl, p, x->cluster_certificate);
+}
+
+/* ---- planning ---- */
+
+static int compare_parties(const void *a, const void *b)
+{
+    const struct party *x = a, *y = b;
+
+    return party_order(x->sx->since, x, y->sx->since, y);
+}
+
+static void add_parties(struct planner *pl, const struct claim *claims, size_t n)
+{
+    char ns[NAMESPACE_MAX];
+
+    pl->parties = arena_array(pl->scratch, struct party, n);
+    pl->n_parties = n;
+    for (size_t i = 0; i < n; i++) {
+        object_namespace(claims[i].sx->x->path, ns, sizeof(ns));
+        pl->parties[i] = (struct party){.sx = claims[i].sx,
+                                        .x = claims[i].sx->x,
+                                        .ns = arena_strdup(pl->scratch, ns),
+                                        .problems = {.arena = pl->arena}};
+    }
+    qsort(pl->parties, n, sizeof(*pl->parties), compare_parties);
+    for (size_t i = 0; i < n; i++)
+        judge_alone(pl, &pl->parties[i]);
+}
+
+static void start_over(struct planner *pl)
+{
+    map_clear(&pl->by_identity);
+    map_clear(&pl->owners);
+    pl->default_owner = NULL;
+    pl->n_chains = 0;
+    for (size_t i = 0; i < pl->n_parties; i++) {
+        struct party *p = &pl->parties[i];
+
+        p->out = p->invalid || p->gone;
+        if (p->out)
+            continue;
+        p->lost = p->not_ready = false;
+        p->chain = NULL;
+        p->n_names = p->n_routes = 0;
+        p->problems.count = 0;
+        judge_secrets(pl, p);
+    }
+}
+
+static bool is_gone(const struct owner *owner)
+{
+    if (!owner || !owner->party->out || owner->party->gone)
+        return false;
+    owner->party->gone = true;
+    return true;
+}
+
+/* Whether somebody has a name without a route to use it. */
+static bool has_idle_owners(struct planner *pl)
+{
+    bool idle = is_gone(pl->default_owner);
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&pl->owners, &i, &e);)
+        idle |= is_gone(e->value);
+    return idle;
+}
+
+static void plan(struct planner *pl)
+{
+    int replans = 0;
+
+    do {
+        start_over(pl);
+        planner_make_chains(pl);
+        for (size_t i = 0; i < pl->n_chains; i++)
+            if (pl->chains[i]->kind == CHAIN_L7)
+                planner_make_vhosts(pl, pl->chains[i]);
+    } while (has_idle_owners(pl) && ++replans <= REPLANS_MAX);
+}
+
+/* ---- chains as they are kept ---- */
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void set_certificates(struct planner *pl, struct plan_chain *chain)
+{
+    const struct exposure *x = chain->holder;
+    const struct certificate **pairs = arena_array(pl->arena, const struct certificate *, x->n_listener_certificates);
+
+    chain->certificates = pairs;
+    for (size_t i = 0; i < x->n_listener_certificates; i++) {
+        const struct certificate *c = x->listener_certificates[i];
+
+        if (c->secret || c->chain_file || c->chain_inline)
+            pairs[chain->n_certificates++] = c;
+        if (c->validation_secret)
+            chain->validation = c;
+    }
+}
+
+/* False: nobody is left on it, or it can't be served. */
+static bool make_chain(struct planner *pl, const struct draft_chain *draft, struct plan_chain *ret)
+{
+    struct plan_chain chain = {.kind = draft->kind,
+                               .id = draft->id,
+                               .tls = draft->tls,
+                               .vhosts = draft->vhosts,
+                               .n_vhosts = draft->n_vhosts};
+
+    chain.exposures = arena_array(pl->arena, const struct exposure *, draft->n_parties);
+    for (size_t i = 0; i < draft->n_parties; i++) {
+        const struct party *p = draft->parties[i];
+
+        if (p->not_ready)
+            return false;
+        if (!p->out)
+            chain.exposures[chain.n_exposures++] = p->x;
+    }
+    if (chain.n_exposures == 0)
+        return false;
+    chain.holder = chain.exposures[0];
+    set_certificates(pl, &chain);
+    chain.server_names = arena_array(pl->arena, const char *, draft->n_server_names);
+    if (!draft->is_default) {
+        memcpy(chain.server_names, draft->server_names, draft->n_server_names * sizeof(*chain.server_names));
+        chain.n_server_names = draft->n_server_names;
+        qsort(chain.server_names, chain.n_server_names, sizeof(*chain.server_names), compare_texts);
+    }
+    *ret = chain;
+    return true;
+}
+
+/* Whether another chain's wildcard would take connections for a name of this one. */
+static bool is_covered(const struct planner *pl, const struct draft_chain *chain, const char *name)
+{
+    char wildcard[HOSTNAME_MAX + 3];
+
+    for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
+        const struct owner *owner;
+
+        if (dot == name + 1 && name[0] == '*')
+            continue;
+        snprintf(wildcard, sizeof(wildcard), "*%s", dot);
+        owner = map_gets(&pl->owners, wildcard);
+        if (owner && owner->chain != chain)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The default chain needs no names, as it gets what nobody else takes; except those that another chain's wildcard
+ * would take. They are a second chain beside it, with the same content.
+ */
+static bool make_names_chain(struct planner *pl, const struct draft_chain *draft, const struct plan_chain *chain,
+                             struct plan_chain *ret)
+{
+    struct plan_chain names = *chain;
+
+    if (!draft->is_default)
+        return false;
+    for (size_t i = 0; i < draft->n_server_names; i++)
+        if (is_covered(pl, draft, draft->server_names[i]))
+            names.server_names[names.n_server_names++] = draft->server_names[i];
+    if (names.n_server_names == 0)
+        return false;
+    /* Chain has none of them: the array is the same, its length is not. */
+    qsort(names.server_names, names.n_server_names, sizeof(*names.server_names), compare_texts);
+    names.id = arena_printf(pl->arena, "%s:names", chain->id);
+    *ret = names;
+    return true;
+}
+
+static int compare_chains(const void *a, const void *b)
+{
+    return strcmp(((const struct plan_chain *)a)->id, ((const struct plan_chain *)b)->id);
+}
+
+static void keep_chains(struct planner *pl, struct listener_plan *to)
+{
+    to->chains = arena_array(pl->arena, struct plan_chain, 2 * pl->n_chains);
+    for (size_t i = 0; i < pl->n_chains; i++) {
+        struct plan_chain *chain = &to->chains[to->n_chains];
+
+        if (!make_chain(pl, pl->chains[i], chain))
+            continue;
+        to->n_chains++;
+        to->n_chains += make_names_chain(pl, pl->chains[i], chain, chain + 1);
+    }
+    if (to->n_chains)
+        qsort(to->chains, to->n_chains, sizeof(*to->chains), compare_chains);
+    for (size_t i = 0; i < to->n_chains; i++)
+        to->tls_inspector |= to->chains[i].n_server_names > 0;
+    for (size_t i = 0; i < to->n_chains; i++)
+        to->server_first_warning |= to->tls_inspector && to->chains[i].kind == CHAIN_L4 && !to->chains[i].tls &&
+                                    to->chains[i].n_server_names == 0;
+}
+
+/* ---- verdicts ---- */
+
+static enum verdict_kind verdict_of(const struct party *p)
+{
+    if (p->invalid)
+        return VERDICT_INVALID;
+    if (p->out)
+        return VERDICT_CONFLICT;
+    if (p->not_ready)
+        return VERDICT_NOT_READY;
+    return p->lost ? VERDICT_PARTIAL : VERDICT_ACCEPTED;
+}
+
+static int compare_verdicts(const void *a, const void *b)
+{
+    return strcmp(((const struct verdict *)a)->exposure, ((const struct verdict *)b)->exposure);
+}
+
+static void keep_verdicts(struct planner *pl, struct listener_plan *to)
+{
+    to->verdicts = arena_array(pl->arena, struct verdict, pl->n_parties);
+    to->n_verdicts = pl->n_parties;
+    for (size_t i = 0; i < pl->n_parties; i++) {
+        struct party *p = &pl->parties[i];
+
+        if (to->server_first_warning && !p->out && !p->x->n_vhosts && !p->x->n_listener_certificates && !p->x->n_sni)
+            problem_add(&p->problems, "warning", p->x->rid, "listener_port",
+                        "others on this listener are told apart by server name: a protocol in which the server "
+                        "speaks first starts with a second's delay");
+        to->verdicts[i] = (struct verdict){
+            .exposure = p->x->name,
+            .kind = verdict_of(p),
+            .problems = arena_dup(pl->arena, p->problems.items, p->problems.count * sizeof(struct problem)),
+            .n_problems = p->problems.count,
+        };
+        mem_free(p->problems.items);
+    }
+    qsort(to->verdicts, to->n_verdicts, sizeof(*to->verdicts), compare_verdicts);
+}
+
+/* ---- the door ---- */
+
+static int compare_pointers(const void *a, const void *b)
+{
+    const uintptr_t x = (uintptr_t) * (void *const *)a, y = (uintptr_t) * (void *const *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void keep_declarations(const struct claim *claims, size_t n, struct listener_plan *to)
+{
+    struct declaration **all = arena_array(to->arena, struct declaration *, n);
+
+    for (size_t i = 0; i < n; i++)
+        all[i] = claims[i].sx->declaration;
+    qsort(all, n, sizeof(*all), compare_pointers);
+    for (size_t i = 0; i < n; i++)
+        if (to->n_declarations == 0 || all[to->n_declarations - 1] != all[i])
+            all[to->n_declarations++] = declaration_ref(all[i]);
+    to->declarations = all;
+}
+
+static struct listener_plan *new_plan(const char *gateway, const struct service_exposure *sx)
+{
+    struct listener_plan *p = mem_new(struct listener_plan);
+    char name[64];
+
+    p->refs = 1;
+    p->arena = arena_new();
+    p->address = sx->x->listener_addr;
+    p->port = sx->listener_port;
+    p->protocol = sx->x->protocol;
+    p->gateway = arena_strdup(p->arena, gateway);
+    p->name = arena_strdup(p->arena, listener_name(&p->address, p->port, p->protocol, name));
+    p->key = arena_printf(p->arena, "%s|%s", gateway, p->name);
+    return p;
+}
+
+struct listener_plan *listener_plan_new(const char *gateway, const struct claim *claims, size_t n,
+                                        const struct plan_context *context)
+{
+    struct listener_plan *to;
+    struct planner pl = {.context = context};
+
+    assert(n > 0);
+    to = new_plan(gateway, claims[0].sx);
+    for (size_t i = 0; i < n; i++)
+        assert(claims[i].sx->listener_port == to->port && claims[i].sx->x->protocol == to->protocol &&
+               address_compare(&claims[i].sx->x->listener_addr, &to->address) == 0);
+    keep_declarations(claims, n, to);
+    pl.arena = to->arena;
+    pl.scratch = arena_new();
+    add_parties(&pl, claims, n);
+    plan(&pl);
+    keep_chains(&pl, to);
+    keep_verdicts(&pl, to);
+    map_clear(&pl.by_identity);
+    map_clear(&pl.owners);
+    arena_free(pl.scratch);
+    return to;
+}
+
+struct listener_plan *listener_plan_ref(struct listener_plan *p)
+{
+    __atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+    return p;
+}
+
+void listener_plan_unref(struct listener_plan *p)
+{
+    if (!p || __atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    for (size_t i = 0; i < p->n_declarations; i++)
+        declaration_unref(p->declarations[i]);
+    arena_free(p->arena);
+    mem_free(p);
+}
+
+const struct verdict *listener_plan_verdict(const struct listener_plan *p, const char *exposure)
+{
+    const struct verdict wanted = {.exposure = exposure};
+
+    return p->n_verdicts ? bsearch(&wanted, p->verdicts, p->n_verdicts, sizeof(wanted), compare_verdicts) : NULL;
+}
