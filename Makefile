@@ -52,6 +52,7 @@ UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_TESTS))
 TOOL_PROGRAMS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOLS))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZERS))
 LIB := $(BUILD)/libigwd.a
+UNIT_LIB := $(BUILD)/libunit.a
 PROGRAM := $(if $(MAIN),$(BUILD)/igwd)
 ifneq ($(GENERATOR),)
 GEN_STAMP := $(GEN)/stamp
@@ -138,7 +139,12 @@ $(BUILD)/igwd: $(MAIN_OBJECTS) $(LIB) $(GEN_LIB)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS)
 
-$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(UNIT_SHARED)) $(LIB) $(GEN_LIB)
+# An archive, so that a test links only those of the shared files that it uses.
+$(UNIT_LIB): $(call objects,$(UNIT_SHARED))
+	@rm -f $@
+	@$(AR) qcs $@ $^
+
+$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_LIB) $(LIB) $(GEN_LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS)
@@ -177,7 +183,7 @@ $(GEN_TABLES): $(GEN_STAMP)
 
 # What may include generated headers waits for them.
 $(filter $(BUILD)/obj/proto/% $(BUILD)/obj/server/%,$(LIB_OBJECTS) $(MAIN_OBJECTS)) \
-    $(call objects,$(UNIT_TESTS) $(TOOLS) $(FUZZERS)): | $(GEN_STAMP)
+    $(call objects,$(UNIT_TESTS) $(UNIT_SHARED) $(TOOLS) $(FUZZERS)): | $(GEN_STAMP)
 endif
 
 # ---- tests ---------------------------------------------------------------------------------------------------------

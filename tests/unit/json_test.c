@@ -241,6 +241,7 @@ TEST(all_faults_are_reported_and_the_good_fields_are_decoded)
     CHECK(t.port == 80 && t.color == -1 && t.domains.count == 0 && !t.on_set);
     CHECK_INT(decode("{\"name\":\"good\",\"port\":0}", 0, &t), -EINVAL);
     CHECK_STR(t.name, "good");
+    CHECK_STR(faults_text, "port: must be an integer from 1 to 65535\n");
     done();
 }
 
@@ -391,6 +392,18 @@ TEST(a_fault_never_shows_the_value)
                JSON_DECODE_LENIENT, &t),
         -EINVAL);
     CHECK(strstr(faults_text, "secret") == NULL);
+    done();
+}
+
+TEST(a_text_with_a_nul_byte_is_no_text)
+{
+    struct thing t = {0};
+    json_t *json = json_pack("{s:s%}", "name", "a\0b", (size_t)3);
+
+    arena = arena_new();
+    CHECK_INT(json_decode(json, fields, ARRAY_LEN(fields), 0, arena, &t, NULL, NULL), -EINVAL);
+    CHECK(t.name == NULL);
+    json_decref(json);
     done();
 }
 

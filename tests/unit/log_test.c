@@ -19,6 +19,7 @@ static void keep_line(const char *line, size_t len, void *arg)
     memcpy(last_line, line, len - 1);
     last_line[len - 1] = '\0';
     lines++;
+    errno = EIO;
 }
 
 static void begin(enum log_level level, enum log_format format)
@@ -124,6 +125,18 @@ TEST(a_long_value_is_cut_between_characters)
         end();
     }
     mem_free(text);
+}
+
+TEST(a_long_value_that_needs_no_quotes_is_cut_too)
+{
+    char text[6000];
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    begin(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+    log_event(LOG_LEVEL_INFO, "m", "long", text, "behind", "2", NULL);
+    CHECK(strlen(last_line) < 5000 && strstr(last_line, "x...\" behind=2"));
+    end();
 }
 
 TEST(a_field_that_does_not_fit_is_left_out_and_the_line_says_so)

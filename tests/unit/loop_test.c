@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct clock fake;
@@ -270,6 +271,41 @@ TEST(without_events_even_a_hang_up_is_not_told_until_asked_for_again)
     end_pair();
 }
 
+static void stop(void *arg)
+{
+    loop_stop(arg);
+}
+
+static clock_ns cpu_time(void)
+{
+    struct timespec used;
+
+    CHECK_INT(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used), 0);
+    return used.tv_sec * CLOCK_NS_PER_S + used.tv_nsec;
+}
+
+TEST(a_hang_up_that_nobody_waits_for_does_not_keep_the_loop_awake)
+{
+    struct loop *real;
+    struct loop_timer *t;
+    clock_ns before;
+    int p[2];
+
+    CHECK_INT(loop_new(NULL, &real, NULL), 0);
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p), 0);
+    CHECK_INT(loop_io_new(real, p[0], 0, see_events, "i", &io, NULL), 0);
+    close(p[1]);
+    t = loop_timer_new(real, stop, real);
+    loop_timer_set(t, clock_now(NULL) + 50 * CLOCK_NS_PER_MS);
+    before = cpu_time();
+    CHECK_INT(loop_run(real), 0);
+    CHECK(cpu_time() - before < 25 * CLOCK_NS_PER_MS);
+    loop_io_free(io);
+    loop_timer_free(t);
+    loop_free(real);
+    close(p[0]);
+}
+
 static void free_both(void *arg, unsigned events)
 {
     (void)events; /* any will do */
@@ -386,11 +422,6 @@ TEST(work_posted_by_many_threads_wakes_the_loop_and_none_is_lost)
         CHECK_INT(posters[i].ran, POSTS);
     }
     loop_free(real);
-}
-
-static void stop(void *arg)
-{
-    loop_stop(arg);
 }
 
 TEST(a_running_loop_wakes_for_its_timer_not_before)

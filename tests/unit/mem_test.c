@@ -121,6 +121,18 @@ TEST(a_small_arena_is_small_and_a_large_one_wastes_little)
     arena_free(large);
 }
 
+TEST(a_large_block_leaves_the_rest_of_the_current_chunk_in_use)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    size_t size;
+
+    arena_strdup(a, "small");
+    arena_alloc(a, 5000);
+    size = arena_size(a);
+    arena_strdup(a, "small");
+    CHECK_INT(arena_size(a), size);
+}
+
 TEST(arena_texts_are_copies)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();

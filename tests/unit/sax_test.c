@@ -201,6 +201,7 @@ static const char *const corner_cases[] = {
     "\"\\u12g4\"",
     "\"\\u0041\\u00e9\\u20ac\"",
     "\"\\ud83d\\ude00\"",
+    "\"\\ud83d\\ude00\\u0041\\ud83d\\ude00\"",
     "\"\\ud83d\"",
     "\"\\ude00\"",
     "\"\\ud83dx\"",
@@ -520,11 +521,19 @@ TEST(strings_and_numbers_are_limited)
 TEST(the_whole_text_is_limited)
 {
     struct sax_limits limits = {.max_bytes = 8};
+    char *written;
+    int code;
 
     CHECK_INT(read_limited("[1,2,34]", &limits), 0);
     CHECK_INT(read_limited("[1,2,345]", &limits), -EMSGSIZE);
     CHECK_INT(read_limited("[1,2,34] ", &limits), -EMSGSIZE);
     CHECK_INT(read_limited("[1,,2,3,4,5]", &limits), -EBADMSG);
+    written = read_all_ways("[1,2,34]]", 9, &limits, NULL, NULL, &code);
+    CHECK_INT(code, -EMSGSIZE);
+    mem_free(written);
+    written = read_all_ways("[\"123\",{}]", 10, &limits, NULL, NULL, &code);
+    CHECK_STR(written, "[\"123\",{");
+    mem_free(written);
 }
 
 TEST(what_a_handler_returns_ends_the_reading)
