@@ -1,7 +1,7 @@
 /*
- * A growable set of small numbers, as bits in two levels: a summary word says which of 64 words hold anything, so that
- * finding the members of a sparse set costs about what it holds. Owned by one thread at a time. A zeroed struct is the
- * empty set.
+ * A growable set of small numbers, as bits in two levels: a summary word says which of 64 words hold anything, so
+ * that finding the members of a sparse set costs about what it holds. Owned by one thread at a time. A zeroed struct
+ * is the empty set.
  *
  * for (uint32_t i = bits_next(&b, 0); i != BITS_END; i = bits_next(&b, i + 1)) ... ; members may be added and removed
  * meanwhile.
