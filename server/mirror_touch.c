@@ -200,8 +200,12 @@ static void scaler_give_up(struct mirror *m, struct scaler *s)
 
 static bool same_slaves(const struct scaler *a, const struct scaler *b)
 {
-    return a && b && a->n_slaves == b->n_slaves &&
-           memcmp(a->slaves, b->slaves, a->n_slaves * sizeof(*a->slaves)) == 0;
+    if (!a || !b || a->n_slaves != b->n_slaves)
+        return false;
+    for (size_t i = 0; i < a->n_slaves; i++)
+        if (a->slaves[i] != b->slaves[i])
+            return false;
+    return true;
 }
 
 static void scaler_update(struct mirror *m, const char *path)
