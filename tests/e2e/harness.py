@@ -320,6 +320,7 @@ class Igwd(Process):
         """Runs the binary with other arguments; returns the completed process."""
         done = subprocess.run([str(self.binary), *map(str, args)], capture_output=True, text=True, check=False,
                               stdin=subprocess.DEVNULL, timeout=LIMIT if timeout is None else timeout,
+                              cwd=self.world.directory,
                               env={**self.environment(), **(env or {})})
         if check:
             assert done.returncode == 0, "igwd %s: %s %s" % (" ".join(map(str, args)), done.stdout, done.stderr)

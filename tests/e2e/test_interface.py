@@ -35,7 +35,7 @@ def test_help_and_version(igwd):
                                   ["--endpoint-networks", "300.0.0.0/8"], ["--endpoint-networks", "10.0.0.0/33"],
                                   ["--gateway", "a b"], ["--state"], ["--gateway", "a", "--gateway", "b"]])
 def test_a_wrong_flag_is_named(igwd, args):
-    done = igwd.run(*args, "--check-config", check=False)
+    done = igwd.run("--check-config", *args, check=False)
     assert done.returncode != 0
     assert any(word.lstrip("-") in done.stderr for word in args), done.stderr
     assert done.stdout == "" and len(done.stderr.splitlines()) <= 3
@@ -142,7 +142,9 @@ def test_sighup_reloads_what_can_be_reloaded(world):
     igwd = world.igwd(agent=agent, args=["--config", path])
     world.write("igwd.conf", "log-level = debug\n")
     igwd.signal(signal.SIGHUP)
-    wait_until(lambda: any(line.get("level") == "debug" for line in igwd.log_lines()) or igwd.logged("reload"))
+    igwd.wait_logged("read again")
+    agent.cut()
+    wait_until(lambda: any(line["level"] == "debug" for line in igwd.log_lines()), what="a line of the new level")
     world.write("igwd.conf", "log-level = debug\nnonsense = 1\n")
     igwd.signal(signal.SIGHUP)
     igwd.wait_logged("nonsense")
