@@ -31,7 +31,7 @@ struct resource {
     bool uses_eds;    /* a cluster whose assignment comes over EDS */
     uint64_t version; /* hash of the message's bytes, which hold the name; never 0; as text 16 hexadecimal digits */
     const char *name;
-    const char *owner;     /* the exposure, certificate or listener that made it: for logs and status */
+    const char *owner;     /* the exposure, secret or listener that first made these bytes: for logs and status */
     const char **clusters; /* of a listener or route configuration: names of the clusters it uses; sorted, unique */
     size_t n_clusters;
     const char **needs; /* names of the route configurations (listeners) and secrets (clusters too) it refers to: */
