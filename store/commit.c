@@ -385,6 +385,7 @@ static void settle_secrets(struct commit *c)
     if (n)
         qsort(s->wanted, n, sizeof(*s->wanted), compare_texts);
     s->wanted_stale = false;
+    s->wanted_version++;
 }
 
 /* ---- plans --------------------------------------------------------------------------------------------------------- */

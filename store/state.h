@@ -156,6 +156,7 @@ struct store {
     const char **wanted; /* paths of the entries */
     size_t n_wanted;
     bool wanted_stale;
+    uint64_t wanted_version;
 
     uint64_t revision, claims;           /* claims: the clock of since */
     uint64_t kept_revision, kept_claims; /* as they were handed to the disk */

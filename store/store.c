@@ -384,6 +384,11 @@ const char *const *store_wanted_secrets(struct store *s, size_t *ret_n)
     return s->wanted;
 }
 
+uint64_t store_wanted_version(const struct store *s)
+{
+    return s->wanted_version;
+}
+
 /* ---- polling ------------------------------------------------------------------------------------------------------- */
 
 /* Returns when the next one may be tried again. */

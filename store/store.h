@@ -80,6 +80,8 @@ void store_put_secret(struct store *s, const char *path, const char *csum, const
  * those whose csum differs from what the store has (secret->csum in the view).
  */
 const char *const *store_wanted_secrets(struct store *s, size_t *ret_n);
+/* Another number when the list is another one; 0 while it is empty from the start. */
+uint64_t store_wanted_version(const struct store *s);
 
 /* An allocated port that the agent has not been told of yet. */
 struct port_write_back {
