@@ -16,9 +16,9 @@
 #include <stdint.h>
 
 enum {
-    XDS_NAME_MAX = 4096,      /* bytes of one resource's name */
-    XDS_NAMES_MAX = 500000,   /* entries of one list in one request */
-    XDS_MEMO_MIN = 1024,      /* a list shorter than that is parsed every time */
+    XDS_NAME_MAX = 4096,    /* bytes of one resource's name */
+    XDS_NAMES_MAX = 500000, /* entries of one list in one request */
+    XDS_MEMO_MIN = 1024,    /* a list shorter than that is parsed every time */
 };
 
 /* Bytes of a request, not NUL-terminated. */
@@ -47,28 +47,28 @@ struct xds_memo {
 struct xds_node {
     bool present;
     struct xds_span id, cluster;
-    struct xds_span gateway;      /* metadata's key "gateway", if it is a text */
+    struct xds_span gateway;                   /* metadata's key "gateway", if it is a text */
     struct xds_span agent_name, agent_version; /* user_agent_name, user_agent_version or _build_version (raw) */
 };
 
 struct xds_request {
     struct xds_node node;
     struct xds_span type_url, nonce;
-    struct xds_span version;      /* state of the world: version_info */
-    bool refused;                 /* error_detail is there */
-    struct xds_span words;        /* its message */
-    struct xds_list names;        /* state of the world: resource_names; incremental: resource_names_subscribe */
-    struct xds_list unsubscribe;  /* incremental */
-    struct xds_list versions;     /* incremental: initial_resource_versions */
-    int memo;                     /* names is what this memo remembers (and was not parsed), or -1 */
+    struct xds_span version;     /* state of the world: version_info */
+    bool refused;                /* error_detail is there */
+    struct xds_span words;       /* its message */
+    struct xds_list names;       /* state of the world: resource_names; incremental: resource_names_subscribe */
+    struct xds_list unsubscribe; /* incremental */
+    struct xds_list versions;    /* incremental: initial_resource_versions */
+    int memo;                    /* names is what this memo remembers (and was not parsed), or -1 */
 };
 
 /*
  * memos: n_memos of them, looked at for a list of resource_names; may be NULL.
  * -EBADMSG when it is no such message, -E2BIG when a list or a name is too long; e says where.
  */
-int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, int n_memos,
-                    struct xds_request *ret, struct err *e);
+int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, int n_memos, struct xds_request *ret,
+                    struct err *e);
 int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct err *e);
 
 /* What a memo has to hold to recognize this list; length 0 when the list can't be remembered. */

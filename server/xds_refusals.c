@@ -129,7 +129,8 @@ void xds_refusing_add(struct xds_refusing *p, enum xds_type type, uint64_t versi
     f = mem_new(struct xds_refusal);
     memcpy(f->key, key, sizeof(key));
     f->name = mem_strdup(name);
-    f->words = mem_strndup(words_len ? words : "", utf8_cut(words_len ? words : "", words_len, XDS_REFUSAL_WORDS_MAX));
+    f->words =
+        mem_strndup(words_len ? words : "", utf8_cut(words_len ? words : "", words_len, XDS_REFUSAL_WORDS_MAX));
     f->older = p->newest;
     *(p->newest ? &p->newest->newer : &p->oldest) = f;
     p->newest = f;

@@ -185,6 +185,9 @@ static bool may_remove(struct xds_session *s, enum xds_type type, uint32_t slot,
 {
     if (!s->options.aggregated || type == XDS_LISTENER)
         return true;
+    /* A client that comes back may be about to tell of listeners that use it. */
+    if (now < s->grace_until && !(s->subs[XDS_LISTENER].asked && s->subs[XDS_ROUTE].asked))
+        return false;
     find_in_use(s, now);
     return !s->in_use_all && !bits_get(&s->in_use[type == XDS_ENDPOINT ? XDS_CLUSTER : type], slot);
 }
@@ -225,7 +228,8 @@ static void look_at_pending(struct xds_session *s, struct xds_sub *sub, clock_ns
 {
     struct bits *pending = &sub->pending;
 
-    *ret = (struct picked){.adds = mem_array(uint32_t, pending->count), .removes = mem_array(uint32_t, pending->count)};
+    *ret =
+        (struct picked){.adds = mem_array(uint32_t, pending->count), .removes = mem_array(uint32_t, pending->count)};
     for (uint32_t slot = bits_next(pending, 0); slot != BITS_END; slot = bits_next(pending, slot + 1)) {
         if (bits_get(&sub->suspect, slot))
             continue;

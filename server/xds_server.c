@@ -39,15 +39,15 @@
 
 enum {
     STREAM_MAGIC = 0x78645353,
-    ACCEPTS = 32,             /* calls that are waited for on each address */
-    COPY_MAX = 4096,          /* a message up to that size is copied into one piece */
-    PEM_MAX = 1 << 20,        /* bytes of a certificate or key file */
-    STOP_MS = 1000,           /* for streams to end by themselves; then they are cancelled */
-    END_MS = 2000,            /* for a client to take its status */
+    ACCEPTS = 32,      /* calls that are waited for on each address */
+    COPY_MAX = 4096,   /* a message up to that size is copied into one piece */
+    PEM_MAX = 1 << 20, /* bytes of a certificate or key file */
+    STOP_MS = 1000,    /* for streams to end by themselves; then they are cancelled */
+    END_MS = 2000,     /* for a client to take its status */
     PATH_MODE = 0660,
     DIRECTORY_MODE = 0750,
-    KEEPALIVE_MS = 30000,     /* a peer that is silent for that long is asked whether it is there */
-    PING_INTERVAL_MS = 1000,  /* the shortest between a client's pings that is taken as good manners */
+    KEEPALIVE_MS = 30000,    /* a peer that is silent for that long is asked whether it is there */
+    PING_INTERVAL_MS = 1000, /* the shortest between a client's pings that is taken as good manners */
 };
 
 enum op_kind { OP_CLOSED, OP_READ, OP_SENT, OP_ENDED, OP_KINDS };
@@ -155,7 +155,9 @@ struct service {
 
 #define SERVICE(package, name, stream, delta, is_aggregated, xds_type)                                               \
     {"/envoy.service." package ".v3." name "/" stream, is_aggregated, xds_type, XDS_SOTW},                           \
-        {"/envoy.service." package ".v3." name "/" delta, is_aggregated, xds_type, XDS_DELTA}
+    {                                                                                                                \
+        "/envoy.service." package ".v3." name "/" delta, is_aggregated, xds_type, XDS_DELTA                          \
+    }
 
 static const struct service services[] = {
     SERVICE("discovery", "AggregatedDiscoveryService", "StreamAggregatedResources", "DeltaAggregatedResources", true,
@@ -750,9 +752,8 @@ static gpr_timespec next_deadline(const struct xds_server *s)
         at = s->cancel_at;
     if (at == INT64_MAX)
         return gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    return (gpr_timespec){.tv_sec = at / CLOCK_NS_PER_S,
-                          .tv_nsec = (int32_t)(at % CLOCK_NS_PER_S),
-                          .clock_type = GPR_CLOCK_MONOTONIC};
+    return (gpr_timespec){
+        .tv_sec = at / CLOCK_NS_PER_S, .tv_nsec = (int32_t)(at % CLOCK_NS_PER_S), .clock_type = GPR_CLOCK_MONOTONIC};
 }
 
 static void *run(void *arg)
@@ -848,7 +849,8 @@ static int load_credentials(struct credentials *c, struct err *e)
 }
 
 /* gRPC asks at each handshake, in threads of its own. */
-static grpc_ssl_certificate_config_reload_status give_certificates(void *arg, grpc_ssl_server_certificate_config **ret)
+static grpc_ssl_certificate_config_reload_status give_certificates(void *arg,
+                                                                   grpc_ssl_server_certificate_config **ret)
 {
     struct credentials *c = arg;
     grpc_ssl_certificate_config_reload_status status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
@@ -871,7 +873,8 @@ void xds_server_reload(struct xds_server *s)
         struct err e = {0};
 
         if (s->listeners[i].tls && load_credentials(&s->listeners[i].credentials, &e) < 0)
-            log_err(LOG_LEVEL_ERROR, &e, "xDS certificates are not renewed", "address", s->listeners[i].address, NULL);
+            log_err(LOG_LEVEL_ERROR, &e, "xDS certificates are not renewed", "address", s->listeners[i].address,
+                    NULL);
     }
 }
 
@@ -973,8 +976,9 @@ static int bind_listener(struct listener *l, struct err *e)
     l->port = grpc_server_add_http2_port(l->grpc, l->address, credentials);
     grpc_server_credentials_release(credentials);
     if (l->port == 0)
-        return err_set(e, -EADDRINUSE, l->address, NULL, "can't listen there (in use, not an address of this host, or "
-                                                         "a certificate that does not fit its key)");
+        return err_set(e, -EADDRINUSE, l->address, NULL,
+                       "can't listen there (in use, not an address of this host, or "
+                       "a certificate that does not fit its key)");
     if (path) {
         l->unlink_path = mem_strdup(path);
         if (chmod(path, PATH_MODE) < 0)
@@ -987,14 +991,18 @@ static int listener_init(struct listener *l, struct xds_server *s, const struct 
 {
     grpc_arg args[] = {
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_ALLOW_REUSEPORT, .value.integer = 0},
-        {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = XDS_REQUEST_MAX},
+        {.type = GRPC_ARG_INTEGER,
+         .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+         .value.integer = XDS_REQUEST_MAX},
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, .value.integer = -1},
-        {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+        {.type = GRPC_ARG_INTEGER,
+         .key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
          .value.integer = PING_INTERVAL_MS},
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_HTTP2_MAX_PING_STRIKES, .value.integer = 0},
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = KEEPALIVE_MS},
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = KEEPALIVE_MS},
-        {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
+        {.type = GRPC_ARG_INTEGER,
+         .key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
          .value.integer = (int)s->max_streams + 1},
     };
     grpc_channel_args channel_args = {.num_args = ARRAY_LEN(args), .args = args};

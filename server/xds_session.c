@@ -228,8 +228,7 @@ static int resolve_gateway(struct xds_session *s, struct err *e)
     }
     if (!g)
         g = find_gateway(s, name);
-    if (name && (g || s->node_gateway || s->common->directory->complete) &&
-        !s->options.allowed(s->options.arg, name))
+    if (name && (g || s->node_gateway || s->common->directory->complete) && !s->options.allowed(s->options.arg, name))
         return err_set(e, -EACCES, name, NULL, "this address does not serve the gateway to you");
     if (!g)
         return 0;
@@ -366,6 +365,30 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
     return r;
 }
 
+/*
+ * A stale request subscribes to nothing, but what it does not name any more the client has dropped, maybe to ask for it
+ * anew in the next one: which would be lost, if the session took the one before for what it had.
+ */
+static void drop_unnamed(struct xds_sub *sub, const struct xds_request *request)
+{
+    struct xds_list list = request->names;
+    struct bits kept = {0};
+    struct xds_span name;
+
+    if (request->memo == (int)sub->type)
+        return;
+    while (xds_list_next(&list, &name)) {
+        uint32_t slot = xds_slot_find(sub->table->space, name.p, name.n);
+
+        if (slot != XDS_NO_SLOT)
+            bits_set(&kept, slot);
+    }
+    for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
+        if (!bits_get(&kept, slot) && unsubscribe(sub, slot))
+            sub->memo = (struct xds_memo){0};
+    bits_clear(&kept);
+}
+
 static int take_names(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request, struct err *e)
 {
     int r;
@@ -436,7 +459,9 @@ static uint64_t parse_version(struct xds_span text)
         return hash_bytes(text.n ? text.p : "", text.n) | 1;
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
-        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
+        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
+                                                : 16;
 
         if (digit == 16)
             return hash_bytes(text.p, text.n) | 1;
@@ -534,11 +559,12 @@ static int take_sotw(struct xds_session *s, struct xds_sub *sub, const struct xd
     if (!sub->asked)
         return take_first_sotw(s, sub, request, e);
     if (sub->nonce && nonce != sub->nonce) {
-        /* A stale request: its subscription is void. What it says of an earlier response is not. */
+        /* A stale request: it is not answered. What it says of an earlier response counts. */
         if (nonce && request->refused)
             xds_take_nack(s, sub, nonce, request->words, now);
         else if (nonce)
             xds_take_ack(s, sub, nonce, now);
+        drop_unnamed(sub, request);
         return 0;
     }
     if (sub->nonce)

@@ -23,7 +23,7 @@ struct xds_session;
 struct xds_common {
     struct xds_directory *directory;
     struct xds_refusals *refusals;
-    const char *default_gateway; /* of a proxy that names none; NULL: off */
+    const char *default_gateway;                                /* of a proxy that names none; NULL: off */
     void (*nacked)(void *arg, const struct xds_report *report); /* may be NULL */
     void *arg;
 };
@@ -31,9 +31,9 @@ struct xds_common {
 struct xds_session_options {
     const struct xds_common *common;
     enum xds_variant variant;
-    bool aggregated;    /* else a single service, of this type: */
+    bool aggregated; /* else a single service, of this type: */
     enum xds_type type;
-    const char *peer;   /* for reports; copied */
+    const char *peer; /* for reports; copied */
     /* Whether this peer may have that gateway's configuration. */
     bool (*allowed)(void *arg, const char *gateway);
     /* There may be something to send, or another deadline. Called from within the directory's changes. */
@@ -42,11 +42,11 @@ struct xds_session_options {
 };
 
 enum {
-    XDS_HELD_REQUESTS_MAX = 1 << 20,   /* bytes of requests that wait for their gateway */
-    XDS_UNKNOWN_NAMES_MAX = 100000,    /* names of one stream that no resource has */
-    XDS_RESPONSE_BYTES = 4 << 20,      /* a response that can be split is split there */
-    XDS_UNANSWERED_MAX = 128,          /* responses of a type that a session remembers until they are answered */
-    XDS_ALONE_MAX = 64,                /* responses with a single resource in a row; past it they share */
+    XDS_HELD_REQUESTS_MAX = 1 << 20, /* bytes of requests that wait for their gateway */
+    XDS_UNKNOWN_NAMES_MAX = 100000,  /* names of one stream that no resource has */
+    XDS_RESPONSE_BYTES = 4 << 20,    /* a response that can be split is split there */
+    XDS_UNANSWERED_MAX = 128,        /* responses of a type that a session remembers until they are answered */
+    XDS_ALONE_MAX = 64,              /* responses with a single resource in a row; past it they share */
 };
 
 /* A response: the head, then the parts. */
@@ -54,7 +54,7 @@ struct xds_message {
     struct buf head;
     struct xds_part *parts;
     size_t n_parts, cap;
-    size_t len; /* of all */
+    size_t len;  /* of all */
     bool secret; /* of private keys: not to be copied around */
 };
 

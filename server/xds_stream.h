@@ -31,9 +31,9 @@ struct xds_response {
     struct xds_form **forms;   /* what it brought, by slot */
     struct xds_form **before;  /* what the client held of each before; NULL: nothing of any */
     struct xds_form **removed; /* what it took away (state of the world: by leaving it out), by slot */
-    bool trial;    /* of suspects */
-    bool waived;   /* of clusters: their assignments are waited for no longer */
-    bool answered; /* refused: kept for a while, see in_use */
+    bool trial;                /* of suspects */
+    bool waived;               /* of clusters: their assignments are waited for no longer */
+    bool answered;             /* refused: kept for a while, see in_use */
 };
 
 /* Suspects that are sent together, by slot. */
@@ -49,27 +49,27 @@ struct xds_sub {
     struct xds_table *table; /* NULL until the gateway is known */
     bool asked;              /* it had its first request */
     bool wildcard;
-    bool had_names;          /* state of the world: an empty list is no wildcard (any more) */
-    bool answer_due;         /* to be answered even if there is nothing to say */
-    bool claims;             /* state of the world: the client came with a version, not compared yet */
+    bool had_names;  /* state of the world: an empty list is no wildcard (any more) */
+    bool answer_due; /* to be answered even if there is nothing to say */
+    bool claims;     /* state of the world: the client came with a version, not compared yet */
     struct hash128 claim;
-    bool presumed;           /* of claims: it came with some version */
+    bool presumed; /* of claims: it came with some version */
 
-    struct bits named;       /* subscribed by name; one reference to each slot */
-    struct bits pending;     /* slots to look at: what the client holds may not be what it should */
-    struct bits blocked;     /* of those: looked at, to be looked at again when something happens */
-    struct bits owed;        /* an answer is due even if the client holds it: asked for again, or in doubt */
-    struct bits suspect;     /* in a group, or in a trial under way */
-    struct bits holding;     /* slots with a held form */
-    struct xds_form **held;  /* by slot, up to cap */
+    struct bits named;      /* subscribed by name; one reference to each slot */
+    struct bits pending;    /* slots to look at: what the client holds may not be what it should */
+    struct bits blocked;    /* of those: looked at, to be looked at again when something happens */
+    struct bits owed;       /* an answer is due even if the client holds it: asked for again, or in doubt */
+    struct bits suspect;    /* in a group, or in a trial under way */
+    struct bits holding;    /* slots with a held form */
+    struct xds_form **held; /* by slot, up to cap */
     uint32_t cap;
-    struct hash128 sum;      /* of held */
+    struct hash128 sum; /* of held */
 
     struct xds_response *first, *last; /* by age */
     unsigned n_unanswered;
-    uint64_t nonce;          /* of the last response, 0: none yet */
+    uint64_t nonce; /* of the last response, 0: none yet */
     struct xds_group *groups;
-    struct xds_memo memo;    /* of resource_names */
+    struct xds_memo memo; /* of resource_names */
 };
 
 struct xds_session {
@@ -91,8 +91,9 @@ struct xds_session {
     uint64_t last_nonce;
     clock_ns grace_until, deadline;
 
-    struct bits waived;       /* clusters whose assignment is not waited for: the client does not ask for it */
-    struct xds_response *awaited, *awaited_last; /* taken clusters' responses, until the wait for subscriptions ends */
+    struct bits waived; /* clusters whose assignment is not waited for: the client does not ask for it */
+    struct xds_response *awaited,
+        *awaited_last;      /* taken clusters' responses, until the wait for subscriptions ends */
     clock_ns claimed_until; /* the same for clusters that the client brought along; 0: none */
 
     /* Slots of what the client's listeners and routes (and clusters) may still use: see xds_send.c. */

@@ -75,7 +75,7 @@ struct xds_table {
     struct xds_form **current;  /* by slot, up to cap; NULL: there is none */
     struct xds_form **accepted; /* the last form that a client took; NULL: none yet */
     uint32_t cap;
-    struct hash128 sum; /* of all current forms: see xds_form_hash() */
+    struct hash128 sum;                      /* of all current forms: see xds_form_hash() */
     struct xds_block **blocks[XDS_VARIANTS]; /* by slot / 64, made when asked for */
     uint32_t n_blocks;
 };
@@ -101,14 +101,15 @@ struct xds_gateway {
     struct xds_space spaces[XDS_TYPES]; /* XDS_ENDPOINT's is not used: see above */
     struct xds_table tables[XDS_TYPES];
     struct xds_watcher watchers; /* head of the ring */
-    uint64_t revision; /* of the last batch that changed it */
+    uint64_t revision;           /* of the last batch that changed it */
     struct xds_directory *directory;
 };
 
 struct xds_directory {
     struct map gateways; /* by name */
     bool complete;       /* a complete batch came: it is known which gateways there are */
-    struct xds_watcher unresolved; /* sessions that wait for their gateway; told with NULL after each complete batch */
+    struct xds_watcher
+        unresolved; /* sessions that wait for their gateway; told with NULL after each complete batch */
 };
 
 struct xds_directory *xds_directory_new(void);

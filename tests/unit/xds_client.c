@@ -109,7 +109,8 @@ void xds_client_free(struct xds_client *c)
 {
     grpc_channel_destroy(c->channel);
     grpc_completion_queue_shutdown(c->queue);
-    while (grpc_completion_queue_next(c->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type != GRPC_QUEUE_SHUTDOWN)
+    while (grpc_completion_queue_next(c->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type !=
+           GRPC_QUEUE_SHUTDOWN)
         ;
     grpc_completion_queue_destroy(c->queue);
     mem_free(c);

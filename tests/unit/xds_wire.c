@@ -132,8 +132,8 @@ uint8_t *wire_pack(enum xds_variant variant, const struct wire_request *r, size_
 static char *find_text(const uint8_t *bytes, size_t len, bool content)
 {
     /* As a message of another kind whose field 1 is a text: what else there is comes as unknown fields. */
-    ProtobufCMessage *m = protobuf_c_message_unpack(
-        &envoy__service__discovery__v3__discovery_request__descriptor, NULL, len, bytes);
+    ProtobufCMessage *m =
+        protobuf_c_message_unpack(&envoy__service__discovery__v3__discovery_request__descriptor, NULL, len, bytes);
     char *found = NULL;
 
     if (!m)
@@ -294,8 +294,7 @@ static void put_field(struct buf *b, unsigned number, const char *s)
 }
 
 struct resource *wire_resource_new(enum xds_type type, const char *name, const char *content,
-                                   const char *const *clusters, const char *const *routes,
-                                   const char *const *secrets)
+                                   const char *const *clusters, const char *const *routes, const char *const *secrets)
 {
     struct buf message = {0};
     struct resource *r;

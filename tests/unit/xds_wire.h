@@ -18,10 +18,10 @@ struct wire_request {
     const char *type_url;
     enum xds_type type; /* unless type_url is set */
     const char *version, *nonce;
-    const char *const *names;       /* incremental: to subscribe */
-    const char *const *unsubscribe; /* incremental */
+    const char *const *names;                       /* incremental: to subscribe */
+    const char *const *unsubscribe;                 /* incremental */
     const char *const *have, *const *have_versions; /* incremental: initial_resource_versions */
-    const char *refusal;            /* error_detail's message */
+    const char *refusal;                            /* error_detail's message */
     const char *node_id, *node_cluster, *node_gateway;
     size_t n_names; /* of names, when it does not end with NULL; 0: it does */
 };
