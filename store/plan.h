@@ -18,8 +18,8 @@
  *   out when nothing is left of it. A wildcard and a name that it covers are two names.
  * - A domain that exposures of one namespace claim on one chain is one virtual host named by the domain; routes keep
  *   each exposure's order and are merged by comparing heads (exact path before longer prefix before regex, what takes
- *   everything last; equal: the holder's first); an identical match is a conflict. Between namespaces the first holder
- *   keeps the domain.
+ *   everything last; equal: the holder's first); an identical match is a conflict, which the holder wins wherever in
+ *   its order the match stands. Between namespaces the first holder keeps the domain.
  * - Secrets of another namespace need a grant; without it the exposure is not allowed, and holds nothing.
  * - A chain whose certificate can't be served (missing, bad), or whose validation can't, is left out: it fails closed
  *   and harms nothing else; its exposures' verdicts say so. Its names stay its own meanwhile.

@@ -2,8 +2,9 @@
  * The virtual hosts of a chain.
  *
  * A domain that one virtual host claims stays with it. One that several claim becomes a virtual host of its own, whose
- * routes are merged from all of theirs: always the best of the heads goes first, so that each list keeps its order.
- * A heap holds the heads: a domain that thousands share costs no more than sorting.
+ * routes are merged from all of theirs: first each match is given to the first that has it, then always the best of
+ * the heads goes out, so that each list keeps its order. A heap holds the heads: a domain that thousands share costs
+ * no more than sorting.
  */
 #include "store/planner.h"
 
@@ -22,7 +23,8 @@ struct domain_claim {
 struct stream {
     struct party *party;
     const struct vhost *vhost;
-    size_t next;
+    const struct route **routes; /* that are its own; NULL in it: the one that takes everything, undeclared */
+    size_t n_routes, next;
     size_t rank; /* the holder has 0 */
 };
 
@@ -32,9 +34,6 @@ struct merge {
     struct stream **heap; /* the best head first */
     size_t n_heap;
     struct map seen; /* struct plan_route by match */
-    struct plan_route *routes;
-    size_t n_routes;
-    const struct plan_route *last; /* takes everything: nothing comes behind it */
 };
 
 /* ---- the order of routes ---- */
@@ -42,17 +41,6 @@ struct merge {
 static bool takes_everything(const struct route *r)
 {
     return !r || (r->match == ROUTE_PREFIX && strcmp(r->match_value, "/") == 0);
-}
-
-/* No routes: one that takes everything. */
-static size_t stream_length(const struct stream *s)
-{
-    return s->vhost->n_routes ? s->vhost->n_routes : 1;
-}
-
-static const struct route *head(const struct stream *s)
-{
-    return s->vhost->n_routes ? s->vhost->routes[s->next] : NULL;
 }
 
 /* What takes everything comes last, or a later exposure could take all from a holder that has but a regex. */
@@ -66,7 +54,7 @@ static int kind_order(const struct route *r)
 /* Exact path, longer prefix, shorter prefix, regex, everything; then the holder's. */
 static bool goes_before(const struct stream *a, const struct stream *b)
 {
-    const struct route *x = head(a), *y = head(b);
+    const struct route *x = a->routes[a->next], *y = b->routes[b->next];
     int kind_a = kind_order(x), kind_b = kind_order(y);
     size_t length_a = x ? strlen(x->match_value) : 1, length_b = y ? strlen(y->match_value) : 1;
 
@@ -95,22 +83,11 @@ static void sink(struct merge *m, size_t i)
     }
 }
 
-/* ---- one route ---- */
+/* ---- who has which match ---- */
 
 static const char *match_keyword(const struct route *r)
 {
     return r->match == ROUTE_PATH ? "match_path" : r->match == ROUTE_REGEX ? "match_regex" : "match_prefix";
-}
-
-static void tell(const struct merge *m, struct party *p, const struct vhost *vhost, const struct route *r,
-                 const char *code, const char *what, const struct plan_route *winner)
-{
-    const char *rid = r ? r->rid : vhost->rid, *keyword = r ? match_keyword(r) : "routes";
-
-    if (m->domain)
-        problem_add(&p->problems, code, rid, keyword, "on domain \"%s\", %s by %s", m->domain, what, winner->x->name);
-    else
-        problem_add(&p->problems, code, rid, keyword, "%s by %s", what, winner->route->rid);
 }
 
 /* What must be equal for two routes to match the same; ret_n bytes. */
@@ -133,71 +110,74 @@ static const char *match_key(struct planner *pl, const struct route *r, size_t *
     return key;
 }
 
-static void take_route(struct merge *m, struct party *p, const struct vhost *vhost, const struct route *r)
+static void lose_route(const struct merge *m, struct stream *s, const struct route *r,
+                       const struct plan_route *winner)
 {
-    struct plan_route *route = &m->routes[m->n_routes];
-    const struct plan_route *same = NULL;
-    size_t n;
-    const char *key;
+    struct party *p = s->party;
+    const char *rid = r ? r->rid : s->vhost->rid, *keyword = r ? match_keyword(r) : "routes";
 
-    if (m->last && takes_everything(r)) {
-        same = m->last;
-    } else if (m->last) {
-        /* Within one virtual host, the declaration has told it already. */
-        if (m->last->x == p->x)
-            return;
-        p->lost = true;
-        tell(m, p, vhost, r, "shadowed", "never reached: everything is taken", m->last);
-        return;
-    } else {
-        key = match_key(m->pl, r, &n);
-        same = map_get(&m->seen, key, n);
-        if (!same)
-            map_put(&m->seen, key, n, route);
-    }
-    if (same) {
-        bool own = same->x == p->x;
-
-        if (own && takes_everything(r))
-            return;
-        p->lost |= !own;
-        tell(m, p, vhost, r, own ? "shadowed" : "conflict", own ? "never reached: taken" : "held", same);
+    if (winner->x == p->x) {
+        problem_add(&p->problems, "shadowed", rid, keyword, "never reached: taken by %s",
+                    winner->route ? winner->route->rid : "another virtual host");
         return;
     }
-    *route = (struct plan_route){.x = p->x, .route = r};
-    m->n_routes++;
-    p->n_routes++;
-    if (takes_everything(r))
-        m->last = route;
+    p->lost = true;
+    problem_add(&p->problems, "conflict", rid, keyword, "on domain \"%s\", held by %s", m->domain, winner->x->name);
 }
 
-/* Merges n streams, the holder's first, to *ret. */
-static void merge_streams(struct planner *pl, const char *domain, struct stream *streams, size_t n,
-                          struct plan_vhost *ret)
+/* Behind a route that takes everything nothing is reached; the declaration has told it. */
+static void settle_matches(struct merge *m, struct stream *s)
 {
-    struct merge m = {.pl = pl, .domain = domain, .n_heap = n};
+    static const struct route *const everything[] = {NULL};
+    const struct route *const *declared = s->vhost->n_routes ? s->vhost->routes : everything;
+    size_t n = s->vhost->n_routes ? s->vhost->n_routes : 1;
+    bool end = false;
+
+    s->routes = arena_array(m->pl->scratch, const struct route *, n);
+    for (size_t i = 0; i < n && !end; i++) {
+        size_t key_len;
+        const char *key = match_key(m->pl, declared[i], &key_len);
+        struct plan_route *winner = map_get(&m->seen, key, key_len);
+
+        end = takes_everything(declared[i]);
+        if (winner) {
+            lose_route(m, s, declared[i], winner);
+            continue;
+        }
+        winner = arena_new_of(m->pl->scratch, struct plan_route);
+        *winner = (struct plan_route){.x = s->party->x, .route = declared[i]};
+        map_put(&m->seen, key, key_len, winner);
+        s->routes[s->n_routes++] = declared[i];
+    }
+    s->party->n_routes += s->n_routes;
+}
+
+/* Merges n streams, the holder's first, into a virtual host that has its name and domains. */
+static void merge_streams(struct planner *pl, const char *domain, struct stream *streams, size_t n,
+                          struct plan_vhost *vhost)
+{
+    struct merge m = {.pl = pl, .domain = domain, .heap = arena_array(pl->scratch, struct stream *, n)};
     size_t total = 0;
 
-    m.heap = arena_array(pl->scratch, struct stream *, n);
     for (size_t i = 0; i < n; i++) {
         streams[i].rank = i;
-        m.heap[i] = &streams[i];
-        total += stream_length(&streams[i]);
+        settle_matches(&m, &streams[i]);
+        total += streams[i].n_routes;
+        if (streams[i].n_routes > 0)
+            m.heap[m.n_heap++] = &streams[i];
     }
-    m.routes = arena_array(pl->arena, struct plan_route, total);
-    for (size_t i = n / 2; i-- > 0;)
+    map_clear(&m.seen);
+    vhost->routes = arena_array(pl->arena, struct plan_route, total);
+    for (size_t i = m.n_heap / 2; i-- > 0;)
         sink(&m, i);
     while (m.n_heap > 0) {
         struct stream *s = m.heap[0];
 
-        take_route(&m, s->party, s->vhost, head(s));
-        if (++s->next == stream_length(s))
+        vhost->routes[vhost->n_routes++] = (struct plan_route){.x = s->party->x, .route = s->routes[s->next]};
+        if (++s->next == s->n_routes)
             m.heap[0] = m.heap[--m.n_heap];
         sink(&m, 0);
     }
-    map_clear(&m.seen);
-    ret->routes = m.routes;
-    ret->n_routes = m.n_routes;
 }
 
 /* ---- domains ---- */
