@@ -4,6 +4,7 @@
  */
 #include "server/report.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -74,6 +75,10 @@ static void report_secret(const struct secret *before, const struct secret *afte
 {
     if (!after)
         return;
+    if (after->has_pair && (double)after->info.not_after < clock_wall() &&
+        !(before && same_text(before->info.fingerprint, after->info.fingerprint)))
+        log_event(LOG_LEVEL_ERROR, "alarm", "alarm", "certificate has expired and is served all the same", "secret",
+                  after->path, "subject", after->info.subject, NULL);
     const char *old[] = {before ? before->pair_problem : NULL, before ? before->trust_problem : NULL};
     const char *now[] = {after->pair_problem, after->trust_problem};
     for (size_t i = 0; i < ARRAY_LEN(now); i++) {
