@@ -463,7 +463,7 @@ class Envoy(Process):
         configs = self.get_json("/config_dump?include_eds")["configs"]
         if kind is None:
             return configs
-        return next((c for c in configs if c["@type"].endswith("%sConfigDump" % kind)), {})
+        return next((c for c in configs if c["@type"].endswith(".%sConfigDump" % kind)), {})
 
     def dynamic_listeners(self):
         """Active dynamic listeners: name -> the Listener."""

@@ -472,9 +472,9 @@ def test_private_keys_are_nowhere_in_clear(lab, ca):
 
 def test_plain_text_on_a_tls_port_and_the_other_way_round_harm_nobody(lab, ca):
     lab.agent.set_secret("test/sec/web", ca.issue("web.test").secret())
-    lab.add("test/svc/web", l7(lab.world.backend(10).address, lab.at(8443), "web.test",
-                               certificates={"front": "web"}))
-    lab.add("test/svc/plain", l7(lab.world.backend(10).address, lab.at(8000), "*"))
+    backend = lab.world.backend(10)
+    lab.add("test/svc/web", l7(backend.address, lab.at(8443), "web.test", certificates={"front": "web"}))
+    lab.add("test/svc/plain", l7(backend.address, lab.at(8000), "*"))
     lab.up()
     wait_answer(lab.at(8443), tls=client_context(ca), sni="web.test")
     wait_answer(lab.at(8000))
