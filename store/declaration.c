@@ -1,8 +1,8 @@
 /*
  * Declarations: exposures as they are declared, decoded whole, faults gathered as problems.
  *
- * An exposure reaches sections (virtual hosts, routes, hash policies, certificates); what is wrong with any of them is
- * wrong with the exposure. Sections that nothing refers to are not looked at.
+ * An exposure reaches sections (virtual hosts, routes, hash policies, certificates); what is wrong with any of them
+ * is wrong with the exposure. Sections that nothing refers to are not looked at.
  */
 #include "store/hostname.h"
 #include "store/section.h"

@@ -5,6 +5,8 @@
  * keep the name from others: it is taken out and all is planned again. That is rare, and bounded: past REPLANS_MAX a
  * name may stay with a chain that has nothing for it.
  */
+#include "store/plan.h"
+
 #include "store/hostname.h"
 #include "store/planner.h"
 
@@ -68,37 +70,49 @@ static void check_grants(const struct planner *pl, struct party *p, const struct
         problem_add(&p->problems, "not_allowed", c->rid, "validation_secret", text, c->validation_secret);
 }
 
-/* What can be told of the secrets that a certificate names; false: they can't be served. */
+/* What a certificate wants of a secret, and what there is. */
+struct need {
+    const char *path, *keyword; /* path NULL: nothing */
+    bool there;
+    const char *problem; /* NULL, or with the newest values */
+    const char *nothing; /* said when there is none and no problem */
+};
+
+/* false: it can't be served. */
+static bool check_need(struct party *p, const struct certificate *c, const struct need *n)
+{
+    if (!n->path)
+        return true;
+    if (!n->there)
+        problem_add(&p->problems, "unready", c->rid, n->keyword, "%s can't be served: %s", n->path,
+                    n->problem ? n->problem : n->nothing);
+    else if (n->problem)
+        problem_add(&p->problems, "warning", c->rid, n->keyword, "the last good form of %s is served: %s", n->path,
+                    n->problem);
+    return n->there;
+}
+
+static const struct secret *find_secret(const struct planner *pl, const char *path)
+{
+    static const struct secret unread = {.pair_problem = "it was not read yet",
+                                         .trust_problem = "it was not read yet"};
+    const struct secret *s = path ? pl->context->secrets(pl->context->secrets_arg, path) : NULL;
+
+    return s ? s : &unread;
+}
+
+/* false: the secrets that a certificate names can't be served. */
 static bool check_secrets(const struct planner *pl, struct party *p, const struct certificate *c)
 {
-    const struct plan_context *context = pl->context;
-    const struct secret *pair = c->secret ? context->secrets(context->secrets_arg, c->secret) : NULL;
-    const struct secret *trust =
-        c->validation_secret ? context->secrets(context->secrets_arg, c->validation_secret) : NULL;
-    bool ready = true;
+    const struct secret *pair = find_secret(pl, c->secret), *trust = find_secret(pl, c->validation_secret);
+    const struct need needs[] = {
+        {c->secret, "certificate_secret", pair->has_pair, pair->pair_problem,
+         "it has no certificate_chain and no private_key"},
+        {c->validation_secret, "validation_secret", trust->has_trust, trust->trust_problem, "it has no trusted_ca"},
+    };
+    bool pair_ready = check_need(p, c, &needs[0]);
 
-    if (c->secret && !(pair && pair->has_pair)) {
-        ready = false;
-        problem_add(&p->problems, "unready", c->rid, "certificate_secret", "%s can't be served: %s", c->secret,
-                    !pair                ? "it was not read yet"
-                    : pair->pair_problem ? pair->pair_problem
-                                         : "it has no certificate_chain and no private_key");
-    } else if (pair && pair->pair_problem) {
-        problem_add(&p->problems, "warning", c->rid, "certificate_secret", "the last good form of %s is served: %s",
-                    c->secret, pair->pair_problem);
-    }
-    if (c->validation_secret && !(trust && trust->has_trust)) {
-        ready = false;
-        problem_add(&p->problems, "unready", c->rid, "validation_secret", "%s can't be served: %s",
-                    c->validation_secret,
-                    !trust                 ? "it was not read yet"
-                    : trust->trust_problem ? trust->trust_problem
-                                           : "it has no trusted_ca");
-    } else if (trust && trust->trust_problem) {
-        problem_add(&p->problems, "warning", c->rid, "validation_secret", "the last good form of %s is served: %s",
-                    c->validation_secret, trust->trust_problem);
-    }
-    return ready;
+    return check_need(p, c, &needs[1]) && pair_ready;
 }
 
 static void judge_alone(const struct planner *pl, struct party *p)

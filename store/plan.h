@@ -10,12 +10,12 @@
  * - vhosts without certificates: the plaintext L7 chain; all of a listener's plaintext L7 exposures merge into it
  *   when their filter settings are equal.
  * - L7 chains with TLS merge when certificates, validation and filter settings are equal: one chain with the union of
- *   names and virtual hosts. server_names are the sni, else the domains; a domain that SNI can't express ("*", "foo.*",
- *   "*-x.foo") makes it the default chain.
+ *   names and virtual hosts. server_names are the sni, else the domains; a domain that SNI can't express ("*",
+ *   "foo.*", "*-x.foo") makes it the default chain.
  * - A server name belongs to one chain, the default chain to one. What two claim is a conflict: the exposure with the
- *   smaller `since` for it (service_exposure_since(): a domain that is added later is claimed later), then the smaller
- *   name, keeps it; the other loses just that name, domain or route, with the winner's name in the verdict, and is left
- *   out when nothing is left of it. A wildcard and a name that it covers are two names.
+ *   smaller `since` for it (service_exposure_since(): a domain that is added later is claimed later), then the
+ *   smaller name, keeps it; the other loses just that name, domain or route, with the winner's name in the verdict,
+ *   and is left out when nothing is left of it. A wildcard and a name that it covers are two names.
  * - A domain that exposures of one namespace claim on one chain is one virtual host named by the domain; routes keep
  *   each exposure's order and are merged by comparing heads (exact path before longer prefix before regex, what takes
  *   everything last; equal: the holder's first); an identical match is a conflict, which the holder wins wherever in
@@ -48,9 +48,9 @@ struct plan_vhost {
 
 struct plan_chain {
     enum chain_kind kind;
-    /* Stable name of the chain in its listener; with the listener's name: the RDS name. "udp", "l4" (default), "plain"
-     * (plaintext HTTP), "sni:PATH.expose#N", "tls:HASH" of what merges; "tls:HASH:names": the names of a default chain
-     * that another chain's wildcard would take, with the same content as "tls:HASH". */
+    /* Stable name of the chain in its listener; with the listener's name: the RDS name. "udp", "l4" (default),
+     * "plain" (plaintext HTTP), "sni:PATH.expose#N", "tls:HASH" of what merges; "tls:HASH:names": the names of a
+     * default chain that another chain's wildcard would take, with the same content as "tls:HASH". */
     const char *id;
     const char **server_names; /* sorted; none: the default chain */
     size_t n_server_names;

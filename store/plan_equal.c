@@ -49,19 +49,27 @@ static bool same_redirect(const struct redirect *a, const struct redirect *b)
            a->response_code == b->response_code && a->https == b->https && a->strip_query == b->strip_query;
 }
 
+static bool same_match(const struct route *a, const struct route *b)
+{
+    return a->match == b->match && same_text(a->match_value, b->match_value) &&
+           a->case_sensitive == b->case_sensitive;
+}
+
+static bool same_action(const struct route *a, const struct route *b)
+{
+    for (size_t i = 0; a->n_hash_policies == b->n_hash_policies && i < a->n_hash_policies; i++)
+        if (!same_hash_policy(a->hash_policies[i], b->hash_policies[i]))
+            return false;
+    return a->n_hash_policies == b->n_hash_policies && same_text(a->prefix_rewrite, b->prefix_rewrite) &&
+           same_text(a->host_rewrite, b->host_rewrite) && same_text(a->cluster_header, b->cluster_header) &&
+           a->timeout == b->timeout && a->websocket == b->websocket && a->is_redirect == b->is_redirect;
+}
+
 static bool same_route(const struct route *a, const struct route *b)
 {
     if (a == b || !a || !b)
         return a == b;
-    if (a->n_hash_policies != b->n_hash_policies)
-        return false;
-    for (size_t i = 0; i < a->n_hash_policies; i++)
-        if (!same_hash_policy(a->hash_policies[i], b->hash_policies[i]))
-            return false;
-    return same_text(a->rid, b->rid) && a->match == b->match && same_text(a->match_value, b->match_value) &&
-           a->case_sensitive == b->case_sensitive && same_text(a->prefix_rewrite, b->prefix_rewrite) &&
-           same_text(a->host_rewrite, b->host_rewrite) && same_text(a->cluster_header, b->cluster_header) &&
-           a->timeout == b->timeout && a->websocket == b->websocket && a->is_redirect == b->is_redirect &&
+    return same_text(a->rid, b->rid) && same_match(a, b) && same_action(a, b) &&
            same_redirect(&a->redirect, &b->redirect);
 }
 

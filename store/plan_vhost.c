@@ -1,10 +1,10 @@
 /*
  * The virtual hosts of a chain.
  *
- * A domain that one virtual host claims stays with it. One that several claim becomes a virtual host of its own, whose
- * routes are merged from all of theirs: first each match is given to the first that has it, then always the best of
- * the heads goes out, so that each list keeps its order. A heap holds the heads: a domain that thousands share costs
- * no more than sorting.
+ * A domain that one virtual host claims stays with it. One that several claim becomes a virtual host of its own,
+ * whose routes are merged from all of theirs: first each match is given to the first that has it, then always the
+ * best of the heads goes out, so that each list keeps its order. A heap holds the heads: a domain that thousands
+ * share costs no more than sorting.
  */
 #include "store/planner.h"
 
@@ -95,7 +95,7 @@ static const char *match_key(struct planner *pl, const struct route *r, size_t *
 {
     char *key;
 
-    if (takes_everything(r)) {
+    if (!r || takes_everything(r)) {
         *ret_n = 1;
         return "/";
     }

@@ -1,6 +1,7 @@
 /*
- * A listener's plan while it is made. For store/plan.c (the whole and its parts' order), store/plan_chain.c (who is on
- * which chain, who has which name) and store/plan_vhost.c (virtual hosts and their routes); nobody else includes it.
+ * A listener's plan while it is made. For store/plan.c (the whole and its parts' order), store/plan_chain.c (who is
+ * on which chain, who has which name) and store/plan_vhost.c (virtual hosts and their routes); nobody else includes
+ * it.
  */
 #ifndef STORE_PLANNER_H
 #define STORE_PLANNER_H

@@ -4,7 +4,7 @@
 
 #include "store/service.h"
 
-/* Problems that are being gathered; texts are in the arena. Past SERVICE_PROBLEMS_MAX, one says that there are more. */
+/* Problems being gathered; texts are in the arena. Past SERVICE_PROBLEMS_MAX, one says that there are more. */
 struct problem_list {
     struct problem *items; /* mem_free() */
     size_t count, cap;
@@ -12,7 +12,8 @@ struct problem_list {
     struct arena *arena;
 };
 
-/* The field is "rid.keyword", or rid where keyword is NULL. code is borrowed; "warning" and "shadowed" harm nothing. */
+/* The field is "rid.keyword", or rid where keyword is NULL. code is borrowed; all but "warning" and "shadowed" are
+ * fatal. */
 void problem_add(struct problem_list *l, const char *code, const char *rid, const char *keyword, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 /* With e's field and text. */

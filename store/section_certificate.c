@@ -74,29 +74,36 @@ static const char *inline_text(const char *text)
     return text && *text ? text : NULL;
 }
 
-/* An inline chain is cut down to its certificates: what else stands in it may be a key, and chains are shown. */
-static void check_pair(struct builder *b, struct section *s, struct certificate *c)
+static void wrong(struct section *s, const char *keyword, const char *text)
+{
+    problem_add(&s->problems, "invalid", s->rid, keyword, "%s", text);
+}
+
+static void check_sources(struct section *s, const struct certificate *c)
 {
     bool file = c->chain_file || c->key_file, text = c->chain_inline || c->key_inline;
+
+    if ((c->secret != NULL) + file + text > 1)
+        wrong(s, text ? "certificate_chain_inline_string" : "certificate_chain_filename",
+              "certificate_secret, the file names and the inline texts exclude each other");
+    else if (!c->secret && !file && !text && !c->validation_secret)
+        wrong(s, NULL, "names neither a certificate nor a validation_secret");
+    else if (file && !c->chain_file)
+        wrong(s, "certificate_chain_filename", "is required beside private_key_filename");
+    else if (text && (!c->chain_inline || !c->key_inline))
+        wrong(s, c->chain_inline ? "private_key_inline_string" : "certificate_chain_inline_string",
+              "is required: one inline text does not go without the other");
+}
+
+/* The chain is cut down to its certificates: what else stands in it may be a key, and chains are shown. */
+static void check_inline(struct builder *b, struct section *s, struct certificate *c)
+{
     struct certificate_info info;
     struct err e = {0};
 
-    if ((c->secret != NULL) + file + text > 1)
-        problem_add(&s->problems, "invalid", s->rid,
-                    text ? "certificate_chain_inline_string" : "certificate_chain_filename",
-                    "certificate_secret, the file names and the inline texts exclude each other");
-    else if (!c->secret && !file && !text && !c->validation_secret)
-        problem_add(&s->problems, "invalid", s->rid, NULL, "names neither a certificate nor a validation_secret");
-    else if (file && !c->chain_file)
-        problem_add(&s->problems, "invalid", s->rid, "certificate_chain_filename",
-                    "is required beside private_key_filename");
-    else if (text && (!c->chain_inline || !c->key_inline))
-        problem_add(&s->problems, "invalid", s->rid,
-                    c->chain_inline ? "private_key_inline_string" : "certificate_chain_inline_string",
-                    "is required: one inline text does not go without the other");
-    else if (text && certificate_inspect(c->chain_inline, c->key_inline, NULL, b->arena, &info, &e) < 0)
-        problem_add(&s->problems, "invalid", s->rid, "certificate_chain_inline_string", "%s", e.text);
-    else if (text)
+    if (certificate_inspect(c->chain_inline, c->key_inline, NULL, b->arena, &info, &e) < 0)
+        wrong(s, "certificate_chain_inline_string", e.text);
+    else
         c->chain_inline = info.chain;
 }
 
@@ -118,6 +125,8 @@ void section_decode_certificate(struct builder *b, struct section *s)
                               .key_inline = inline_text(raw.key_inline)};
     /* A fault before would be told twice. */
     if (!s->problems.fatal)
-        check_pair(b, s, c);
+        check_sources(s, c);
+    if (!s->problems.fatal && c->chain_inline)
+        check_inline(b, s, c);
     s->certificate = c;
 }

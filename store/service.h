@@ -138,8 +138,8 @@ struct declaration;
 
 /*
  * Checks one exposure beyond this layer's knowledge (pass-through JSON, Envoy's own rules); returns 0, or a negative
- * errno with field and text in e (-EPERM: "not_allowed"). May be NULL. Must be pure. Called when nothing else is wrong
- * with the exposure.
+ * errno with field and text in e (-EPERM: "not_allowed"). May be NULL. Must be pure. Called when nothing else is
+ * wrong with the exposure.
  */
 typedef int (*exposure_check)(const struct exposure *x, void *arg, struct err *e);
 

@@ -862,7 +862,23 @@ TEST(the_example_of_the_documentation_is_decoded)
 }
 
 /* Whatever a resource says, nothing crashes, and a valid exposure has what it needs. */
-TEST(any_mixture_of_values_is_taken_or_refused)
+static size_t check_mixture(const struct declaration *d)
+{
+    size_t n, valid = 0;
+    const struct exposure *x = declaration_exposures(d, &n);
+
+    CHECK_INT(n, 2);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(x[i].valid || x[i].n_problems > 0);
+        CHECK(!x[i].valid || x[i].port > 0);
+        for (size_t v = 0; x[i].valid && v < x[i].n_vhosts; v++)
+            CHECK(x[i].vhosts[v]->n_domains > 0);
+        valid += x[i].valid;
+    }
+    return valid;
+}
+
+static const char *random_keywords(struct arena *arena, uint64_t *seed, const char *first)
 {
     static const char *const keys[] = {"port",
                                        "protocol",
@@ -911,37 +927,36 @@ TEST(any_mixture_of_values_is_taken_or_refused)
                                          "\"expose#0\"",
                                          "301",
                                          "\"ring_hash\""};
-    static const char *const rids[] = {"expose#0", "expose#1", "vhost#0", "route#0", "hashpolicy#0", "certificate#0"};
-    static const char *const types[] = {"expose.envoy", "expose.envoy",     "vhost.envoy",
-                                        "route.envoy",  "hashpolicy.envoy", "certificate.tls"};
+    const char *info = first;
+
+    for (uint64_t k = test_random(seed) % 4; k > 0; k--)
+        info = arena_printf(arena, "%s,\"%s\":%s", info, keys[test_random(seed) % ARRAY_LEN(keys)],
+                            values[test_random(seed) % ARRAY_LEN(values)]);
+    return arena_printf(arena, "{%s}", info);
+}
+
+TEST(any_mixture_of_values_is_taken_or_refused)
+{
+    static const struct {
+        const char *rid, *type;
+    } sections[] = {{"expose#0", "expose.envoy"},         {"expose#1", "expose.envoy"},
+                    {"vhost#0", "vhost.envoy"},           {"route#0", "route.envoy"},
+                    {"hashpolicy#0", "hashpolicy.envoy"}, {"certificate#0", "certificate.tls"}};
     uint64_t seed = 1;
     size_t valid = 0;
 
     for (int round = 0; round < 3000; round++) {
         struct arena *arena = arena_new();
-        struct fact_resource r[ARRAY_LEN(rids)];
+        struct fact_resource r[ARRAY_LEN(sections)];
         struct declaration *d;
-        const struct exposure *x;
-        size_t n;
 
-        for (size_t i = 0; i < ARRAY_LEN(rids); i++) {
-            const char *info = i < 2 && test_random(&seed) % 2 ? "\"port\":80" : "\"x\":0";
-
-            for (uint64_t k = test_random(&seed) % 4; k > 0; k--)
-                info = arena_printf(arena, "%s,\"%s\":%s", info, keys[test_random(&seed) % ARRAY_LEN(keys)],
-                                    values[test_random(&seed) % ARRAY_LEN(values)]);
-            r[i] = (struct fact_resource){rids[i], types[i], arena_printf(arena, "{%s}", info)};
-        }
+        for (size_t i = 0; i < ARRAY_LEN(sections); i++)
+            r[i] = (struct fact_resource){
+                .rid = sections[i].rid,
+                .type = sections[i].type,
+                .info = random_keywords(arena, &seed, i < 2 && test_random(&seed) % 2 ? "\"port\":80" : "\"x\":0")};
         d = declaration_new("ns/svc/a", r, ARRAY_LEN(r), NULL, NULL);
-        x = declaration_exposures(d, &n);
-        CHECK_INT(n, 2);
-        for (size_t i = 0; i < n; i++) {
-            CHECK(x[i].valid || x[i].n_problems > 0);
-            CHECK(!x[i].valid || x[i].port > 0);
-            for (size_t v = 0; x[i].valid && v < x[i].n_vhosts; v++)
-                CHECK(x[i].vhosts[v]->n_domains > 0);
-            valid += x[i].valid;
-        }
+        valid += check_mixture(d);
         declaration_unref(d);
         arena_free(arena);
     }
