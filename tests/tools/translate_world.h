@@ -285,7 +285,8 @@ static void world_listeners(struct world *w, struct view_delta *d)
     struct world_unclaimed unclaimed = {&c, d};
 
     (void)pmap_each(d->after->services, world_gather, &c);
-    qsort(c.items, c.n, sizeof(*c.items), world_compare_claims);
+    if (c.n)
+        qsort(c.items, c.n, sizeof(*c.items), world_compare_claims);
     if (w->view)
         (void)pmap_each(w->view->listeners, world_drop_unclaimed, &unclaimed);
     for (size_t i = 0, end; i < c.n; i = end) {
