@@ -102,10 +102,10 @@ static const char *match_key(struct planner *pl, const struct route *r, size_t *
     *ret_n = strlen(r->match_value) + 2;
     key = arena_alloc(pl->scratch, *ret_n + 1);
     key[0] = (char)('0' + r->match);
-    /* Envoy's regexes always tell upper from lower case. */
-    key[1] = r->case_sensitive || r->match == ROUTE_REGEX ? 's' : 'i';
+    key[1] = r->case_sensitive ? 's' : 'i';
     memcpy(key + 2, r->match_value, *ret_n - 2);
-    for (char *p = key + 2; key[1] == 'i' && *p; p++)
+    /* In a regex the case of a letter may be its meaning: \s, \S. */
+    for (char *p = key + 2; !r->case_sensitive && r->match != ROUTE_REGEX && *p; p++)
         *p = (char)tolower((unsigned char)*p);
     return key;
 }

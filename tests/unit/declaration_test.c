@@ -560,6 +560,19 @@ TEST(what_is_wrong_with_a_route_is_named)
     }
 }
 
+TEST(a_regex_is_measured_as_it_is_sent)
+{
+    static const char cased[] = WITH_ROUTE "route#0 {'match_regex': '/[a-z]{300}'}";
+    static const char any_case[] = WITH_ROUTE "route#0 {'match_regex': '/[a-z]{300}', 'match_case_sensitive': false}";
+    const struct exposure *x;
+
+    decode_good(cased);
+    x = decode(any_case);
+    CHECK(!x->valid);
+    CHECK_INT(x->n_problems, 1);
+    CHECK_STR(x->problems[0].field, "route#0.match_regex");
+}
+
 TEST(a_regex_as_large_as_our_envoys_take_is_good)
 {
     /* 258 in RE2, which Envoy refuses by default. */

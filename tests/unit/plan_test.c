@@ -585,6 +585,23 @@ TEST(an_identical_match_is_the_holders)
                  PREFIX("3", "/")});
 }
 
+TEST(regexes_are_told_apart_by_case)
+{
+    CHECK_PLAN("chain plain l7: of a.expose#0 b.expose#0\n"
+               "  x.org: x.org\n"
+               "    regex /\\S (any case) -> a.expose#0\n"
+               "    regex /\\S -> b.expose#0\n"
+               "    regex /\\s (any case) -> b.expose#0\n"
+               "b.expose#0 partial\n"
+               "  conflict route#2.match_regex: on domain \"x.org\", held by a.expose#0\n",
+               {"a", 1, HTTP("x.org", "route#0") "route#0 {'match_regex': '/\\\\S', 'match_case_sensitive': false}"},
+               {"b", 2,
+                HTTP("x.org",
+                     "route#0 route#1 route#2") "route#0 {'match_regex': '/\\\\S'}\n"
+                                                "route#1 {'match_regex': '/\\\\s', 'match_case_sensitive': false}\n"
+                                                "route#2 {'match_regex': '/\\\\S', 'match_case_sensitive': false}"});
+}
+
 TEST(a_match_of_the_holder_is_its_own_wherever_it_stands)
 {
     CHECK_PLAN("chain plain l7: of a.expose#0 b.expose#0\n"
