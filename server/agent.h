@@ -6,6 +6,7 @@
  * truncated or bad message: again, with backoff (50 ms doubling to 5 s, with jitter) between attempts, without limit.
  * Secrets are fetched on connections of their own, beside the events (at most AGENT_REQUESTS_MAX at once), so that a
  * slow answer delays nothing; a secret whose keys can't be read is asked again (backoff), the last good values stay.
+ * Only the first state of all waits for its secrets, for some seconds at most.
  *
  * Runs in a loop's thread; everything is asynchronous there. Nothing blocks.
  */
@@ -23,7 +24,8 @@ struct agent_options {
     const char *const *sockets; /* paths, tried in order; NULL-terminated */
     uint64_t max_status_bytes;  /* of one daemon_status answer; 0: 256 MiB */
     unsigned jitter_seed;
-    /* Called after the store was given something that should be published now, with the cause in words. */
+    /* Called after the store was given something that should be published now, with the cause in words. The owner
+     * commits and calls agent_after_commit(). Never called from within agent_after_commit(). */
     void (*commit)(void *arg, const char *cause);
     void *arg;
 };
@@ -31,8 +33,12 @@ struct agent_options {
 struct agent *agent_new(struct loop *loop, struct store *store, const struct agent_options *options);
 /* Ends all connections; nothing is called any more. */
 void agent_free(struct agent *a);
-/* To be called after each commit: looks for wanted secrets and ports to write back. */
+/* To be called after each commit, and after a store_poll(): looks for wanted secrets and ports to write back. NULL is
+ * allowed. */
 void agent_after_commit(struct agent *a);
+/* The store lost what it had on disk (store_poll()'s ret_fetch): it is given everything once more, and a commit is
+ * asked for; at once, or with the next complete fetch. */
+void agent_put_all_again(struct agent *a);
 /* For status and logs: "connecting", "syncing", "following". */
 const char *agent_state(const struct agent *a);
 

@@ -23,8 +23,8 @@ struct mirror *mirror_new(uint64_t max_status_bytes)
     struct mirror *m = mem_new(struct mirror);
 
     pools_init(&m->pools);
-    m->world = world_new();
-    m->world->fresh = false;
+    m->tree = tree_new();
+    m->tree->fresh = false;
     m->max_status_bytes = max_status_bytes;
     buf_init(&m->held, MIRROR_QUEUE_MAX);
     return m;
@@ -35,7 +35,7 @@ static void status_abandon(struct mirror *m)
     if (!m->reading)
         return;
     reader_clear(&m->status);
-    world_free(&m->pools, m->reading);
+    tree_free(&m->pools, m->reading);
     m->reading = NULL;
     sax_free(m->status_sax);
     m->status_sax = NULL;
@@ -48,7 +48,7 @@ void mirror_free(struct mirror *m)
     if (!m)
         return;
     status_abandon(m);
-    world_free(&m->pools, m->world);
+    tree_free(&m->pools, m->tree);
     scalers_clear(m);
     path_queue_clear(m, &m->touched);
     path_queue_clear(m, &m->secrets);
@@ -74,7 +74,7 @@ void mirror_status_begin(struct mirror *m)
                                       .max_depth = READER_JSON_DEPTH_MAX + READER_DEPTH_MAX};
 
     status_abandon(m);
-    m->reading = world_new();
+    m->reading = tree_new();
     m->status_sax = sax_new(&limits, status_token, m);
     reader_init(&m->status, &m->pools, m->status_sax, m->reading);
     reader_begin(&m->status, level_target(LEVEL_TOP, "", 0));
@@ -104,7 +104,7 @@ static bool nodes_are_complete(struct mirror *m)
     bool complete = true;
 
     for (size_t at = 0; list && canonical_next_string(list, strlen(list), &at, &name);) {
-        const struct node *n = world_node(m->reading, (char *)name.data, name.len);
+        const struct node *n = tree_node(m->reading, (char *)name.data, name.len);
 
         complete = complete && n && n->slot == SLOT_OBJECT;
     }
@@ -115,7 +115,7 @@ static bool nodes_are_complete(struct mirror *m)
 /* Whether what was fetched can be believed to be the whole. */
 static int judge(struct mirror *m, bool any, struct err *e)
 {
-    const struct world *w = m->reading;
+    const struct tree *w = m->reading;
     bool spoken = false;
 
     if (w->nodes_slot != SLOT_OBJECT && m->status.error)
@@ -141,13 +141,13 @@ static int judge(struct mirror *m, bool any, struct err *e)
     return 0;
 }
 
-/* Instances that did not change are kept in their old form: the memory of both worlds is little more than one's. */
+/* Instances that did not change are kept in their old form: the memory of both trees is little more than one's. */
 static void share_instances(struct mirror *m)
 {
     struct map_entry *e;
 
     for (size_t i = 0; i < m->reading->n_nodes; i++) {
-        struct node *n = m->reading->nodes[i], *before = world_node(m->world, n->name, strlen(n->name));
+        struct node *n = m->reading->nodes[i], *before = tree_node(m->tree, n->name, strlen(n->name));
 
         n->fresh = false;
         for (size_t k = 0; before && map_next(&n->instances, &k, &e);) {
@@ -164,7 +164,7 @@ static void share_instances(struct mirror *m)
 
 int mirror_status_end(struct mirror *m, bool any, struct err *e)
 {
-    struct world *before = m->world;
+    struct tree *before = m->tree;
     int r;
 
     if (!m->reading)
@@ -176,9 +176,9 @@ int mirror_status_end(struct mirror *m, bool any, struct err *e)
     }
     if (r == 0) {
         share_instances(m);
-        m->world = m->reading;
+        m->tree = m->reading;
         m->reading = before;
-        touch_world(m, before, m->world);
+        touch_tree(m, before, m->tree);
         path_queue_sort(&m->touched);
     }
     status_abandon(m);
@@ -309,8 +309,8 @@ void mirror_touch_all(struct mirror *m)
 {
     struct map_entry *e;
 
-    for (size_t i = 0; i < m->world->n_nodes; i++)
-        for (size_t k = 0; map_next(&m->world->nodes[i]->instances, &k, &e);) {
+    for (size_t i = 0; i < m->tree->n_nodes; i++)
+        for (size_t k = 0; map_next(&m->tree->nodes[i]->instances, &k, &e);) {
             const struct instance *instance = e->value;
             bool is_secret = path_is_secret(instance->head.path, e->key_len);
 
@@ -323,8 +323,8 @@ const char *mirror_secret_csum(const struct mirror *m, const char *path)
 {
     const struct instance *newest = NULL;
 
-    for (size_t i = 0; i < m->world->n_nodes; i++) {
-        const struct instance *instance = map_gets(&m->world->nodes[i]->instances, path);
+    for (size_t i = 0; i < m->tree->n_nodes; i++) {
+        const struct instance *instance = map_gets(&m->tree->nodes[i]->instances, path);
 
         if (!instance || instance->head.config != SLOT_OBJECT || !instance->head.csum || !*instance->head.csum)
             continue;
@@ -358,9 +358,9 @@ const char *const *mirror_write_back_paths(struct mirror *m, const char *path, c
     for (size_t i = 0; s && i < s->n_slaves; i++)
         m->scratch[n++] = s->slaves[i];
     *ret_node = NULL;
-    for (size_t i = 0; i < m->world->n_nodes && !*ret_node; i++)
-        if (is_instance_of(m->world->nodes[i], path))
-            *ret_node = m->world->nodes[i]->name;
+    for (size_t i = 0; i < m->tree->n_nodes && !*ret_node; i++)
+        if (is_instance_of(m->tree->nodes[i], path))
+            *ret_node = m->tree->nodes[i]->name;
     return m->scratch;
 }
 
@@ -370,8 +370,8 @@ struct mirror_stats mirror_stats(const struct mirror *m)
     struct map_entry *e;
 
     s.services = m->reported.count;
-    for (size_t i = 0; i < m->world->n_nodes; i++) {
-        const struct node *n = m->world->nodes[i];
+    for (size_t i = 0; i < m->tree->n_nodes; i++) {
+        const struct node *n = m->tree->nodes[i];
 
         s.nodes += n->slot == SLOT_OBJECT;
         for (size_t k = 0; map_next(&n->instances, &k, &e);) {

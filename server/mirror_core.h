@@ -1,10 +1,10 @@
 /*
  * The mirror's inside: what its files share. For the mirror's own files; owned by the mirror's thread.
  *
- * mirror_state   what is kept: worlds, nodes, instances, drafts
- * mirror_read    JSON tokens -> a world, or a place in it
+ * mirror_state   what is kept: trees, nodes, instances, drafts
+ * mirror_read    JSON tokens -> a tree, or a place in it
  * mirror_scan    an event message -> the changes that concern us
- * mirror_patch   changes applied to the world, as a whole or not at all
+ * mirror_patch   changes applied to the tree, as a whole or not at all
  * mirror_touch   what differs -> which services; scalers and their slaves
  * mirror_intent  who is about to go, in the orchestrator's words
  * mirror_facts   a service's instances -> facts
@@ -36,7 +36,7 @@ struct scaler {
 struct undo {
     struct node *node;               /* of an instance: where; of a node: the new one, or NULL */
     struct node *node_before;        /* of a node */
-    struct world *world_before;      /* of a world */
+    struct tree *tree_before;        /* of a tree */
     struct instance *before, *after; /* of an instance; a reference to before */
     bool is_instance;
 };
@@ -48,13 +48,13 @@ struct change {
 
 struct mirror {
     struct pools pools;
-    struct world *world;
+    struct tree *tree;
     uint64_t max_status_bytes;
 
     /* A fetch under way: `reader` reads into `reading`. */
     struct sax *status_sax;
     struct reader status;
-    struct world *reading;
+    struct tree *reading;
 
     /* Events. */
     struct sax *change_sax;
@@ -104,10 +104,10 @@ void path_queue_add(struct path_queue *q, const char *path); /* interned path */
 const char *path_queue_take(struct path_queue *q);
 void path_queue_sort(struct path_queue *q);
 void path_queue_clear(struct mirror *m, struct path_queue *q);
-/* An instance has another form (NULL: none) than before. The world must have its new content. */
+/* An instance has another form (NULL: none) than before. The tree must have its new content. */
 void touch_instance(struct mirror *m, const struct instance *before, const struct instance *after);
 void touch_node(struct mirror *m, const struct node *before, const struct node *after);
-void touch_world(struct mirror *m, const struct world *before, const struct world *after);
+void touch_tree(struct mirror *m, const struct tree *before, const struct tree *after);
 void scalers_clear(struct mirror *m);
 
 /* ---- mirror_intent ---- */

@@ -44,7 +44,7 @@ static void gather_one(struct gathering *g, const struct node *n, const char *pa
 static struct gathering gather(const struct mirror *m, const char *path, struct arena *arena)
 {
     const struct scaler *s = scaler_of(m, path);
-    const struct world *w = m->world;
+    const struct tree *w = m->tree;
     struct gathering g = {.arena = arena, .several = s != NULL};
 
     g.found = arena_array(arena, struct found, w->n_nodes * (s ? s->n_slaves + 1 : 1));
@@ -74,8 +74,8 @@ static bool is_slave(const struct mirror *m, const char *path)
 {
     if (map_get(&m->owners, path, intern_len(path)))
         return true;
-    for (size_t i = 0; i < m->world->n_nodes; i++) {
-        const struct instance *instance = node_instance(m->world->nodes[i], path);
+    for (size_t i = 0; i < m->tree->n_nodes; i++) {
+        const struct instance *instance = node_instance(m->tree->nodes[i], path);
 
         if (instance && (instance->head.flags & INSTANCE_SLAVE))
             return true;

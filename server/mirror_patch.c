@@ -4,7 +4,7 @@
  * A change is walked along its path, level by level, as far as the path goes; then what stands there is cleared and
  * the value is read by the same reader as a whole data set. Values that are kept as JSON are edited in their text.
  *
- * Nothing that was there before the patch is changed in place: instances are replaced, a node or world that changes
+ * Nothing that was there before the patch is changed in place: instances are replaced, a node or tree that changes
  * as a whole is replaced by a fresh copy first. Each replacement is noted. A change that does not fit puts everything
  * back, in the opposite order; success tells the differences to mirror_touch.
  */
@@ -67,11 +67,11 @@ static void put_back(struct mirror *m, struct undo *u)
         dropped = node_put(u->node, path, u->before);
         instance_unref(&m->pools, dropped);
         intern_unref(m->pools.texts, path);
-    } else if (u->world_before) {
-        world_free(&m->pools, m->world);
-        m->world = u->world_before;
+    } else if (u->tree_before) {
+        tree_free(&m->pools, m->tree);
+        m->tree = u->tree_before;
     } else {
-        world_replace_node(m->world, u->node, u->node_before);
+        tree_replace_node(m->tree, u->node, u->node_before);
         node_free(&m->pools, u->node);
     }
 }
@@ -93,17 +93,17 @@ static void make_real(struct mirror *m)
         if (u->is_instance) {
             touch_instance(m, u->before, u->after);
             instance_unref(&m->pools, u->before);
-        } else if (u->world_before) {
-            touch_world(m, u->world_before, m->world);
-            world_free(&m->pools, u->world_before);
-            m->world->fresh = false;
+        } else if (u->tree_before) {
+            touch_tree(m, u->tree_before, m->tree);
+            tree_free(&m->pools, u->tree_before);
+            m->tree->fresh = false;
         } else {
             touch_node(m, u->node_before, u->node);
             node_free(&m->pools, u->node_before);
         }
     }
-    for (size_t i = 0; m->n_undo && i < m->world->n_nodes; i++)
-        m->world->nodes[i]->fresh = false;
+    for (size_t i = 0; m->n_undo && i < m->tree->n_nodes; i++)
+        m->tree->nodes[i]->fresh = false;
     m->n_undo = 0;
     /* Maps have no order, and the services' order shall not be chance. */
     if (sort)
@@ -112,24 +112,24 @@ static void make_real(struct mirror *m)
 
 /* ---- fresh copies ---- */
 
-/* Changes of the upper levels leave no node in place: the fresh world has none. */
-static void make_world_fresh(struct patching *p)
+/* Changes of the upper levels leave no node in place: the fresh tree has none. */
+static void make_tree_fresh(struct patching *p)
 {
     struct mirror *m = p->m;
-    struct world *fresh;
+    struct tree *fresh;
     struct undo *u;
 
     reader_flush(&p->reader);
     p->reader.node = NULL;
-    if (m->world->fresh)
+    if (m->tree->fresh)
         return;
-    fresh = world_new();
-    fresh->slot = m->world->slot;
-    fresh->monitor = m->world->monitor;
-    fresh->nodes_slot = m->world->nodes_slot;
+    fresh = tree_new();
+    fresh->slot = m->tree->slot;
+    fresh->monitor = m->tree->monitor;
+    fresh->nodes_slot = m->tree->nodes_slot;
     u = add_undo(m);
-    u->world_before = m->world;
-    m->world = p->reader.world = fresh;
+    u->tree_before = m->tree;
+    m->tree = p->reader.tree = fresh;
 }
 
 static void make_node_fresh(struct patching *p, struct node *n)
@@ -139,22 +139,22 @@ static void make_node_fresh(struct patching *p, struct node *n)
 
     reader_flush(&p->reader);
     p->reader.node = n;
-    if (n->fresh || p->m->world->fresh)
+    if (n->fresh || p->m->tree->fresh)
         return;
     fresh = node_clone(n);
     fresh->fresh = true;
     u = add_undo(p->m);
     u->node = fresh;
     u->node_before = n;
-    world_replace_node(p->m->world, n, fresh);
+    tree_replace_node(p->m->tree, n, fresh);
     p->reader.node = fresh;
 }
 
 static void add_node(struct patching *p, const char *name, size_t n)
 {
-    struct node *added = world_add_node(p->m->world, name, n);
+    struct node *added = tree_add_node(p->m->tree, name, n);
 
-    if (!p->m->world->fresh)
+    if (!p->m->tree->fresh)
         add_undo(p->m)->node = added;
 }
 
@@ -164,8 +164,8 @@ static void remove_node(struct patching *p, struct node *n)
 
     reader_flush(&p->reader);
     p->reader.node = NULL;
-    world_replace_node(p->m->world, n, NULL);
-    if (p->m->world->fresh) {
+    tree_replace_node(p->m->tree, n, NULL);
+    if (p->m->tree->fresh) {
         node_free(&p->m->pools, n);
         return;
     }
@@ -210,7 +210,7 @@ static int malformed(struct patching *p)
 
 static int prepare_node(struct patching *p, const struct json_step *s, bool remove)
 {
-    struct node *n = world_node(p->m->world, s->key, s->key_len);
+    struct node *n = tree_node(p->m->tree, s->key, s->key_len);
 
     if (!n && remove)
         return misfit(p, "there is no such node to remove");
@@ -223,13 +223,13 @@ static int prepare_node(struct patching *p, const struct json_step *s, bool remo
     return 0;
 }
 
-/* Nodes and worlds are replaced before anything in them changes that is not an instance. */
+/* Nodes and trees are replaced before anything in them changes that is not an instance. */
 static int prepare(struct patching *p, struct target t, const struct json_step *s, bool remove)
 {
     bool is_child = t.kind == TARGET_CHILD;
 
     if (is_child && t.level <= LEVEL_NODES)
-        make_world_fresh(p);
+        make_tree_fresh(p);
     else if (is_child && t.level == LEVEL_NODE)
         return prepare_node(p, s, remove);
     else if ((is_child && t.level <= LEVEL_CONFIG) || (t.kind == TARGET_SCALAR && t.field == FIELD_NODE_STATE))
@@ -448,7 +448,7 @@ int patch_apply(struct mirror *m, bool replay, struct err *e)
     if (!m->change_sax)
         m->change_sax = sax_new(&limits, change_token, &p);
     sax_set_handler(m->change_sax, change_token, &p);
-    reader_init(&p.reader, &m->pools, m->change_sax, m->world);
+    reader_init(&p.reader, &m->pools, m->change_sax, m->tree);
     p.reader.replaced = on_replaced;
     p.reader.arg = m;
     p.value = canonical_new();

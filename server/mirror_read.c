@@ -1,5 +1,5 @@
 /*
- * Reading into a world. A stack of levels follows the objects that matter; the table below says what each key of a
+ * Reading into a tree. A stack of levels follows the objects that matter; the table below says what each key of a
  * level leads to. A value is read in the same way whether it comes as a part of a whole data set or as the value of
  * a change that ends anywhere in the tree: what stands at its place is cleared, then its tokens are taken.
  *
@@ -156,11 +156,11 @@ static uint8_t *upper_slot(struct reader *r, enum level level)
 
     switch (level) {
     case LEVEL_ROOT:
-        return &r->world->slot;
+        return &r->tree->slot;
     case LEVEL_MONITOR:
-        return &r->world->monitor;
+        return &r->tree->monitor;
     case LEVEL_NODES:
-        return &r->world->nodes_slot;
+        return &r->tree->nodes_slot;
     case LEVEL_NODE:
         return &r->node->slot;
     case LEVEL_NODE_MONITOR:
@@ -440,13 +440,13 @@ static void clear_upper_level(struct reader *r, enum level level)
 {
     switch (level) {
     case LEVEL_ROOT:
-        r->world->monitor = SLOT_ABSENT;
+        r->tree->monitor = SLOT_ABSENT;
         /* fall through */
     case LEVEL_MONITOR:
-        r->world->nodes_slot = SLOT_ABSENT;
+        r->tree->nodes_slot = SLOT_ABSENT;
         /* fall through */
     case LEVEL_NODES:
-        world_clear(r->pools, r->world);
+        tree_clear(r->pools, r->tree);
         r->node = NULL;
         break;
     case LEVEL_NODE:
@@ -500,9 +500,9 @@ static void go_to_child(struct reader *r, enum level level, const char *key, siz
     switch (level) {
     case LEVEL_NODE:
         reader_flush(r);
-        r->node = world_node(r->world, key, n);
+        r->node = tree_node(r->tree, key, n);
         if (!r->node)
-            r->node = world_add_node(r->world, key, n);
+            r->node = tree_add_node(r->tree, key, n);
         break;
     case LEVEL_INSTANCE:
     case LEVEL_CONFIGURATION:
@@ -572,7 +572,7 @@ enum slot reader_enter(struct reader *r, struct target t, const char *key, size_
     ptrdiff_t at;
 
     if (t.level == LEVEL_NODE) {
-        node = world_node(r->world, key, n);
+        node = tree_node(r->tree, key, n);
         if (!node)
             return SLOT_ABSENT;
         if (r->draft.node != node)
@@ -595,9 +595,9 @@ enum slot reader_enter(struct reader *r, struct target t, const char *key, size_
 
 /* ---- tokens ---- */
 
-void reader_init(struct reader *r, struct pools *p, struct sax *s, struct world *w)
+void reader_init(struct reader *r, struct pools *p, struct sax *s, struct tree *w)
 {
-    *r = (struct reader){.pools = p, .sax = s, .world = w, .canonical = canonical_new()};
+    *r = (struct reader){.pools = p, .sax = s, .tree = w, .canonical = canonical_new()};
 }
 
 void reader_clear(struct reader *r)

@@ -1,5 +1,5 @@
 /*
- * Reading into a world: a whole data set, or the value of one change at any place of it. One table says what is kept
+ * Reading into a tree: a whole data set, or the value of one change at any place of it. One table says what is kept
  * of which key at which level; everything else is passed over as early as possible.
  *
  * For the mirror's own files; owned by the mirror's thread.
@@ -81,13 +81,13 @@ enum {
 
 struct reader {
     struct pools *pools;
-    struct sax *sax;     /* that the tokens come from: told what to skip */
-    struct world *world; /* that is read into */
-    struct node *node;   /* where the reader is, NULL elsewhere */
-    struct draft draft;  /* the instance that is being read or changed, not yet in its node */
-    size_t resource;     /* index in the draft */
+    struct sax *sax;    /* that the tokens come from: told what to skip */
+    struct tree *tree;  /* that is read into */
+    struct node *node;  /* where the reader is, NULL elsewhere */
+    struct draft draft; /* the instance that is being read or changed, not yet in its node */
+    size_t resource;    /* index in the draft */
     /* Told before something in a node is changed, or an instance is put in its place (before: NULL: none; whose
-     * reference is handed over): for undoing. NULL while a whole world is read. */
+     * reference is handed over): for undoing. NULL while a whole tree is read. */
     void (*replaced)(void *arg, struct node *n, struct instance *before, struct instance *after);
     void *arg;
 
@@ -103,14 +103,14 @@ struct reader {
     char *cluster_nodes; /* canonical JSON of cluster.nodes, or NULL */
 };
 
-void reader_init(struct reader *r, struct pools *p, struct sax *s, struct world *w);
-/* Closes the draft without a result and frees what the reader has; not the world. */
+void reader_init(struct reader *r, struct pools *p, struct sax *s, struct tree *w);
+/* Closes the draft without a result and frees what the reader has; not the tree. */
 void reader_clear(struct reader *r);
 /* Starts anew: the next value belongs to t, in the place where the reader is. */
 void reader_begin(struct reader *r, struct target t);
 /* Takes a token of the value; true when it was the last one. */
 bool reader_token(struct reader *r, enum sax_event event, const char *text, size_t n);
-/* Puts the draft in its node's place. To be called before the world is looked at. */
+/* Puts the draft in its node's place. To be called before the tree is looked at. */
 void reader_flush(struct reader *r);
 
 /* ---- walking, for changes ---- */

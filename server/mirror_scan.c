@@ -213,7 +213,7 @@ static int look_at_token(void *arg, enum sax_event event, const char *text, size
 static int complain(struct mirror *m, const char *message, size_t n, struct err *e)
 {
     const struct sax_limits limits = {.max_depth = READER_JSON_DEPTH_MAX + READER_DEPTH_MAX};
-    struct world *nowhere = world_new();
+    struct tree *nowhere = tree_new();
     struct sax *sax;
     struct reader reader;
     int r;
@@ -230,7 +230,7 @@ static int complain(struct mirror *m, const char *message, size_t n, struct err 
         r = err_set(e, -EBADMSG, NULL, NULL, "no event: an object with kind, id and data was expected");
     reader_flush(&reader);
     reader_clear(&reader);
-    world_free(&m->pools, nowhere);
+    tree_free(&m->pools, nowhere);
     sax_free(sax);
     return r;
 }

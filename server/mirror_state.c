@@ -1,5 +1,5 @@
 /*
- * The mirror's content: instances, declarations, nodes, worlds, drafts. See mirror_state.h.
+ * The mirror's content: instances, declarations, nodes, trees, drafts. See mirror_state.h.
  *
  * Invariants: items of declarations and addresses are sorted by rid, each rid once; equal declarations are one
  * object; a map's key is the path that its instance holds.
@@ -244,7 +244,7 @@ struct instance *instance_with_config(struct pools *p, const struct instance *fr
     return i;
 }
 
-/* ---- nodes and worlds ---- */
+/* ---- nodes and trees ---- */
 
 struct instance *node_instance(const struct node *n, const char *path)
 {
@@ -333,32 +333,32 @@ void node_drop(struct pools *p, struct node *n, bool status, bool config)
         n->config = SLOT_ABSENT;
 }
 
-struct world *world_new(void)
+struct tree *tree_new(void)
 {
-    struct world *w = mem_new(struct world);
+    struct tree *w = mem_new(struct tree);
 
     w->fresh = true;
     return w;
 }
 
-void world_clear(struct pools *p, struct world *w)
+void tree_clear(struct pools *p, struct tree *w)
 {
     for (size_t i = 0; i < w->n_nodes; i++)
         node_free(p, w->nodes[i]);
     w->n_nodes = 0;
 }
 
-void world_free(struct pools *p, struct world *w)
+void tree_free(struct pools *p, struct tree *w)
 {
     if (!w)
         return;
-    world_clear(p, w);
+    tree_clear(p, w);
     mem_free(w->nodes);
     mem_free(w);
 }
 
 /* The first node whose name is not smaller. */
-static size_t node_position(const struct world *w, const char *name, size_t n, bool *ret_found)
+static size_t node_position(const struct tree *w, const char *name, size_t n, bool *ret_found)
 {
     size_t low = 0, high = w->n_nodes;
 
@@ -381,7 +381,7 @@ static size_t node_position(const struct world *w, const char *name, size_t n, b
     return low;
 }
 
-struct node *world_node(const struct world *w, const char *name, size_t n)
+struct node *tree_node(const struct tree *w, const char *name, size_t n)
 {
     bool found;
     size_t at = node_position(w, name, n, &found);
@@ -389,7 +389,7 @@ struct node *world_node(const struct world *w, const char *name, size_t n)
     return found ? w->nodes[at] : NULL;
 }
 
-void world_replace_node(struct world *w, struct node *before, struct node *after)
+void tree_replace_node(struct tree *w, struct node *before, struct node *after)
 {
     const char *name = before ? before->name : after->name;
     bool found;
@@ -412,13 +412,13 @@ void world_replace_node(struct world *w, struct node *before, struct node *after
     }
 }
 
-struct node *world_add_node(struct world *w, const char *name, size_t n)
+struct node *tree_add_node(struct tree *w, const char *name, size_t n)
 {
     struct node *added = mem_new(struct node);
 
     added->name = mem_strndup(name, n);
     added->fresh = true;
-    world_replace_node(w, NULL, added);
+    tree_replace_node(w, NULL, added);
     return added;
 }
 

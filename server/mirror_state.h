@@ -1,5 +1,5 @@
 /*
- * What the mirror keeps, and how it is changed: a world of nodes, each a map of instances by object path.
+ * What the mirror keeps, and how it is changed: a tree of nodes, each a map of instances by object path.
  *
  * An instance is immutable and counted; what many instances say alike (paths, states, declarations) is kept once.
  * To change one, a draft is made of it, changed, and frozen into a new instance. So a patch can be undone by putting
@@ -20,7 +20,7 @@
 /* What stands at a place of the agent's tree. Below anything but an object nothing can be set. */
 enum slot { SLOT_ABSENT, SLOT_OBJECT, SLOT_OTHER };
 
-/* Texts and declarations that are shared by the instances of all worlds. */
+/* Texts and declarations that are shared by the instances of all trees. */
 struct pools {
     struct intern_pool *texts;
     struct map declared; /* struct declared by its items' bytes */
@@ -87,7 +87,7 @@ struct node {
     struct map instances;
 };
 
-struct world {
+struct tree {
     uint8_t slot, monitor, nodes_slot; /* enum slot */
     bool fresh;                        /* as in struct node */
     struct node **nodes;               /* sorted by name */
@@ -112,14 +112,14 @@ enum instance_change {
 };
 unsigned instance_compare(const struct instance *a, const struct instance *b);
 
-struct world *world_new(void);
-void world_free(struct pools *p, struct world *w); /* NULL is allowed */
+struct tree *tree_new(void);
+void tree_free(struct pools *p, struct tree *w); /* NULL is allowed */
 /* Takes all nodes away and frees them. */
-void world_clear(struct pools *p, struct world *w);
-struct node *world_node(const struct world *w, const char *name, size_t n); /* or NULL */
-struct node *world_add_node(struct world *w, const char *name, size_t n);
+void tree_clear(struct pools *p, struct tree *w);
+struct node *tree_node(const struct tree *w, const char *name, size_t n); /* or NULL */
+struct node *tree_add_node(struct tree *w, const char *name, size_t n);
 /* Puts a node in the place of another of that name (before or after may be NULL); frees nothing. */
-void world_replace_node(struct world *w, struct node *before, struct node *after);
+void tree_replace_node(struct tree *w, struct node *before, struct node *after);
 
 struct node *node_clone(const struct node *n);
 void node_free(struct pools *p, struct node *n); /* NULL is allowed */

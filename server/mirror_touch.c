@@ -116,8 +116,8 @@ static struct scaler *scaler_new(struct mirror *m, const char *path)
     size_t cap = 0, n = 0;
 
     s->path = intern_ref(path);
-    for (size_t i = 0; i < m->world->n_nodes; i++) {
-        const struct instance *instance = node_instance(m->world->nodes[i], path);
+    for (size_t i = 0; i < m->tree->n_nodes; i++) {
+        const struct instance *instance = node_instance(m->tree->nodes[i], path);
 
         if (!instance || instance->head.status != SLOT_OBJECT || !instance->head.slaves)
             continue;
@@ -154,7 +154,7 @@ static void scaler_free(struct mirror *m, struct scaler *s)
 
 static bool scaler_lists(const struct scaler *s, const char *slave)
 {
-    return bsearch(&slave, s->slaves, s->n_slaves, sizeof(*s->slaves), compare_texts) != NULL;
+    return s->n_slaves && bsearch(&slave, s->slaves, s->n_slaves, sizeof(*s->slaves), compare_texts);
 }
 
 static void scaler_claim(struct mirror *m, struct scaler *s)
@@ -289,17 +289,17 @@ void touch_node(struct mirror *m, const struct node *before, const struct node *
         touch_addresses(m, after);
 }
 
-void touch_world(struct mirror *m, const struct world *before, const struct world *after)
+void touch_tree(struct mirror *m, const struct tree *before, const struct tree *after)
 {
     for (size_t i = 0; i < before->n_nodes; i++) {
         const char *name = before->nodes[i]->name;
 
-        touch_node(m, before->nodes[i], world_node(after, name, strlen(name)));
+        touch_node(m, before->nodes[i], tree_node(after, name, strlen(name)));
     }
     for (size_t i = 0; i < after->n_nodes; i++) {
         const char *name = after->nodes[i]->name;
 
-        if (!world_node(before, name, strlen(name)))
+        if (!tree_node(before, name, strlen(name)))
             touch_node(m, NULL, after->nodes[i]);
     }
 }
