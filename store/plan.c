@@ -115,6 +115,39 @@ static bool check_secrets(const struct planner *pl, struct party *p, const struc
     return check_need(p, c, &needs[1]) && pair_ready;
 }
 
+/* Whether one of the certificates has the name; those that nobody read here may. */
+static bool is_covered_by(const struct planner *pl, const struct exposure *x, const char *name)
+{
+    for (size_t i = 0; i < x->n_listener_certificates; i++) {
+        const struct certificate *c = x->listener_certificates[i];
+        const struct secret *s = find_secret(pl, c->secret);
+
+        if (!c->secret && !c->chain_file && !c->chain_inline)
+            continue;
+        if (!c->secret || s->info.n_names == 0 || certificate_covers(&s->info, name))
+            return true;
+    }
+    return x->n_listener_certificates == 0;
+}
+
+/* Clients will refuse what they are shown: no fault of ours, but somebody will look for it. */
+static void check_names(const struct planner *pl, struct party *p)
+{
+    const struct exposure *x = p->x;
+
+    for (size_t i = 0; i < x->n_sni; i++)
+        if (!is_covered_by(pl, x, x->sni[i]))
+            problem_add(&p->problems, "warning", x->rid, "sni", "no certificate is made out for \"%s\"", x->sni[i]);
+    for (size_t v = 0; v < x->n_vhosts; v++)
+        for (size_t i = 0; i < x->vhosts[v]->n_domains; i++) {
+            const char *domain = x->vhosts[v]->domains[i];
+
+            if (hostname_fits_sni(domain) && !is_covered_by(pl, x, domain))
+                problem_add(&p->problems, "warning", x->vhosts[v]->rid, "domains",
+                            "no certificate is made out for \"%s\"", domain);
+        }
+}
+
 static void judge_alone(const struct planner *pl, struct party *p)
 {
     const struct exposure *x = p->x;
@@ -135,6 +168,7 @@ static void judge_secrets(const struct planner *pl, struct party *p)
 
     for (size_t i = 0; i < x->n_listener_certificates; i++)
         p->not_ready |= !check_secrets(pl, p, x->listener_certificates[i]);
+    check_names(pl, p);
     if (x->cluster_certificate)
         p->lost |= !check_secrets(pl, p, x->cluster_certificate);
 }

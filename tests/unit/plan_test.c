@@ -773,6 +773,24 @@ TEST(a_listener_without_validation_fails_closed)
     world_clear(&w);
 }
 
+TEST(a_name_that_no_certificate_is_made_out_for_is_told)
+{
+    static const struct entry entry = {"a", 1,
+                                       "expose#0 {'port': 443, 'vhosts': 'vhost#0', 'listener_certificates': "
+                                       "'certificate#0'}\ncertificate#0 {'certificate_secret': 'c'}\n"
+                                       "vhost#0 {'domains': 'a.org x.b.org x.y.b.org foo.*'}"};
+    const char *of[] = {"a.org", "*.b.org"};
+    struct world w = {0};
+
+    fill(&w, &entry, 1);
+    w.odd = (struct secret){.path = "sec/c", .has_pair = true, .info = {.names = of, .n_names = 2}};
+    check_world(&w, "chain tls l7 tls: of a.expose#0 tls_certificate/sec/c\n"
+                    "  a.expose#0.vhost#0: a.org foo.* x.b.org x.y.b.org\n    all -> a.expose#0\n"
+                    "a.expose#0 accepted\n"
+                    "  warning vhost#0.domains: no certificate is made out for \"x.y.b.org\"\n");
+    world_clear(&w);
+}
+
 TEST(an_exposure_without_the_secret_of_its_cluster_keeps_its_place)
 {
     static const struct entry entries[] = {{"a", 1,
