@@ -35,30 +35,43 @@ static void report_problems(const char *exposure, const struct problem *now, siz
         log_event(LOG_LEVEL_NOTICE, "exposure is mended", "exposure", exposure, NULL);
 }
 
-static const struct exposure *declared(const struct service *s, const char *name)
+static const struct service_exposure *find_exposure(const struct service *s, const char *name)
 {
     for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (s->exposures[i].declared && strcmp(s->exposures[i].declared->name, name) == 0)
-            return s->exposures[i].declared;
+        if (strcmp(s->exposures[i].declared->name, name) == 0)
+            return &s->exposures[i];
     return NULL;
+}
+
+static void report_exposure(const struct service_exposure *now, const struct service_exposure *old)
+{
+    const struct exposure *x = now->declared, *was = old ? old->declared : NULL;
+    const struct problem *hindered = old ? old->hindrance : NULL;
+
+    if (x != was) {
+        report_problems(x->name, x->problems, x->n_problems, was ? was->problems : NULL, was ? was->n_problems : 0);
+        if (now->kept)
+            log_event(LOG_LEVEL_WARNING, "exposure keeps its last good form", "exposure", x->name, NULL);
+    }
+    report_problems(x->name, now->hindrance, now->hindrance ? 1 : 0, hindered, hindered ? 1 : 0);
 }
 
 static void report_service(const struct service *before, const struct service *after)
 {
-    if (after && !same_text(after->disagreement, before ? before->disagreement : NULL) && after->disagreement)
+    if (!after)
+        return;
+    if (after->disagreement && !same_text(after->disagreement, before ? before->disagreement : NULL))
         log_event(LOG_LEVEL_WARNING, "instances disagree", "service", after->path, "problem", after->disagreement,
                   NULL);
-    if (!after || (before && before->declaration == after->declaration))
-        return;
-    for (size_t i = 0; i < after->n_exposures; i++) {
-        const struct exposure *x = after->exposures[i].declared;
-        const struct exposure *old = x ? declared(before, x->name) : NULL;
-        if (!x)
-            continue;
-        report_problems(x->name, x->problems, x->n_problems, old ? old->problems : NULL, old ? old->n_problems : 0);
-        if (after->exposures[i].kept)
-            log_event(LOG_LEVEL_WARNING, "exposure keeps its last good form", "exposure", x->name, NULL);
+    for (size_t i = 0; i < after->n_warnings; i++) {
+        const struct problem *w = &after->warnings[i];
+
+        if (!has_problem(before ? before->warnings : NULL, before ? before->n_warnings : 0, w))
+            log_event(LOG_LEVEL_WARNING, "address is left out", "service", after->path, "code", w->code, "field",
+                      w->field, "problem", w->text, NULL);
     }
+    for (size_t i = 0; i < after->n_exposures; i++)
+        report_exposure(&after->exposures[i], find_exposure(before, after->exposures[i].declared->name));
 }
 
 static void report_listener(const struct listener_plan *before, const struct listener_plan *after)
