@@ -528,8 +528,7 @@ class Envoy(Process):
         """What tells that a listener or cluster was added, changed or removed; equal before and after means that
         Envoy changed nothing."""
         keep = re.compile(r"^(listener_manager\.listener_(added|modified|removed|in_place_updated)|"
-                          r"cluster_manager\.cluster_(added|modified|removed|updated)|"
-                          r"cluster_manager\.update_out_of_merge_window)$")
+                          r"cluster_manager\.cluster_(added|modified|removed))$")
         return {name: value for name, value in self.stats("_manager").items() if keep.match(name)}
 
     def rejected(self):

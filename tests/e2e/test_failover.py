@@ -185,7 +185,8 @@ def test_a_burst_of_mixed_changes_ends_in_the_right_state(lab):
 
 
 def test_make_before_break_when_a_service_is_replaced(lab, sotw):
-    """The same name moves from one service to another, again and again, under load."""
+    """A domain goes from one service to another that claims it too, again and again, under load; then the first one
+    is removed, its cluster with it."""
     one, two = lab.world.backend(10), lab.world.backend(11)
     lab.add("test/svc/first", l7(one.address, lab.at(8000), "web.test"))
     envoy = lab.up(sotw)
@@ -194,9 +195,11 @@ def test_make_before_break_when_a_service_is_replaced(lab, sotw):
         for name, old, backend in (("second", "first", two), ("third", "second", one), ("fourth", "third", two)):
             lab.add("test/svc/" + name, l7(backend.address, lab.at(8000), "web.test"))
             load.wait_answered(5)
-            lab.agent.remove_service("test/svc/" + old)
+            lab.agent.set_keywords("test/svc/" + old, {"vhost#0.domains": "old.test"})
             wait_answer(lab.at(8000), host="web.test", backend=backend.name)
+            lab.agent.remove_service("test/svc/" + old)
             load.wait_answered(5)
+            wait_until(lambda: "test/svc/%s.expose#0" % old not in envoy.dynamic_clusters())
     load.assert_clean()
     assert envoy.rejected() == {}
 

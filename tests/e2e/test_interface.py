@@ -138,14 +138,16 @@ def test_the_bootstrap_needs_no_running_daemon_and_has_sane_defaults(igwd):
 @pytest.mark.sanitized
 def test_sighup_reloads_what_can_be_reloaded(world):
     agent = world.agent(nodes=["n1"])
-    path = world.write("igwd.conf", "log-level = info\n")
+    path = world.write("igwd.conf", "log-level = error\n")
     igwd = world.igwd(agent=agent, args=["--config", path])
-    world.write("igwd.conf", "log-level = debug\n")
+    wait_until(lambda: agent.subscribers)
+    assert igwd.log_lines() == []
+    world.write("igwd.conf", "log-level = info\n")
     igwd.signal(signal.SIGHUP)
     igwd.wait_logged("read again")
     agent.cut()
-    wait_until(lambda: any(line["level"] == "debug" for line in igwd.log_lines()), what="a line of the new level")
-    world.write("igwd.conf", "log-level = debug\nnonsense = 1\n")
+    wait_until(lambda: any(line["level"] == "info" for line in igwd.log_lines()), what="a line of the new level")
+    world.write("igwd.conf", "log-level = info\nnonsense = 1\n")
     igwd.signal(signal.SIGHUP)
     igwd.wait_logged("nonsense")
     assert igwd.running()

@@ -91,6 +91,11 @@ def slave_path(path, index):
     return f"{head}/{index}.{name}" if head else f"{index}.{name}"
 
 
+def slave_names(scaler):
+    """The slaves, relative to the scaler's own namespace."""
+    return [split_path(slave)[2] for slave in scaler.slaves]
+
+
 def seconds(text):
     """A duration as the drivers evaluate it: '1h' is 3600; what is none stays as it is."""
     match = re.fullmatch(r"(\d+)\s*(s|m|h|d|)", text.strip())
@@ -568,7 +573,7 @@ class SimAgent:
             status.update(flex_target=int(default.get("flex_target", 1)), flex_min=1,
                           flex_max=int(default.get("flex_max", 1)))
         if "scale" in default:
-            status.update(scale=int(default["scale"]), scaler_slaves=list(service.slaves))
+            status.update(scale=int(default["scale"]), scaler_slaves=slave_names(service))
         if service.slave_of:
             status["scaler_slave"] = True
         self._fill(service, node, status)
@@ -693,7 +698,7 @@ class SimAgent:
         after = self._fill(service, node, dict(before))
         if "scale" in service.config["DEFAULT"]:
             after["scale"] = int(service.config["DEFAULT"]["scale"])
-            after["scaler_slaves"] = list(service.slaves)
+            after["scaler_slaves"] = slave_names(service)
         return [[self._at(node, "status", path, "updated"), now()]] + diff(before, after,
                                                                             self._at(node, "status", path))
 
