@@ -27,7 +27,7 @@ static const char words_code[] = "runs code in Envoy";
 static const char words_credentials[] = "uses credentials of Envoy's host";
 static const char words_environment[] = "reads Envoy's environment";
 
-/* A name that ends in '.' stands for all that begins with it. */
+/* A name stands for what is nested in it too; one that ends in '.' for all that begins with it. */
 static const struct {
     const char *name, *words;
 } refused_messages[] = {
@@ -98,7 +98,7 @@ const char *passthrough_refused_message(const char *full_name)
         const char *name = refused_messages[i].name;
         size_t n = strlen(name);
 
-        if (name[n - 1] == '.' ? !strncmp(full_name, name, n) : !strcmp(full_name, name))
+        if (!strncmp(full_name, name, n) && (name[n - 1] == '.' || !full_name[n] || full_name[n] == '.'))
             return refused_messages[i].words;
     }
     return NULL;
