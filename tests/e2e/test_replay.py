@@ -72,7 +72,8 @@ def test_the_recorded_session_gives_what_the_operators_meant(world):
         routes = wait_until(lambda: next(iter(envoy.get(RDS).values())))["virtual_hosts"][0]
         assert routes["domains"] == ["alt-svcweb.acme.org"]
         assert [r["match"]["prefix"] for r in routes["routes"]] == ["/realtime/generic", "/"]
-        assert routes["routes"][0]["route"]["hash_policy"][0]["cookie"] == {"name": "sid", "ttl": "3600s"}
+        # Its hash policy means nothing to a round robin, which is said.
+        igwd.wait_logged(WEB1[1], "hash_policies")
 
         recorded.after("om test/svc/web2 create")
         wait_until(lambda: list(edge.get(CDS)) == ["test/svc/web2.expose#0"])
@@ -114,7 +115,8 @@ def test_the_recorded_scaler_gives_one_cluster_with_its_slaves_addresses(world):
                                       "status": 0}
     world.igwd(agent=agent, args=["--port-range", "21000-21010"])
     with Mirror(world.ip(2) + ":50051") as envoy:
-        wait_until(lambda: sorted(envoy.get(CDS)) == ["rscal.expose#0", *WEB1])
+        # web1's other exposure waits for its certificate, which this agent does not have.
+        wait_until(lambda: sorted(envoy.get(CDS)) == ["rscal.expose#0", WEB1[0]])
         wait_until(lambda: envoy.endpoints("rscal.expose#0") == ["127.0.8.1:80"])
         wait_until(lambda: sorted(envoy.get(LDS)) == ["0.0.0.0:1029/tcp", "0.0.0.0:21000/tcp"])
         wait_until(lambda: {r["options"]["path"] for r in agent.requests_of("object_action")} == {

@@ -9,9 +9,14 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.filters.udp.udp_proxy.v3 import udp_proxy_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from google.protobuf import json_format, struct_pb2
 from google.rpc import status_pb2
@@ -19,7 +24,8 @@ from google.rpc import status_pb2
 from harness import LIMIT
 
 # Imported so that json_format knows the types inside of Any.
-KNOWN = (http_connection_manager_pb2, tcp_proxy_pb2, tls_pb2)
+KNOWN = (http_connection_manager_pb2, http_protocol_options_pb2, previous_hosts_pb2, router_pb2, tcp_proxy_pb2,
+         tls_inspector_pb2, tls_pb2, udp_proxy_pb2)
 PREFIX = "type.googleapis.com/"
 CDS = PREFIX + "envoy.config.cluster.v3.Cluster"
 EDS = PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -151,7 +157,7 @@ class Mirror:
         self.lock = threading.Lock()
         self.asked = {RDS: set(), SDS: set(), EDS: set()}
         self.responses = []
-        self.ended = None
+        self.ended = self.failure = None
         for kind in (CDS, LDS):
             self.client.subscribe(kind)
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -161,12 +167,13 @@ class Mirror:
         while True:
             try:
                 response = self.client.next(3600)
+                found = {name: as_json(m) for name, m in self.client.resources(response).items()}
             except Ended as end:
                 self.ended = end
                 return
-            except AssertionError:
+            except Exception as error:  # for whoever looks: a test that waits for more would wait in vain
+                self.failure = error
                 return
-            found = {name: as_json(m) for name, m in self.client.resources(response).items()}
             with self.lock:
                 self.responses.append((response.type_url, sorted(found), list(response.removed_resources)))
                 held, versions = self.held[response.type_url], self.versions[response.type_url]
@@ -191,6 +198,8 @@ class Mirror:
             self.client.subscribe(kind, *new)
 
     def get(self, kind, name=None):
+        if self.failure:
+            raise RuntimeError("the mirror stopped") from self.failure
         with self.lock:
             return dict(self.held[kind]) if name is None else self.held[kind].get(name)
 
