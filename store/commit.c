@@ -37,7 +37,7 @@ static void note(struct commit *c, const char *kind, const char *name)
     c->n_names++;
 }
 
-/* ---- what there is to do ------------------------------------------------------------------------------------------- */
+/* ---- what there is to do ---- */
 
 static int compare_works(const void *a, const void *b)
 {
@@ -69,6 +69,26 @@ static void forget_record(struct store *s, struct record *r)
     record_free(r);
 }
 
+/* False: nothing is left to do for it. */
+static bool take_work(struct commit *c, struct record *r, struct work *w)
+{
+    const struct pending *p = r->pending;
+
+    if (!r->service && (!p || p->gone)) {
+        /* Came and went. */
+        forget_record(c->store, r);
+        return false;
+    }
+    if (!p && !r->again)
+        return false;
+    w->record = r;
+    w->gone = p && p->gone;
+    w->declaration = p && p->declaration ? p->declaration : r->form.declaration;
+    w->declared = p && p->declaration && (!r->service || !same_hash(p->resources_hash, r->resources));
+    w->reconfigured = r->again || p->declaration || r->loaded;
+    return true;
+}
+
 static void collect(struct commit *c)
 {
     struct store *s = c->store;
@@ -77,30 +97,17 @@ static void collect(struct commit *c)
     c->works = arena_array(c->arena, struct work, s->changed.count);
     for (size_t i = 0; i < s->changed.count; i++) {
         struct record *r = s->changed.items[i];
-        const struct pending *p = r->pending;
-        struct work *w = &c->works[c->n_works];
 
         r->changed = false;
-        if (!r->service && (!p || p->gone)) {
-            /* Came and went. */
-            forget_record(s, r);
-            continue;
-        }
-        if (!p && !r->again)
-            continue;
-        w->record = r;
-        w->gone = p && p->gone;
-        w->declaration = p && p->declaration ? p->declaration : r->form.declaration;
-        w->declared = p && p->declaration && (!r->service || !same_hash(p->resources_hash, r->resources));
-        w->reconfigured = r->again || p->declaration || r->loaded;
-        c->n_works++;
+        if (take_work(c, r, &c->works[c->n_works]))
+            c->n_works++;
     }
     pointers_clear(&s->changed);
     if (c->n_works > 1)
         qsort(c->works, c->n_works, sizeof(*c->works), compare_works);
 }
 
-/* ---- services ------------------------------------------------------------------------------------------------------ */
+/* ---- services ---- */
 
 static void keep_new_ports(struct commit *c)
 {
@@ -315,7 +322,7 @@ static void make_services(struct commit *c)
     ports_settle(c->store);
 }
 
-/* ---- secrets ------------------------------------------------------------------------------------------------------- */
+/* ---- secrets ---- */
 
 static bool same_secret(const struct secret *a, const struct secret *b)
 {
@@ -388,7 +395,7 @@ static void settle_secrets(struct commit *c)
     s->wanted_version++;
 }
 
-/* ---- plans --------------------------------------------------------------------------------------------------------- */
+/* ---- plans ---- */
 
 static const struct secret *lookup_secret(void *arg, const char *path)
 {
@@ -454,7 +461,7 @@ static void settle_plans(struct commit *c)
     pointers_clear(&s->dirty);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------------------ */
+/* ---- the rest ---- */
 
 static void settle_gateways(struct commit *c)
 {

@@ -163,7 +163,7 @@ void crypt_key_free(struct crypt_key *k)
     mem_free_secret(k, sizeof(*k));
 }
 
-/* What OpenSSL can refuse here is a bug or the want of memory; neither can be answered with plain text on the disk. */
+/* What OpenSSL can refuse here is a bug or the want of memory; neither can be answered with plain text on disk. */
 static void must(int ok)
 {
     assert(ok == 1);

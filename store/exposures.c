@@ -2,9 +2,9 @@
  * What the store settles of each exposure beside its declaration: which form is in effect, the gateway, the port, and
  * since when it claims what.
  *
- * since: the clock of claims goes on by one with each commit that has new claims, so all that comes together claims at
- * the same time, and names decide. An exposure that stays on its listener keeps what it had, name by name; a name that
- * is new to it is claimed from now on.
+ * since: the clock of claims goes on by one with each commit that has new claims, so all that comes together claims
+ * at the same time, and names decide. An exposure that stays on its listener keeps what it had, name by name; a name
+ * that is new to it is claimed from now on.
  *
  * A commit calls begin for all works, then ports for all, then finish: a port that any exposure declares is not
  * allocated to another of the same commit.
@@ -196,7 +196,7 @@ static void use_port(struct commit *c, struct work *w, size_t i)
                                               s->config_alarm ? s->config_alarm : "the disk did not answer in time"));
 }
 
-/* ---- since --------------------------------------------------------------------------------------------------------- */
+/* ---- since ---- */
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -312,7 +312,7 @@ void exposures_same(struct commit *c, struct work *w)
     }
 }
 
-/* ---- on disk ------------------------------------------------------------------------------------------------------- */
+/* ---- on disk ---- */
 
 static int64_t form_id(const struct record *r, const struct declaration *d)
 {

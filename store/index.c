@@ -57,7 +57,7 @@ void secret_entry_free(struct secret_entry *e)
     mem_free(e);
 }
 
-/* ---- secrets ------------------------------------------------------------------------------------------------------- */
+/* ---- secrets ---- */
 
 typedef void (*secret_user)(struct store *s, struct record *r, const char *path);
 
@@ -126,7 +126,7 @@ void index_secret_changed(struct store *s, struct secret_entry *entry)
     }
 }
 
-/* ---- records ------------------------------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 void index_add(struct store *s, struct record *r)
 {

@@ -62,7 +62,7 @@ struct keeper {
     bool news;
 };
 
-/* ---- lists of changes ---------------------------------------------------------------------------------------------- */
+/* ---- lists of changes ---- */
 
 static void unlink_change(struct changes *list, struct change *c)
 {
@@ -150,7 +150,7 @@ static struct change *change_new(const char *key, unsigned statement, bool with_
     return c;
 }
 
-/* ---- the thread: writing ------------------------------------------------------------------------------------------- */
+/* ---- the thread: writing ---- */
 
 static void close_database(struct keeper *k)
 {
@@ -267,7 +267,7 @@ static int attempt(struct keeper *k, struct changes *list, struct err *refused, 
     return r;
 }
 
-/* ---- the thread: waiting and telling -------------------------------------------------------------------------------- */
+/* ---- the thread: waiting and telling ---- */
 
 static bool may_pass(int code)
 {
@@ -369,7 +369,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* ---- the door ------------------------------------------------------------------------------------------------------ */
+/* ---- the door ---- */
 
 static void start(struct keeper *k)
 {

@@ -1,8 +1,8 @@
 /*
- * A keeper: one database, and the thread that writes it. The writer hands it changes of rows; the keeper puts all that
- * is waiting into one transaction (group commit), as soon as it can.
+ * A keeper: one database, and the thread that writes it. The writer hands it changes of rows; the keeper puts all
+ * that is waiting into one transaction (group commit), as soon as it can.
  *
- * The newest change of a row replaces one that still waits: what waits is never more than the rows there are, however
+ * The newest change of a key replaces one that still waits: what waits is never more than there are keys, however
  * long the disk is full or hangs. A change that could not be written waits for the next attempt (KEEPER_RETRY_MIN_MS,
  * doubling up to KEEPER_RETRY_MAX_MS). Changes that are handed over together are written together.
  *
@@ -22,9 +22,9 @@ struct keeper_options {
     const struct db_schema *schema;
     const char *const *statements; /* the numbers in changes; each takes a change's values */
     size_t n_statements;
-    /* A file that is damaged, or could not be opened at first, is set aside and made anew. What was waiting is dropped
-     * with it, and so is what is flushed until keeper_news() told of it: everything has to be put again. Without
-     * remake nothing is written any more. */
+    /* A file that is damaged, or could not be opened at first, is set aside and made anew. What was waiting is
+     * dropped with it, and so is what is flushed until keeper_news() told of it: everything has to be put again.
+     * Without remake nothing is written any more. */
     bool remake;
     void (*wake)(void *arg); /* something for keeper_news(); may be NULL */
     void *wake_arg;
@@ -39,8 +39,8 @@ struct keeper *keeper_new(const struct keeper_options *options, struct db *db, c
 void keeper_free(struct keeper *k);
 
 /*
- * Gathers a change: key tells which row it is of. Everything is copied. with_digest: the digest of the values is bound
- * behind them.
+ * Gathers a change: key tells which row it is of (the caller's keys are bounded in number). Everything is copied.
+ * with_digest: the digest of the values is bound behind them.
  */
 void keeper_put(struct keeper *k, const char *key, unsigned statement, bool with_digest,
                 const struct db_value *values, size_t n);

@@ -62,7 +62,7 @@ static int read_table(struct store *s, struct db *db, const char *file, const ch
     return r;
 }
 
-/* ---- config.db ----------------------------------------------------------------------------------------------------- */
+/* ---- config.db ---- */
 
 static int read_gateway(struct store *s, const struct db_value *row, void *arg, struct err *e)
 {
@@ -107,7 +107,7 @@ int load_config(struct store *s, struct db *db, struct err *e)
     return r;
 }
 
-/* ---- observed.db --------------------------------------------------------------------------------------------------- */
+/* ---- observed.db ---- */
 
 /* A form that was read. */
 struct loaded_form {

@@ -17,8 +17,9 @@
 static const char *const config_migrations[] = {
     /* 1
      * gateways   those that were ever named; settings: a JSON object of what was set, {} when nothing
-     * ports      allocated to an exposure (PATH.expose#N) of a gateway, for ever; told: the agent was told; gone: since
-     *            when (seconds since 1970) no such exposure is there; the oldest of those are dropped past a number
+     * ports      allocated to an exposure (PATH.expose#N) of a gateway, for ever; told: the agent was told; gone:
+     *            since when (seconds since 1970) no such exposure is there; the oldest of those are dropped past a
+     *            number
      * revisions  of the configuration: time in milliseconds since 1970, the cause in words, the first names of what
      *            changed (a JSON list) and how many there were
      */
@@ -34,8 +35,8 @@ static const char *const config_migrations[] = {
 static const char *const observed_migrations[] = {
     /* 1
      * meta       numbers by name: the last revision, the clock of claims, whether the state is complete
-     * forms      declarations as the agent had them (packed rid, type, info); sealed: encrypted, for they hold keys or
-     *            JSON that is passed through. A service's present one, and those that its kept exposures stand in
+     * forms      declarations as the agent had them (packed rid, type, info); sealed: encrypted, for they hold keys
+     *            or JSON that is passed through. A service's present one, and those that its kept exposures stand in
      * services   the present form, and what the store knows of each exposure beside it (packed): gateway, effective
      *            port, since when it claims what, where its last good form stands
      * endpoints  of the service with that id: the addresses as the agent had them (packed). Apart from the service,

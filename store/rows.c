@@ -58,7 +58,7 @@ static const char *row_key(struct row_key *key, char table, int64_t id)
 }
 #define ROW_KEY(table, id) row_key(&(struct row_key){{0}}, (table), (id))
 
-/* ---- observed.db --------------------------------------------------------------------------------------------------- */
+/* ---- observed.db ---- */
 
 void row_put_meta(struct store *s, const char *name, uint64_t value)
 {
@@ -68,7 +68,7 @@ void row_put_meta(struct store *s, const char *name, uint64_t value)
     keeper_put(s->observed, key, PUT_META, true, values, ARRAY_LEN(values));
 }
 
-/* What may hold keys: certificates inline, JSON that is passed through, and whatever else has a key's armour in it. */
+/* What may hold keys: certificates inline, JSON that is passed through, and whatever has a key's armour in it. */
 static bool is_sensitive(const struct bytes *resources)
 {
     static const char *const marks[] = {"private_key_inline_string", "\"cluster_data\"", "\"filter_config_data\"",
@@ -180,7 +180,7 @@ void row_drop_secret(struct store *s, const char *path)
     keeper_put(s->observed, key, DROP_SECRET, false, &value, 1);
 }
 
-/* ---- config.db ----------------------------------------------------------------------------------------------------- */
+/* ---- config.db ---- */
 
 void row_put_gateway(struct store *s, const struct gateway *g)
 {
@@ -232,7 +232,9 @@ void row_put_revision(struct store *s, uint64_t number, const char *cause, const
             db_int((int64_t)n),
         };
 
-        keeper_put(s->config, ROW_KEY('r', (int64_t)number), PUT_REVISION, true, values, ARRAY_LEN(values));
+        /* While nothing can be written, no more of them wait than would be kept. */
+        keeper_put(s->config, ROW_KEY('r', (int64_t)(number % STORE_REVISIONS_MAX)), PUT_REVISION, true, values,
+                   ARRAY_LEN(values));
     }
     buf_clear(&changes);
     if (number > STORE_REVISIONS_MAX) {

@@ -116,7 +116,7 @@ static int fail(const struct db *db, int code, struct err *e)
     return err_set(e, result, db->path, "", "%s", words);
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------------------- */
+/* ---- statements ---- */
 
 int db_prepare(struct db *db, const char *sql, struct db_statement **ret_statement, struct err *e)
 {
@@ -198,8 +198,10 @@ static void read_column(struct db_statement *s, int index)
 
 int db_step(struct db_statement *s, const struct db_value **ret_values, size_t *ret_n, struct err *e)
 {
-    int code = sqlite3_step(s->handle);
-    int n;
+    int code, n;
+
+    assert(s);
+    code = sqlite3_step(s->handle);
 
     if (code == SQLITE_DONE)
         return 0;
@@ -252,7 +254,7 @@ bool db_row_intact(const struct db_value *values, size_t n)
     return n > 0 && values[n - 1].type == DB_INT && values[n - 1].number == db_digest(values, n - 1);
 }
 
-/* ---- transactions -------------------------------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 int db_begin(struct db *db, struct err *e)
 {
@@ -271,7 +273,7 @@ void db_rollback(struct db *db)
         (void)db_run(db->rollback, NULL, 0, NULL);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int execute(struct db *db, const char *sql, struct err *e)
 {
@@ -283,13 +285,13 @@ static int execute(struct db *db, const char *sql, struct err *e)
 static int pragma_number(struct db *db, const char *sql, int64_t *ret_number, struct err *e)
 {
     struct db_statement *s = NULL;
-    const struct db_value *values;
-    size_t n;
+    const struct db_value *values = NULL;
+    size_t n = 0;
     int r = db_prepare(db, sql, &s, e);
 
     if (r == 0)
         r = db_step(s, &values, &n, e);
-    if (r == 1 && values[0].type == DB_INT)
+    if (r == 1 && values && values[0].type == DB_INT)
         *ret_number = values[0].number;
     else if (r >= 0)
         r = err_set(e, -EUCLEAN, db->path, "", "\"%s\" gives no number", sql);
@@ -300,13 +302,13 @@ static int pragma_number(struct db *db, const char *sql, int64_t *ret_number, st
 static int check(struct db *db, struct err *e)
 {
     struct db_statement *s = NULL;
-    const struct db_value *values;
-    size_t n;
+    const struct db_value *values = NULL;
+    size_t n = 0;
     int r = db_prepare(db, "PRAGMA quick_check(1)", &s, e);
 
     if (r == 0)
         r = db_step(s, &values, &n, e);
-    if (r == 1 && (values[0].type != DB_TEXT || strcmp(values[0].bytes, "ok") != 0))
+    if (r == 1 && values && (values[0].type != DB_TEXT || strcmp(values[0].bytes, "ok") != 0))
         r = err_set(e, -EUCLEAN, db->path, "", "%s",
                     values[0].type == DB_TEXT ? (const char *)values[0].bytes : "quick_check gives no text");
     db_statement_free(s);
@@ -400,7 +402,7 @@ void db_close(struct db *db)
 static int open_file(const char *path, const struct db_schema *schema, bool fresh, struct db **ret_db, struct err *e)
 {
     struct db *db = mem_new(struct db);
-    struct stat status;
+    struct stat status = {0};
     int code, r = 0;
 
     db->path = mem_strdup(path);
@@ -494,7 +496,7 @@ static int create(const char *path, const char *made, const struct db_schema *sc
     return r < 0 ? r : flush_path(dirname(directory), O_DIRECTORY, e);
 }
 
-/* ---- setting aside ------------------------------------------------------------------------------------------------- */
+/* ---- setting aside ---- */
 
 /* Names with the time sort by age. */
 static void drop_old(const char *path)

@@ -1,9 +1,9 @@
 /*
  * Opening and closing, alarms, views, and the queue of ports to write back.
  *
- * At the start: the directory and its lock, the key, config.db, observed.db, and a first commit of what was read. What
- * is wrong with config.db stops allocations and later edits; what is wrong with observed.db costs its content. Neither
- * stops the daemon, unless a newer version made the file or it may not be opened at all.
+ * At the start: the directory and its lock, the key, config.db, observed.db, and a first commit of what was read.
+ * What is wrong with config.db stops allocations and later edits; what is wrong with observed.db costs its content.
+ * Neither stops the daemon, unless a newer version made the file or it may not be opened at all.
  */
 #include "store/store.h"
 
@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- alarms -------------------------------------------------------------------------------------------------------- */
+/* ---- alarms ---- */
 
 void store_set_alarm(struct store *s, const char *name, char **current, const char *text)
 {
@@ -92,7 +92,7 @@ void store_take_news(struct store *s)
     set_observed_alarms(s);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int system_error(struct err *e, const char *path, const char *what)
 {
@@ -290,7 +290,7 @@ int store_open(const struct store_options *options, struct store **ret_store, st
     return 0;
 }
 
-/* ---- closing ------------------------------------------------------------------------------------------------------- */
+/* ---- closing ---- */
 
 static void clear_config(struct store *s)
 {
@@ -361,7 +361,7 @@ void store_close(struct store *s)
     mem_free(s);
 }
 
-/* ---- views --------------------------------------------------------------------------------------------------------- */
+/* ---- views ---- */
 
 struct view *store_view(struct store *s)
 {
@@ -389,7 +389,7 @@ uint64_t store_wanted_version(const struct store *s)
     return s->wanted_version;
 }
 
-/* ---- polling ------------------------------------------------------------------------------------------------------- */
+/* ---- polling ---- */
 
 /* Returns when the next one may be tried again. */
 static clock_ns revive_write_backs(struct store *s, clock_ns now)
@@ -426,7 +426,7 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch)
     return next;
 }
 
-/* ---- ports to be written back -------------------------------------------------------------------------------------- */
+/* ---- ports to be written back ---- */
 
 bool store_next_write_back(struct store *s, struct port_write_back *ret)
 {

@@ -5,12 +5,12 @@
  *
  * Two databases in the state directory (law 1):
  *   config.db    what people made and what must not be lost: gateways, allocated ports, revisions with their cause,
- *                later edits. Flushed (synchronous=FULL) by a thread of its own. When it is damaged or full, what needs
- *                it is refused and serving goes on.
+ *                later edits. Flushed (synchronous=FULL) by a thread of its own. When it is damaged or full, what
+ *                needs it is refused and serving goes on.
  *   observed.db  what the agent said: services, endpoints, secrets (private keys encrypted). Written before a view is
  *                published, never flushed (synchronous=OFF: it survives kill -9, and is rebuilt after a power cut).
- *                It is written by a thread of its own: store_commit() waits for it at most STORE_OBSERVED_WAIT;
- *                its failure is an alarm and never delays an endpoint on its way.
+ *                It is written by a thread of its own: store_commit() waits for it at most STORE_OBSERVED_WAIT_MS,
+ *                and not at all while it fails or hangs; its failure is an alarm and never delays an endpoint.
  * A lock file keeps a second daemon out. A database of a newer version is refused. A damaged observed.db is set aside
  * (renamed with the time), said loudly, and rebuilt.
  */
@@ -50,9 +50,10 @@ struct store_options {
 };
 
 /*
- * Opens, migrates, and loads the last state. ret_store's view is complete and stale if there was one. -EEXIST: another
- * daemon has the directory; -EPROTO: a newer version's database; other errors name the file. `check` of config.db
- * failing does not fail the opening (alarm "config.db").
+ * Opens, migrates, and loads the last state. ret_store's view is complete and stale if there was one. -EEXIST:
+ * another daemon has the directory; -EPROTO: a newer version's database; other errors name the file. A database that
+ * is damaged, or a disk that is full, does not fail the opening (alarms "config.db", "observed.db"), nor does a key
+ * that does not fit what is encrypted (alarm "key"): the view is not complete then.
  */
 int store_open(const struct store_options *options, struct store **ret_store, struct err *e);
 /* Waits for what is under way to be written. */
@@ -76,8 +77,8 @@ void store_set_stale(struct store *s, bool stale);
 void store_put_secret(struct store *s, const char *path, const char *csum, const struct secret_values *values,
                       const char *missing);
 /*
- * The secrets that services refer to, sorted, as of the last commit; borrowed until the next. The agent's side fetches
- * those whose csum differs from what the store has (secret->csum in the view).
+ * The secrets that services refer to, sorted, as of the last commit; borrowed until the next. The agent's side
+ * fetches those whose csum differs from what the store has (secret->csum in the view).
  */
 const char *const *store_wanted_secrets(struct store *s, size_t *ret_n);
 /* Another number when the list is another one; 0 while it is empty from the start. */
@@ -98,8 +99,8 @@ void port_write_back_clear(struct port_write_back *w);
 /*
  * Takes what the store's threads have to say (alarms that are new or over, ports that reached the disk) and lets
  * them try again what failed. To be called when wake() was, and at the time that the last call returned (INT64_MAX:
- * only when woken). *ret_commit: there is something for store_commit(); *ret_fetch: observed.db had to be made anew
- * and needs everything once more (a store_sync_begin() ... store_sync_end() with all services, all secrets).
+ * only when woken). *ret_commit: there is something for store_commit(); *ret_fetch (once): observed.db had to be made
+ * anew and needs all services once more (store_sync_begin(), everything, store_sync_end()).
  */
 clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
 

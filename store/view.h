@@ -79,7 +79,7 @@ struct view_delta {
     struct view_change *changes; /* one entry an object; sorted by kind and key */
     size_t n_changes;
 };
-/* For the writer: takes references to both; then each object is set at most once in `after` and noted, then sorted. */
+/* For the writer: takes references to both; then each object is set at most once in `after`, then it is sorted. */
 struct view_delta *view_delta_new(struct view *before, struct view *after);
 /* after NULL: the object is removed. Takes a reference; the same object as before is no change. */
 void view_delta_set(struct view_delta *d, enum view_kind kind, const char *key, void *after);

@@ -28,15 +28,17 @@ static double cpu(clockid_t clock)
 
 static long resident_kib(void)
 {
-    long pages = 0, resident = 0;
     FILE *f = fopen("/proc/self/statm", "r");
+    char line[256] = "";
+    char *second;
 
     if (f) {
-        if (fscanf(f, "%ld %ld", &pages, &resident) != 2)
-            resident = 0;
+        if (!fgets(line, sizeof(line), f))
+            line[0] = '\0';
         fclose(f);
     }
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+    second = strchr(line, ' ');
+    return second ? strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
 }
 
 /* One endpoint of the service may be down. Without a store the facts are made for nothing: to be subtracted. */

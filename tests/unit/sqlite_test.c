@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,10 +40,15 @@ static void begin(void)
 
 static void end(void)
 {
-    char command[400];
+    char pattern[320];
+    glob_t found = {0};
 
-    snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-    CHECK(system(command) == 0);
+    snprintf(pattern, sizeof(pattern), "%s/*", directory);
+    glob(pattern, 0, NULL, &found);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        unlink(found.gl_pathv[i]);
+    globfree(&found);
+    CHECK(rmdir(directory) == 0);
 }
 
 static struct db *open_db(const struct db_schema *schema)
@@ -356,7 +362,7 @@ TEST(a_full_disk_is_told_as_such_and_what_was_there_stays)
     memset(big, 'x', sizeof(big));
     db = open_db(&version1);
     CHECK_INT(put(db, 1, "a", NULL, 0, NULL), 0);
-    signal(SIGXFSZ, SIG_IGN);
+    CHECK(sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
     CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
     limit = before;
     limit.rlim_cur = 16384;

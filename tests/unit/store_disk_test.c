@@ -22,6 +22,17 @@ enum { KILLS = 12, SERVICES = 40 };
 
 static const char allocate[] = "\"port\":80,\"listener_port\":0";
 
+/* A service that terminates TLS with a secret's pair. */
+static const char tls_expose[] =
+    "{\"listener_certificates\":[\"certificate#1\"],\"port\":443,\"sni\":[\"a.example.org\"]}";
+static const char *const tls[] = {"certificate#1",
+                                  "certificate.tls",
+                                  "{\"certificate_secret\":\"one\"}",
+                                  "expose#0",
+                                  "expose.envoy",
+                                  tls_expose,
+                                  NULL};
+
 static void commit(struct world *w)
 {
     mem_free(world_commit(w));
@@ -54,7 +65,7 @@ static void fetch_all(struct world *w, const char *address)
     world_sync_end(w);
 }
 
-/* ---- kill -9 ------------------------------------------------------------------------------------------------------- */
+/* ---- kill -9 ---- */
 
 /* Commits, and says so through the pipe after each, until it is killed. What is told: the number of the commit. */
 static void commit_for_ever(struct world *w, int fd)
@@ -159,7 +170,7 @@ TEST(ports_are_the_same_after_every_kill_and_nobodys_twice)
     world_clear(&w);
 }
 
-/* ---- one daemon a directory ---------------------------------------------------------------------------------------- */
+/* ---- one daemon a directory ---- */
 
 TEST(a_second_daemon_is_kept_out)
 {
@@ -202,7 +213,7 @@ TEST(a_directory_that_cannot_be_used_is_an_error_that_names_it)
     world_clear(&w);
 }
 
-/* ---- damage -------------------------------------------------------------------------------------------------------- */
+/* ---- damage ---- */
 
 static void scribble(struct world *w, const char *file, uint64_t *seed, size_t places)
 {
@@ -416,14 +427,6 @@ TEST(observed_db_that_is_lost_while_running_is_rebuilt_from_memory_and_the_agent
 {
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example.org");
     const struct secret_values values = {.certificate_chain = c->pem, .private_key = c->key_pem};
-    static const char *const tls[] = {"certificate#1",
-                                      "certificate.tls",
-                                      "{\"certificate_secret\":\"one\"}",
-                                      "expose#0",
-                                      "expose.envoy",
-                                      "{\"listener_certificates\":[\"certificate#1\"],\"port\":443,"
-                                      "\"sni\":[\"a.example.org\"]}",
-                                      NULL};
     static const char *const address[] = {"10.0.0.1", NULL};
     _cleanup_(mem_free_p) char *good = NULL, *after = NULL;
     bool wants_commit, wants_fetch;
@@ -486,7 +489,7 @@ TEST(a_state_that_was_lost_while_running_and_not_put_again_is_not_whole_after_a_
     world_clear(&w);
 }
 
-/* ---- full disks ---------------------------------------------------------------------------------------------------- */
+/* ---- full disks ---- */
 
 static struct rlimit no_limit;
 
@@ -494,7 +497,7 @@ static void fill_disk(void)
 {
     struct rlimit limit;
 
-    signal(SIGXFSZ, SIG_IGN);
+    CHECK(sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
     CHECK(getrlimit(RLIMIT_FSIZE, &no_limit) == 0);
     limit = no_limit;
     limit.rlim_cur = 1;
@@ -631,7 +634,7 @@ TEST(a_first_start_on_a_full_disk_works_in_memory_and_catches_up)
     world_clear(&w);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+/* ---- keys ---- */
 
 /* A line of a PEM text that is nothing but base64: what must not be found. */
 static char *middle_of(const char *pem)
@@ -654,24 +657,27 @@ TEST(private_keys_are_nowhere_in_clear)
     json_t *inline_pair =
         json_pack("{s:s, s:s}", "certificate_chain_inline_string", b->pem, "private_key_inline_string", b->key_pem);
     _cleanup_(mem_free_p) char *info = json_canonical(inline_pair);
-    const char *const resources[] = {
-        "certificate#1",
-        "certificate.tls",
-        "{\"certificate_secret\":\"one\"}",
-        "certificate#2",
-        "certificate.tls",
-        info,
-        "expose#0",
-        "expose.envoy",
-        "{\"listener_certificates\":[\"certificate#1\"],\"port\":443,\"sni\":[\"a.example.org\"]}",
-        "expose#1",
-        "expose.envoy",
-        "{\"listener_certificates\":[\"certificate#2\"],\"port\":444,\"sni\":[\"b.example.org\"]}",
-        "expose#2",
-        "expose.envoy",
-        "{\"cluster_data\":{\"metadata\":{\"filter_metadata\":{\"a\":{\"b\":\"passed-through-word\"}}}},\"port\":"
-        "445}",
-        NULL};
+    static const char inline_expose[] =
+        "{\"listener_certificates\":[\"certificate#2\"],\"port\":444,\"sni\":[\"b.example.org\"]}";
+    static const char passing_expose[] =
+        "{\"cluster_data\":{\"metadata\":{\"filter_metadata\":{\"a\":{\"b\":\"passed-through-word\"}}}},"
+        "\"port\":445}";
+    const char *const resources[] = {"certificate#1",
+                                     "certificate.tls",
+                                     "{\"certificate_secret\":\"one\"}",
+                                     "certificate#2",
+                                     "certificate.tls",
+                                     info,
+                                     "expose#0",
+                                     "expose.envoy",
+                                     tls_expose,
+                                     "expose#1",
+                                     "expose.envoy",
+                                     inline_expose,
+                                     "expose#2",
+                                     "expose.envoy",
+                                     passing_expose,
+                                     NULL};
     struct world w;
     struct view *v;
 
@@ -703,14 +709,6 @@ TEST(with_another_key_what_was_encrypted_is_dropped_and_said_and_comes_again)
 {
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example.org");
     const struct secret_values values = {.certificate_chain = c->pem, .private_key = c->key_pem};
-    static const char *const tls[] = {"certificate#1",
-                                      "certificate.tls",
-                                      "{\"certificate_secret\":\"one\"}",
-                                      "expose#0",
-                                      "expose.envoy",
-                                      "{\"listener_certificates\":[\"certificate#1\"],\"port\":443,"
-                                      "\"sni\":[\"a.example.org\"]}",
-                                      NULL};
     static const char *const address[] = {"10.0.0.1", NULL};
     static const char passed[] = "\"port\":80,\"cluster_data\":{\"connect_timeout\":\"1s\"}";
     _cleanup_(mem_free_p) char *good = NULL, *after = NULL;
@@ -774,7 +772,7 @@ TEST(a_key_file_that_others_can_read_stops_the_start)
     world_clear(&w);
 }
 
-/* ---- revisions ----------------------------------------------------------------------------------------------------- */
+/* ---- revisions ---- */
 
 TEST(revisions_have_their_cause_and_what_changed_and_the_oldest_go)
 {

@@ -36,7 +36,7 @@ static bool complete(struct world *w)
     return is_complete;
 }
 
-/* ---- the view and its differences ---------------------------------------------------------------------------------- */
+/* ---- the view and its differences ---- */
 
 TEST(what_is_put_is_in_the_view_after_the_commit)
 {
@@ -216,7 +216,7 @@ TEST(without_a_default_gateway_an_exposure_that_names_none_is_left_out_with_a_re
     world_clear(&w);
 }
 
-/* ---- complete, stale, fetches -------------------------------------------------------------------------------------- */
+/* ---- complete, stale, fetches ---- */
 
 TEST(the_state_is_complete_after_the_first_fetch_and_after_a_restart)
 {
@@ -308,26 +308,28 @@ TEST(a_fetch_that_was_broken_off_removes_nothing)
     world_clear(&w);
 }
 
-/* ---- restarts ------------------------------------------------------------------------------------------------------ */
+/* ---- restarts ---- */
 
-static const char *const rich[] = {
-    "certificate#1",
-    "certificate.tls",
-    "{\"certificate_secret\":\"cert\"}",
-    "expose#0",
-    "expose.envoy",
-    "{\"listener_port\":0,\"port\":80}",
-    "expose#1",
-    "expose.envoy",
+static const char rich_http[] =
     "{\"gateway\":\"edge\",\"listener_certificates\":[\"certificate#1\"],\"listener_port\":443,\"port\":443,"
-    "\"vhosts\":[\"vhost#0\"]}",
-    "expose#2",
-    "expose.envoy",
-    "{\"port\":\"nonsense\"}",
-    "vhost#0",
-    "vhost.envoy",
-    "{\"domains\":[\"b.example.org\",\"a.example.org\"]}",
-    NULL};
+    "\"vhosts\":[\"vhost#0\"]}";
+static const char rich_vhost[] = "{\"domains\":[\"b.example.org\",\"a.example.org\"]}";
+static const char *const rich[] = {"certificate#1",
+                                   "certificate.tls",
+                                   "{\"certificate_secret\":\"cert\"}",
+                                   "expose#0",
+                                   "expose.envoy",
+                                   "{\"listener_port\":0,\"port\":80}",
+                                   "expose#1",
+                                   "expose.envoy",
+                                   rich_http,
+                                   "expose#2",
+                                   "expose.envoy",
+                                   "{\"port\":\"nonsense\"}",
+                                   "vhost#0",
+                                   "vhost.envoy",
+                                   rich_vhost,
+                                   NULL};
 static const char *const three[] = {"10.0.0.1", "!10.0.0.2", "fd00::1", NULL};
 
 static void put_pair(struct world *w, const char *path, const char *csum, const struct test_certificate *c)
@@ -503,7 +505,7 @@ TEST(revisions_go_on_after_a_restart)
     world_clear(&w);
 }
 
-/* ---- ports --------------------------------------------------------------------------------------------------------- */
+/* ---- ports ---- */
 
 static const char allocate[] = "\"port\":80,\"listener_port\":0";
 
@@ -651,7 +653,7 @@ TEST(a_write_back_that_failed_comes_again_later_only)
     world_clear(&w);
 }
 
-/* ---- secrets ------------------------------------------------------------------------------------------------------- */
+/* ---- secrets ---- */
 
 static void put_tls(struct world *w, const char *path, const char *secret, const char *port)
 {

@@ -195,7 +195,7 @@ void world_sync_end(struct world *w)
     mem_free(world_commit(w));
 }
 
-/* ---- the view as a text -------------------------------------------------------------------------------------------- */
+/* ---- the view as a text ---- */
 
 static int dump_service(void *value, void *arg)
 {
@@ -313,7 +313,7 @@ uint16_t world_port(struct world *w, const char *path, const char *rid)
     return 0;
 }
 
-/* ---- alarms, waiting, files ---------------------------------------------------------------------------------------- */
+/* ---- alarms, waiting, files ---- */
 
 const char *world_alarm(struct world *w, const char *name)
 {

@@ -1,6 +1,6 @@
 /*
- * A store in a directory of its own, for tests: facts in few words, alarms remembered, and the whole view as one text,
- * so that "the same state" is a comparison of texts.
+ * A store in a directory of its own, for tests: facts in few words, alarms remembered, and the whole view as one
+ * text, so that "the same state" is a comparison of texts.
  */
 #ifndef TESTS_UNIT_STORE_WORLD_H
 #define TESTS_UNIT_STORE_WORLD_H
@@ -35,8 +35,8 @@ void world_reopen(struct world *w);
 
 /* Facts: one exposure with its keywords as JSON (without braces), one address. */
 void world_put(struct world *w, const char *path, const char *keywords, const char *address, bool up);
-/* Several resources ("rid", "type", "info", ... ended by NULL), and addresses ("10.0.0.1" up, "!10.0.0.1" down; all of
- * them refer to all exposures), ended by NULL. */
+/* Several resources ("rid", "type", "info", ... ended by NULL), and addresses ("10.0.0.1" up, "!10.0.0.1" down; all
+ * of them refer to all exposures), ended by NULL. */
 void world_put_full(struct world *w, const char *path, const char *const *resources, const char *const *addresses);
 /* Commits; the delta's keys as "service a|listener b", "" when it has no changes, NULL when there was none. Free with
  * mem_free(). */
