@@ -65,9 +65,10 @@ def test_whatever_the_agent_does_the_last_state_is_served_and_it_is_caught_up_wi
         if fault in raw:
             agent.send_raw(raw[fault])
         elif fault in changes:
-            agent.emit(changes[fault], apply=False)
+            agent.emit(changes[fault], apply=False, mix=False)
         elif fault == "gap":
             # What was lost is only in the whole.
+            agent.services["test/svc/web"].config["expose#0"]["lb_policy"] = "random"
             agent.lose([[base + ["resources", "expose#0", "info", "lb_policy"], "random"]])
             agent.make_noise()
             wait_until(lambda: envoy.dynamic_clusters()["test/svc/web.expose#0"].get("lb_policy") == "RANDOM")
@@ -329,7 +330,7 @@ def test_streams_that_open_and_vanish_leave_nothing(served):
             client = XdsClient(lab.igwd.xds[0], node_id="visitor-%d" % i, sotw=bool(i % 2))
             for kind in (CDS, EDS, LDS)[:i % 4]:
                 client.subscribe(kind)
-            if i % 3:
+            if i % 4:
                 client.next()
             client.close()
     visit(60)

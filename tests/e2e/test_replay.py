@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from agent_sim import apply_change
 from harness import ROOT, SimAgent, wait_until
 from xds_client import CDS, LDS, RDS, SDS, Mirror
 
@@ -32,8 +33,10 @@ class Recorded:
                 self.secrets[options["path"], options["key"]] = raw(line, "response") + b"\0"
         first = next(i for i, p in enumerate(self.parsed) if p.get("request", {}).get("action") == "daemon_status")
         self.next = first + 1
+        self.status = raw(LINES[first], "response") + b"\0"
+        self.tree = json.loads(self.status[:-1])
         self.agent.answers = {
-            "daemon_status": raw(LINES[first], "response") + b"\0", "get_secret_key": self._secret,
+            "daemon_status": lambda _request: self.status, "get_secret_key": self._secret,
             "object_keys": {"status": 0, "data": ["private_key", "certificate_chain"]},
             "object_action": raw(next(line for line in LINES if '"object_action"' in line), "response") + b"\0"}
 
@@ -52,6 +55,11 @@ class Recorded:
                     return
                 seen = parsed["operator"].startswith(operator)
             elif "event" in parsed:
+                # Who asks again is answered what the real agent would have. (Its counters do not even fit itself.)
+                for change in parsed["event"]["data"]:
+                    if change[0][0] != "listener":
+                        apply_change(self.tree, change)
+                self.status = json.dumps(self.tree).encode() + b"\0"
                 self.agent.send_raw(raw(LINES[self.next], "event") + b"\0")
             self.next += 1
         assert seen, operator
@@ -62,7 +70,7 @@ def test_the_recorded_session_gives_what_the_operators_meant(world):
     recorded = Recorded(world)
     address = "unix:" + world.path("xds.sock")
     igwd = world.igwd(agent=recorded.agent, xds=address, args=["--port-range", "21000-21010"])
-    with Mirror(address, cluster="envoy") as envoy, Mirror(address, cluster="edge-b") as edge:
+    with Mirror(address, cluster="envoy") as envoy, Mirror(address, metadata={"gateway": "edge-b"}) as edge:
         wait_until(lambda: sorted(envoy.get(CDS)) == WEB1)
         wait_until(lambda: sorted(envoy.get(LDS)) == ["0.0.0.0:443/tcp", "0.0.0.0:8080/tcp"])
         wait_until(lambda: envoy.endpoints(WEB1[0]) == ["127.0.7.1:80"])
@@ -104,7 +112,7 @@ def test_the_recorded_session_gives_what_the_operators_meant(world):
         assert envoy.endpoints(WEB1[0]) == []
         recorded.after("om test/svc/web2 delete")
         wait_until(lambda: edge.get(CDS) == {} and edge.get(LDS) == {})
-    assert recorded.agent.count("events") == 1 and recorded.agent.count("daemon_status") == 1, "it lost the thread"
+    assert recorded.agent.count("events") == 1 and recorded.agent.count("daemon_status") <= 2, "it lost the thread"
     assert not re.search(r"BEGIN|MIGH", igwd.log_text())
 
 

@@ -1165,6 +1165,8 @@ class SimAgent:
 
     def _session_begins(self):
         ident = self._uuid()
+        if not self.noise:
+            return ident
         with self.lock:
             sessions = self.tree["listener"]["stats"]["sessions"]
             at = ["listener", "stats", "sessions"]
@@ -1175,6 +1177,8 @@ class SimAgent:
         return ident
 
     def _session_ends(self, ident, tx, rx):
+        if not self.noise:
+            return
         with self.lock:
             sessions = self.tree["listener"]["stats"]["sessions"]
             if ident not in sessions["alive"]:
@@ -1189,8 +1193,6 @@ class SimAgent:
 
     def _count(self, changes):
         """Counters change; they are sent with the next patch, or soon."""
-        if not self.noise:
-            return
         for change in changes:
             apply_change(self.tree, change)
         self.stats_pending += changes
