@@ -85,6 +85,7 @@ TEST(cut_and_damaged_bytes_are_refused_and_read_nothing_else)
         CHECK_INT(unpack_addresses(copy, n, arena, &f), -EBADMSG);
         mem_free(copy);
     }
+    CHECK(b.len > 0);
     for (int i = 0; i < 5000; i++) {
         uint8_t *copy = mem_dup(b.data, b.len);
 
