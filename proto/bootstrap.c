@@ -2,8 +2,8 @@
  * Envoy bootstraps, as JSON, which Envoy reads as it reads YAML (envoy/config/bootstrap/v3).
  *
  * Beside the way to igwd they bring what no xDS resource can: a limit on the connections of all listeners together,
- * RE2's limit on the size of regexes raised to what igwd checks them against, and keepalive on the connection to igwd,
- * without which an Envoy whose igwd lost its power would wait for the kernel.
+ * RE2's limit on the size of regexes raised to what igwd checks them against, and keepalive on the connection to
+ * igwd, without which an Envoy whose igwd lost its power would wait for the kernel.
  */
 #include "base/json.h"
 #include "proto/translate.h"
@@ -190,7 +190,7 @@ static json_t *node_json(const struct bootstrap_options *o)
 
 int bootstrap_make(const struct bootstrap_options *o, char **ret_json, struct err *e)
 {
-    struct place xds, admin;
+    struct place xds = {0}, admin = {0};
     json_t *json;
     int r;
 

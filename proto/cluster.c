@@ -2,8 +2,9 @@
  * Clusters (envoy/config/cluster/v3) and assignments (envoy/config/endpoint/v3).
  *
  * Defaults, and why they differ from Envoy's own:
- * - Panic only when no endpoint is healthy (Envoy: below half). The agent has said already who is up: two of three that
- *   die unannounced must not draw traffic. When all checks fail, the check itself is the suspect, and all are tried.
+ * - Panic only when no endpoint is healthy (Envoy: below half). The agent has said already who is up: two of three
+ *   that die unannounced must not draw traffic. When all checks fail, the check itself is the suspect, and all are
+ *   tried.
  * - 1,024 retries at a time (Envoy: 3), or a failover under load loses requests; connections and requests up to
  *   CLUSTER_CONNECTIONS_MAX (Envoy: 1,024), or a gateway of long connections stops at 1,024 of them.
  * - Towards the endpoints HTTP/1.1, whatever the client speaks: plain HTTP servers and websockets understand nothing
@@ -58,7 +59,7 @@ static pb_health_check *tcp_health_check(struct arena *a)
     m->interval_jitter = pb_duration_of(a, HEALTH_JITTER_S * CLOCK_NS_PER_S);
     m->unhealthy_threshold = pb_uint32_of(a, UNHEALTHY_AFTER);
     m->healthy_threshold = pb_uint32_of(a, HEALTHY_AFTER);
-    m->health_checker_case = ENVOY__CONFIG__CORE__V3__HEALTH_CHECK__HEALTH_CHECKER_TCP_HEALTH_CHECK;
+    m->health_checker_case = PB_CORE(HEALTH_CHECK__HEALTH_CHECKER_TCP_HEALTH_CHECK);
     m->tcp_health_check = pb_tcp_health_check_new(a);
     return m;
 }
@@ -86,17 +87,17 @@ static pb_common_lb *common_lb(struct arena *a)
     return m;
 }
 
-/* The SNI towards the endpoints is the request's host; with it an HTTP version must be named, which is Envoy's own. */
+/* The SNI towards the endpoints is the request's host; with it an HTTP version must be named: Envoy's own default. */
 static void sni_of_the_request(struct arena *a, pb_cluster *m)
 {
     pb_http_protocol_options *o = pb_http_protocol_options_new(a);
     pb_extension_options *entry = pb_extension_options_new(a);
 
     o->upstream_protocol_options_case =
-        ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG;
+        PB_UPSTREAM(HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG);
     o->explicit_http_config = pb_explicit_http_new(a);
     o->explicit_http_config->protocol_config_case =
-        ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS;
+        PB_UPSTREAM(HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP_PROTOCOL_OPTIONS);
     o->explicit_http_config->http_protocol_options = pb_http1_options_new(a);
     o->upstream_http_protocol_options = pb_upstream_http_options_new(a);
     o->upstream_http_protocol_options->auto_sni = true;
@@ -129,12 +130,12 @@ static void set_defaults(struct arena *a, const struct exposure *x, const struct
 static void set_lb_policy(const struct exposure *x, const struct passthrough *given, pb_cluster *m)
 {
     static const int policies[] = {
-        [LB_ROUND_ROBIN] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__ROUND_ROBIN,
-        [LB_LEAST_REQUEST] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__LEAST_REQUEST,
-        [LB_RING_HASH] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RING_HASH,
-        [LB_RANDOM] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RANDOM,
-        [LB_MAGLEV] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__MAGLEV,
-        [LB_ORIGINAL_DST] = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__CLUSTER_PROVIDED,
+        [LB_ROUND_ROBIN] = PB_CLUSTER(CLUSTER__LB_POLICY__ROUND_ROBIN),
+        [LB_LEAST_REQUEST] = PB_CLUSTER(CLUSTER__LB_POLICY__LEAST_REQUEST),
+        [LB_RING_HASH] = PB_CLUSTER(CLUSTER__LB_POLICY__RING_HASH),
+        [LB_RANDOM] = PB_CLUSTER(CLUSTER__LB_POLICY__RANDOM),
+        [LB_MAGLEV] = PB_CLUSTER(CLUSTER__LB_POLICY__MAGLEV),
+        [LB_ORIGINAL_DST] = PB_CLUSTER(CLUSTER__LB_POLICY__CLUSTER_PROVIDED),
     };
 
     /* Round robin is what an exposure has that says nothing: then the JSON's word counts. */
@@ -147,13 +148,13 @@ static void set_owned(struct arena *a, const struct exposure *x, pb_cluster *m)
 {
     m->name = PB_TEXT(x->name);
     m->load_assignment = NULL;
-    m->cluster_discovery_type_case = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
+    m->cluster_discovery_type_case = PB_CLUSTER(CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE);
     if (cluster_uses_eds(x)) {
-        m->type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS;
+        m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__EDS);
         m->eds_cluster_config = pb_eds_config_new(a);
         m->eds_cluster_config->eds_config = pb_ads_source(a);
     } else {
-        m->type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST;
+        m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);
         m->eds_cluster_config = NULL;
     }
 }
@@ -166,7 +167,7 @@ static struct resource *pack(const struct exposure *x, const pb_cluster *m, cons
         .name = x->name,
         .owner = x->name,
         .alone = x->cluster_data,
-        .uses_eds = m->type == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS,
+        .uses_eds = m->type == PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__EDS),
         .secrets = secrets,
         .n_secrets = n,
     };
@@ -214,11 +215,11 @@ int cluster_make(const struct exposure *x, const struct translate_policy *policy
 
 struct resource *cluster_placeholder(const struct exposure *x)
 {
-    pb_cluster m = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__INIT;
+    pb_cluster m = PB_CLUSTER(CLUSTER__INIT);
 
     m.name = PB_TEXT(x->name);
-    m.cluster_discovery_type_case = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
-    m.type = ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__STATIC;
+    m.cluster_discovery_type_case = PB_CLUSTER(CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE);
+    m.type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__STATIC);
     return pack(x, &m, NULL, 0);
 }
 
@@ -233,7 +234,7 @@ static pb_lb_endpoint *lb_endpoint(struct arena *a, const struct endpoint *p)
 {
     pb_lb_endpoint *m = pb_lb_endpoint_new(a);
 
-    m->host_identifier_case = ENVOY__CONFIG__ENDPOINT__V3__LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT;
+    m->host_identifier_case = PB_ENDPOINT(LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT);
     m->endpoint = pb_endpoint_new(a);
     m->endpoint->address = pb_address_of(a, &p->address, p->port, false);
     return m;

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-
 uint8_t *pb_pack(struct arena *a, const ProtobufCMessage *m, size_t *ret_len)
 {
     size_t n = protobuf_c_message_get_packed_size(m);
@@ -94,11 +93,11 @@ pb_address *pb_address_of(struct arena *a, const struct address *address, uint16
     char text[46];
 
     s->address = arena_strdup(a, address_text(address, text));
-    s->port_specifier_case = ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE;
+    s->port_specifier_case = PB_CORE(SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE);
     s->port_value = port;
     if (udp)
-        s->protocol = ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PROTOCOL__UDP;
-    m->address_case = ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS;
+        s->protocol = PB_CORE(SOCKET_ADDRESS__PROTOCOL__UDP);
+    m->address_case = PB_CORE(ADDRESS__ADDRESS_SOCKET_ADDRESS);
     m->socket_address = s;
     return m;
 }
@@ -107,8 +106,8 @@ pb_config_source *pb_ads_source(struct arena *a)
 {
     pb_config_source *m = pb_config_source_new(a);
 
-    m->config_source_specifier_case = ENVOY__CONFIG__CORE__V3__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS;
+    m->config_source_specifier_case = PB_CORE(CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS);
     m->ads = pb_ads_new(a);
-    m->resource_api_version = ENVOY__CONFIG__CORE__V3__API_VERSION__V3;
+    m->resource_api_version = PB_CORE(API_VERSION__V3);
     return m;
 }

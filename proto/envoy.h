@@ -109,7 +109,8 @@ ENVOY(pb_rds, Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__Rd
       envoy__extensions__filters__network__http_connection_manager__v3__rds)
 ENVOY(pb_http_filter, Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter,
       envoy__extensions__filters__network__http_connection_manager__v3__http_filter)
-ENVOY(pb_upgrade, Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__UpgradeConfig,
+ENVOY(pb_upgrade,
+      Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__UpgradeConfig,
       envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__upgrade_config)
 
 ENVOY(pb_route_configuration, Envoy__Config__Route__V3__RouteConfiguration,
@@ -153,6 +154,19 @@ ENVOY(pb_downstream_tls, Envoy__Extensions__TransportSockets__Tls__V3__Downstrea
 ENVOY(pb_upstream_tls, Envoy__Extensions__TransportSockets__Tls__V3__UpstreamTlsContext,
       envoy__extensions__transport_sockets__tls__v3__upstream_tls_context)
 /* clang-format on */
+
+/* Enum constants and the members of oneofs, without their package. */
+#define PB_CORE(name) ENVOY__CONFIG__CORE__V3__##name
+#define PB_CLUSTER(name) ENVOY__CONFIG__CLUSTER__V3__##name
+#define PB_ENDPOINT(name) ENVOY__CONFIG__ENDPOINT__V3__##name
+#define PB_LISTENER(name) ENVOY__CONFIG__LISTENER__V3__##name
+#define PB_ROUTE(name) ENVOY__CONFIG__ROUTE__V3__##name
+#define PB_TYPE(name) ENVOY__TYPE__V3__##name
+#define PB_TLS(name) ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__##name
+#define PB_UPSTREAM(name) ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__##name
+#define PB_HCM(name) ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__##name
+#define PB_TCP(name) ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__##name
+#define PB_UDP(name) ENVOY__EXTENSIONS__FILTERS__UDP__UDP_PROXY__V3__##name
 
 /* protobuf-c's texts are not const, and are never written to. */
 #define PB_TEXT(text) ((char *)(uintptr_t)(text))

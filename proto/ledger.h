@@ -15,7 +15,7 @@ void ledger_free(struct ledger *l); /* NULL is allowed */
 void ledger_put(struct ledger *l, const char *gateway, struct resource *r);
 void ledger_drop(struct ledger *l, const char *gateway, enum xds_type type, const char *name);
 bool ledger_has(const struct ledger *l, const char *gateway, enum xds_type type, const char *name);
-/* What differs, sorted by gateway, type and name, in the arena, each with a reference; from then on it is handed out. */
+/* What differs, sorted by gateway, type and name, in the arena, with references; then it counts as handed out. */
 struct xds_change *ledger_collect(struct ledger *l, struct arena *arena, size_t *ret_n);
 
 #endif

@@ -20,9 +20,9 @@
 
 enum {
     /*
-     * Connecting to an endpoint is tried again on the balancer's next choice, which may be the same dead one: with half
-     * of the endpoints dead and choices at random, one connection in 65,536 is lost; with Envoy's usual 3 it is one in
-     * 8. When all are dead and silent, a client waits for TCP_CONNECT_ATTEMPTS connect timeouts, 4 s.
+     * Connecting to an endpoint is tried again on the balancer's next choice, which may be the same dead one: with
+     * half of the endpoints dead and choices at random, one connection in 65,536 is lost; with Envoy's usual 3 it is
+     * one in 8. When all are dead and silent, a client waits for TCP_CONNECT_ATTEMPTS connect timeouts, 4 s.
      */
     TCP_CONNECT_ATTEMPTS = 16,
     /* Server-first protocols behind the TLS inspector wait for this long. */
@@ -68,8 +68,7 @@ static int tcp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     if (r < 0)
         return r;
     m->stat_prefix = PB_TEXT(c->stat_prefix);
-    m->cluster_specifier_case =
-        ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
+    m->cluster_specifier_case = PB_TCP(TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER);
     m->cluster = PB_TEXT(c->x->name);
     m->on_demand = NULL; /* a source of configuration */
     if (!passthrough_has(&given, "max_connect_attempts"))
@@ -77,7 +76,7 @@ static int tcp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     if (hashes(c->x) && !passthrough_has(&given, "hash_policy")) {
         pb_hash_policy *hash = pb_hash_policy_new(a);
 
-        hash->policy_specifier_case = ENVOY__TYPE__V3__HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP;
+        hash->policy_specifier_case = PB_TYPE(HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP);
         hash->source_ip = pb_hash_source_ip_new(a);
         m->hash_policy = pb_list_of(a, hash);
         m->n_hash_policy = 1;
@@ -102,8 +101,7 @@ static int udp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
         return r;
     route->cluster = PB_TEXT(c->x->name);
     m->stat_prefix = PB_TEXT(c->stat_prefix);
-    m->route_specifier_case =
-        ENVOY__EXTENSIONS__FILTERS__UDP__UDP_PROXY__V3__UDP_PROXY_CONFIG__ROUTE_SPECIFIER_MATCHER;
+    m->route_specifier_case = PB_UDP(UDP_PROXY_CONFIG__ROUTE_SPECIFIER_MATCHER);
     m->matcher = pb_matcher_new(a);
     m->matcher->on_no_match = pb_on_match_new(a);
     m->matcher->on_no_match->on_match_case = XDS__TYPE__MATCHER__V3__MATCHER__ON_MATCH__ON_MATCH_ACTION;
@@ -113,8 +111,7 @@ static int udp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     if (hashes(c->x) && !passthrough_has(&given, "hash_policies")) {
         pb_udp_hash_policy *hash = pb_udp_hash_policy_new(a);
 
-        hash->policy_specifier_case =
-            ENVOY__EXTENSIONS__FILTERS__UDP__UDP_PROXY__V3__UDP_PROXY_CONFIG__HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP;
+        hash->policy_specifier_case = PB_UDP(UDP_PROXY_CONFIG__HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP);
         hash->source_ip = true;
         m->hash_policies = pb_list_of(a, hash);
         m->n_hash_policies = 1;
@@ -133,19 +130,16 @@ static void end_in_router(struct arena *a, pb_hcm *m)
 
     for (size_t i = 0; i < m->n_http_filters; i++) {
         const pb_http_filter *f = m->http_filters[i];
-        const char *type =
-            f->config_type_case ==
-                    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG
-                ? strrchr(f->typed_config->type_url, '/')
-                : NULL;
+        const char *type = f->config_type_case == PB_HCM(HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG)
+                               ? strrchr(f->typed_config->type_url, '/')
+                               : NULL;
 
         if (type && !strcmp(type + 1, router_type))
             return;
     }
     router = pb_http_filter_new(a);
     router->name = PB_TEXT("envoy.filters.http.router");
-    router->config_type_case =
-        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+    router->config_type_case = PB_HCM(HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG);
     router->typed_config = pb_any_empty(a, router_type);
     filters = arena_array(a, pb_http_filter *, m->n_http_filters + 1);
     if (m->n_http_filters)
@@ -160,7 +154,7 @@ static pb_http_options *common_http_options(struct arena *a)
 
     m->idle_timeout = pb_duration_of(a, IDLE_TIMEOUT_S * CLOCK_NS_PER_S);
     m->headers_with_underscores_action =
-        ENVOY__CONFIG__CORE__V3__HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__REJECT_REQUEST;
+        PB_CORE(HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__REJECT_REQUEST);
     return m;
 }
 
@@ -209,7 +203,7 @@ static void set_hcm_defaults(struct arena *a, const struct passthrough *given, p
         m->merge_slashes = true;
     if (!passthrough_has(given, "path_with_escaped_slashes_action"))
         m->path_with_escaped_slashes_action =
-            ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_REDIRECT;
+            PB_HCM(HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_REDIRECT);
     if (!passthrough_has(given, "request_headers_timeout"))
         m->request_headers_timeout = pb_duration_of(a, REQUEST_HEADERS_TIMEOUT_S * CLOCK_NS_PER_S);
     if (!passthrough_has(given, "upgrade_configs")) {
@@ -235,8 +229,7 @@ static int http_connection_manager(const struct filter_context *c, pb_any **ret,
     passthrough_clear(&given);
     end_in_router(a, m);
     m->stat_prefix = PB_TEXT(c->stat_prefix);
-    m->route_specifier_case =
-        ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS;
+    m->route_specifier_case = PB_HCM(HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS);
     m->rds = pb_rds_new(a);
     m->rds->config_source = pb_ads_source(a);
     m->rds->route_config_name = PB_TEXT(c->route_configuration);
@@ -326,7 +319,7 @@ static int filter_chain(struct arena *a, const struct listener_plan *p, const st
     int r;
 
     filter->name = PB_TEXT(chain->kind == CHAIN_L7 ? hcm_name : tcp_proxy_name);
-    filter->config_type_case = ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
+    filter->config_type_case = PB_LISTENER(FILTER__CONFIG_TYPE_TYPED_CONFIG);
     r = filter_config(&c, chain->kind, &filter->typed_config, e);
     if (r < 0)
         return r;
@@ -354,7 +347,7 @@ static pb_listener_filter *listener_filter(struct arena *a, const char *name, pb
     pb_listener_filter *m = pb_listener_filter_new(a);
 
     m->name = PB_TEXT(name);
-    m->config_type_case = ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+    m->config_type_case = PB_LISTENER(LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG);
     m->typed_config = config;
     return m;
 }

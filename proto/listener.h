@@ -15,13 +15,13 @@ struct listener_result {
 };
 
 /*
- * The listener of a plan, checked. A chain that can't be made, or that Envoy's rules would refuse, is left out and told
- * to the scope; the others go on.
+ * The listener of a plan, checked. A chain that can't be made, or that Envoy's rules would refuse, is left out and
+ * told to the scope; the others go on.
  */
 void listener_make(struct arena *a, const struct listener_plan *p, const struct translate_scope *scope,
                    struct listener_result *ret);
 void listener_result_clear(struct listener_result *r);
-/* Whether an exposure's own filter can be made: 0, or an error that names the field ("filter_config_data.idle_timeout"). */
+/* Whether an exposure's own filter can be made: 0, or an error that names the field ("filter_config_data.x"). */
 int filter_check(const struct exposure *x, const struct translate_policy *policy, struct err *e);
 
 #endif

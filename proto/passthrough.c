@@ -2,10 +2,10 @@
  * Passed-through JSON: parsed, converted by the schema, and searched for what it may not reach.
  *
  * The search walks the JSON beside the schema, after the conversion has found it well-formed: every member is then a
- * field of its message, in one of the two spellings, and every Any has a type that the schema knows. What is refused is
- * told by message type (wherever such a message stands), by field, and by the commands of Envoy's format strings that
- * read files or the environment, in whatever text they stand. A TypedStruct would bring any message past the schema,
- * and is refused too.
+ * field of its message, in one of the two spellings, and every Any has a type that the schema knows. What is refused
+ * is told by message type (wherever such a message stands), by field, and by the commands of Envoy's format strings
+ * that read files or the environment, in whatever text they stand. A TypedStruct would bring any message past the
+ * schema, and is refused too.
  */
 #include "proto/passthrough.h"
 

@@ -2,9 +2,9 @@
  * Passed-through JSON (cluster_data, filter_config_data): protobuf JSON of one of Envoy's messages, from which a
  * translation starts. A field that the JSON has is taken as it is, whole; what it does not have gets the defaults.
  *
- * It comes from whoever may write a service's configuration, so beyond the usual it may not reach (design: secrets stay
- * secret): files, environment and sockets of Envoy's host, access logs, other sources of configuration or secrets, code
- * that runs in Envoy without a sandbox. The gateway may allow it. Pure.
+ * It comes from whoever may write a service's configuration, so beyond the usual it may not reach (design: secrets
+ * stay secret): files, environment and sockets of Envoy's host, access logs, other sources of configuration or
+ * secrets, code that runs in Envoy without a sandbox. The gateway may allow it. Pure.
  */
 #ifndef PROTO_PASSTHROUGH_H
 #define PROTO_PASSTHROUGH_H
@@ -24,8 +24,8 @@ struct passthrough {
 
 /*
  * Parses text (NULL: nothing) as a message of that type; an "@type" at its root is accepted when it is that type's.
- * allow: may reach what is refused by default. Faults name the JSON path. ret_message: the message, in the arena, with
- * its defaults when there is no text. Ends with passthrough_clear().
+ * allow: may reach what is refused by default. Faults name the JSON path. ret_message: the message, in the arena,
+ * with its defaults when there is no text. Ends with passthrough_clear().
  */
 int passthrough_read(struct arena *a, const char *text, const ProtobufCMessageDescriptor *type, bool allow,
                      struct passthrough *ret, void *ret_message, struct err *e);

@@ -1,6 +1,7 @@
 /*
- * Resources: one block of memory each, with the struct, its arrays, the wire bytes and the texts one behind the other,
- * so that ten thousand of them cost little more than their bytes. Nothing but the count changes once it is made.
+ * Resources: one block of memory each, with the struct, its arrays, the wire bytes and the texts one behind the
+ * other, so that ten thousand of them cost little more than their bytes. Nothing but the count changes once it is
+ * made.
  */
 #include "proto/resource.h"
 
@@ -77,7 +78,7 @@ static size_t sort_unique(const char **to, const char *const *from, size_t n)
         memcpy(to, from, n * sizeof(*to));
     qsort(to, n, sizeof(*to), compare_texts);
     for (size_t i = 0; i < n; i++)
-        if (!kept || strcmp(to[kept - 1], to[i]))
+        if (!kept || strcmp(to[kept - 1], to[i]) != 0)
             to[kept++] = to[i];
     return kept;
 }

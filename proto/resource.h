@@ -43,8 +43,8 @@ struct resource {
 };
 
 /*
- * From the packed message (of the type's own message) to a resource. Texts are copied; clusters, routes and secrets may
- * be NULL. The caller sets flags (alone, uses_eds, sensitive) afterwards, before it shares it.
+ * From the packed message (of the type's own message) to a resource. Texts are copied; clusters, routes and secrets
+ * may be NULL. The caller sets flags (alone, uses_eds, sensitive) afterwards, before it shares it.
  */
 struct resource *resource_new(enum xds_type type, const char *name, const char *owner, const uint8_t *message,
                               size_t message_len, const char *const *clusters, size_t n_clusters,

@@ -1,8 +1,9 @@
 /*
  * Route configurations (envoy/config/route/v3).
  *
- * Retries stand on the virtual host and count for all its routes: twice, on another host each time, when no request has
- * reached an endpoint (connect failure, refused stream). That covers an endpoint that died and was not announced yet.
+ * Retries stand on the virtual host and count for all its routes: twice, on another host each time, when no request
+ * has reached an endpoint (connect failure, refused stream). That covers an endpoint that died and was not announced
+ * yet.
  *
  * A chain of a listener with several chains answers 421 (RFC 9110, 15.5.20) to hosts that are not served on it: a
  * browser that reuses a connection for every name the certificate covers then opens another.
@@ -42,13 +43,13 @@ static pb_route_match *route_match(struct arena *a, const struct route *route)
     pb_route_match *m = pb_route_match_new(a);
 
     if (!route || route->match == ROUTE_PREFIX) {
-        m->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PREFIX;
+        m->path_specifier_case = PB_ROUTE(ROUTE_MATCH__PATH_SPECIFIER_PREFIX);
         m->prefix = PB_TEXT(route ? route->match_value : "/");
     } else if (route->match == ROUTE_PATH) {
-        m->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH;
+        m->path_specifier_case = PB_ROUTE(ROUTE_MATCH__PATH_SPECIFIER_PATH);
         m->path = PB_TEXT(route->match_value);
     } else {
-        m->path_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX;
+        m->path_specifier_case = PB_ROUTE(ROUTE_MATCH__PATH_SPECIFIER_SAFE_REGEX);
         m->safe_regex = pb_regex_new(a);
         /* Envoy's case_sensitive does not reach into a regex. */
         m->safe_regex->regex =
@@ -65,16 +66,16 @@ static pb_redirect *redirect(struct arena *a, const struct redirect *r)
 
     switch (r->response_code) {
     case 302:
-        m->response_code = ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__FOUND;
+        m->response_code = PB_ROUTE(REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__FOUND);
         break;
     case 303:
-        m->response_code = ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__SEE_OTHER;
+        m->response_code = PB_ROUTE(REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__SEE_OTHER);
         break;
     case 307:
-        m->response_code = ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__TEMPORARY_REDIRECT;
+        m->response_code = PB_ROUTE(REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__TEMPORARY_REDIRECT);
         break;
     case 308:
-        m->response_code = ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__PERMANENT_REDIRECT;
+        m->response_code = PB_ROUTE(REDIRECT_ACTION__REDIRECT_RESPONSE_CODE__PERMANENT_REDIRECT);
         break;
     default: /* 301 */
         break;
@@ -82,17 +83,14 @@ static pb_redirect *redirect(struct arena *a, const struct redirect *r)
     if (r->host)
         m->host_redirect = PB_TEXT(r->host);
     if (r->https) {
-        m->scheme_rewrite_specifier_case =
-            ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_HTTPS_REDIRECT;
+        m->scheme_rewrite_specifier_case = PB_ROUTE(REDIRECT_ACTION__SCHEME_REWRITE_SPECIFIER_HTTPS_REDIRECT);
         m->https_redirect = true;
     }
     if (r->path) {
-        m->path_rewrite_specifier_case =
-            ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REDIRECT;
+        m->path_rewrite_specifier_case = PB_ROUTE(REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REDIRECT);
         m->path_redirect = PB_TEXT(r->path);
     } else if (r->prefix) {
-        m->path_rewrite_specifier_case =
-            ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PREFIX_REWRITE;
+        m->path_rewrite_specifier_case = PB_ROUTE(REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PREFIX_REWRITE);
         m->prefix_rewrite = PB_TEXT(r->prefix);
     }
     m->strip_query = r->strip_query;
@@ -103,8 +101,7 @@ static pb_route_hash *hash_source_ip(struct arena *a)
 {
     pb_route_hash *m = pb_route_hash_new(a);
 
-    m->policy_specifier_case =
-        ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_CONNECTION_PROPERTIES;
+    m->policy_specifier_case = PB_ROUTE(ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_CONNECTION_PROPERTIES);
     m->connection_properties = pb_hash_connection_new(a);
     m->connection_properties->source_ip = true;
     return m;
@@ -116,7 +113,7 @@ static pb_route_hash *hash_policy(struct arena *a, const struct hash_policy *p)
 
     if (p->cookie_name) {
         m = pb_route_hash_new(a);
-        m->policy_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_COOKIE;
+        m->policy_specifier_case = PB_ROUTE(ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_COOKIE);
         m->cookie = pb_hash_cookie_new(a);
         m->cookie->name = PB_TEXT(p->cookie_name);
         if (p->cookie_path)
@@ -125,7 +122,7 @@ static pb_route_hash *hash_policy(struct arena *a, const struct hash_policy *p)
             m->cookie->ttl = pb_duration_of(a, p->cookie_ttl);
     } else if (p->header_name) {
         m = pb_route_hash_new(a);
-        m->policy_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_HEADER;
+        m->policy_specifier_case = PB_ROUTE(ROUTE_ACTION__HASH_POLICY__POLICY_SPECIFIER_HEADER);
         m->header = pb_hash_header_new(a);
         m->header->header_name = PB_TEXT(p->header_name);
     } else {
@@ -163,20 +160,19 @@ static pb_route_action *route_action(struct arena *a, const struct exposure *x, 
 {
     pb_route_action *m = pb_route_action_new(a);
 
-    m->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
+    m->cluster_specifier_case = PB_ROUTE(ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER);
     m->cluster = PB_TEXT(x->name);
     set_hash_policies(a, x, route, m);
     if (!route)
         return m;
     if (route->cluster_header) {
-        m->cluster_specifier_case = ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER_HEADER;
+        m->cluster_specifier_case = PB_ROUTE(ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER_HEADER);
         m->cluster_header = PB_TEXT(route->cluster_header);
     }
     if (route->prefix_rewrite)
         m->prefix_rewrite = PB_TEXT(route->prefix_rewrite);
     if (route->host_rewrite) {
-        m->host_rewrite_specifier_case =
-            ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL;
+        m->host_rewrite_specifier_case = PB_ROUTE(ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL);
         m->host_rewrite_literal = PB_TEXT(route->host_rewrite);
     }
     if (route->timeout >= 0)
@@ -190,7 +186,7 @@ static pb_route_action *route_action(struct arena *a, const struct exposure *x, 
 
 static void respond(struct arena *a, pb_route *m, uint32_t status)
 {
-    m->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_DIRECT_RESPONSE;
+    m->action_case = PB_ROUTE(ROUTE__ACTION_DIRECT_RESPONSE);
     m->direct_response = pb_direct_response_new(a);
     m->direct_response->status = status;
 }
@@ -211,10 +207,10 @@ static pb_route *route_of(struct arena *a, const struct exposure *x, const struc
         /* Not left out: its requests would fall to the routes behind it. */
         respond(a, m, STATUS_REFUSED);
     } else if (route && route->is_redirect) {
-        m->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT;
+        m->action_case = PB_ROUTE(ROUTE__ACTION_REDIRECT);
         m->redirect = redirect(a, &route->redirect);
     } else {
-        m->action_case = ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE;
+        m->action_case = PB_ROUTE(ROUTE__ACTION_ROUTE);
         m->route = route_action(a, x, route);
     }
     return m;
@@ -293,8 +289,7 @@ static pb_retry_policy *retry_policy(struct arena *a)
     pb_retry_host *previous = pb_retry_host_new(a);
 
     previous->name = PB_TEXT("envoy.retry_host_predicates.previous_hosts");
-    previous->config_type_case =
-        ENVOY__CONFIG__ROUTE__V3__RETRY_POLICY__RETRY_HOST_PREDICATE__CONFIG_TYPE_TYPED_CONFIG;
+    previous->config_type_case = PB_ROUTE(RETRY_POLICY__RETRY_HOST_PREDICATE__CONFIG_TYPE_TYPED_CONFIG);
     previous->typed_config = pb_any_empty(a, "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate");
     m->retry_on = PB_TEXT("connect-failure,refused-stream");
     m->num_retries = pb_uint32_of(a, RETRIES);
@@ -414,9 +409,8 @@ static struct resource *pack(struct arena *a, const struct listener_plan *p, con
         for (size_t k = 0; k < m->virtual_hosts[i]->n_routes; k++) {
             const pb_route *route = m->virtual_hosts[i]->routes[k];
 
-            if (route->action_case == ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE &&
-                route->route->cluster_specifier_case ==
-                    ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER)
+            if (route->action_case == PB_ROUTE(ROUTE__ACTION_ROUTE) &&
+                route->route->cluster_specifier_case == PB_ROUTE(ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER))
                 clusters[n++] = route->route->cluster;
         }
     }

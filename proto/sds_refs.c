@@ -1,7 +1,7 @@
 /*
- * One entry a gateway and name, with the number of resources that refer to it, what it is made of, and the path of the
- * secret it stands on. Entries that have to be looked at in the next flush stand in `dirty`; those of one secret are in
- * a list, found by its path, so that a rotation costs as much as it has users.
+ * One entry a gateway and name, with the number of resources that refer to it, what it is made of, and the path of
+ * the secret it stands on. Entries that have to be looked at in the next flush stand in `dirty`; those of one secret
+ * are in a list, found by its path, so that a rotation costs as much as it has users.
  */
 #include "proto/sds_refs.h"
 

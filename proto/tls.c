@@ -3,6 +3,7 @@
 
 #include "proto/validate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -48,7 +49,7 @@ static pb_data_source *inline_text(struct arena *a, const char *text)
 {
     pb_data_source *m = pb_data_source_new(a);
 
-    m->specifier_case = ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_INLINE_STRING;
+    m->specifier_case = PB_CORE(DATA_SOURCE__SPECIFIER_INLINE_STRING);
     m->inline_string = PB_TEXT(text);
     return m;
 }
@@ -61,7 +62,7 @@ static pb_data_source *file_or_inline(struct arena *a, const char *file, const c
     if (!file)
         return text ? inline_text(a, text) : NULL;
     m = pb_data_source_new(a);
-    m->specifier_case = ENVOY__CONFIG__CORE__V3__DATA_SOURCE__SPECIFIER_FILENAME;
+    m->specifier_case = PB_CORE(DATA_SOURCE__SPECIFIER_FILENAME);
     m->filename = PB_TEXT(file);
     return m;
 }
@@ -115,15 +116,16 @@ int sds_make(const struct view *v, const struct sds_ref *ref, struct resource **
     const struct secret *s = path ? view_secret(v, path) : NULL;
     pb_secret *m = pb_secret_new(a);
 
-    if (!sds_ref_ready(v, ref))
+    if ((path && !s) || !sds_ref_ready(v, ref))
         return err_set(e, -ENOENT, path, ref->trust ? "trusted_ca" : "certificate_chain",
                        "the secret has nothing that can be served");
     m->name = PB_TEXT(ref->name);
     if (ref->trust) {
-        m->type_case = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__TYPE_VALIDATION_CONTEXT;
+        assert(s); /* a validation always stands on a secret */
+        m->type_case = PB_TLS(SECRET__TYPE_VALIDATION_CONTEXT);
         m->validation_context = validation(a, s);
     } else {
-        m->type_case = ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__SECRET__TYPE_TLS_CERTIFICATE;
+        m->type_case = PB_TLS(SECRET__TYPE_TLS_CERTIFICATE);
         m->tls_certificate = pair(a, c, s);
         if (!m->tls_certificate->private_key)
             return err_set(e, -ENOENT, path ? path : c->name, "private_key", "there is no private key");
@@ -152,13 +154,12 @@ static pb_common_tls *common_context(struct arena *a, const struct sds_ref *refs
     pb_common_tls *m = pb_common_tls_new(a);
 
     m->tls_params = pb_tls_parameters_new(a);
-    m->tls_params->tls_minimum_protocol_version =
-        ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_2;
+    m->tls_params->tls_minimum_protocol_version = PB_TLS(TLS_PARAMETERS__TLS_PROTOCOL__TLSv1_2);
     m->tls_certificate_sds_secret_configs = arena_array(a, pb_sds *, n);
     for (size_t i = 0; i < n; i++) {
         if (refs[i].trust) {
             m->validation_context_type_case =
-                ENVOY__EXTENSIONS__TRANSPORT_SOCKETS__TLS__V3__COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_VALIDATION_CONTEXT_SDS_SECRET_CONFIG;
+                PB_TLS(COMMON_TLS_CONTEXT__VALIDATION_CONTEXT_TYPE_VALIDATION_CONTEXT_SDS_SECRET_CONFIG);
             m->validation_context_sds_secret_config = sds_config(a, &refs[i]);
         } else {
             m->tls_certificate_sds_secret_configs[m->n_tls_certificate_sds_secret_configs++] =
@@ -173,7 +174,7 @@ static pb_transport_socket *socket_of(struct arena *a, const ProtobufCMessage *c
     pb_transport_socket *m = pb_transport_socket_new(a);
 
     m->name = PB_TEXT("envoy.transport_sockets.tls");
-    m->config_type_case = ENVOY__CONFIG__CORE__V3__TRANSPORT_SOCKET__CONFIG_TYPE_TYPED_CONFIG;
+    m->config_type_case = PB_CORE(TRANSPORT_SOCKET__CONFIG_TYPE_TYPED_CONFIG);
     m->typed_config = pb_any_of(a, context);
     return m;
 }

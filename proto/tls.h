@@ -30,8 +30,8 @@ const char *sds_ref_secret(const struct sds_ref *ref);
 /* Whether it can be served now. Files and inline texts always can: the model has inspected what there is. */
 bool sds_ref_ready(const struct view *v, const struct sds_ref *ref);
 /*
- * The Secret resource; its private key stands nowhere but in the resource, which is wiped when it is freed. -ENOENT: it
- * can't be served; -EINVAL: Envoy's rules refuse it.
+ * The Secret resource; its private key stands nowhere but in the resource, which is wiped when it is freed. -ENOENT:
+ * it can't be served; -EINVAL: Envoy's rules refuse it.
  */
 int sds_make(const struct view *v, const struct sds_ref *ref, struct resource **ret, struct err *e);
 

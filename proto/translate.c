@@ -3,12 +3,12 @@
  *
  * What was made is remembered by object: an emission for each exposure that has a cluster, a port for each listener.
  * Both hold references to what they were made from, so that pointers can be compared with those of a new view: an
- * exposure's pointer that did not change means that its cluster did not. The resources themselves stand in the ledger,
- * which drops what came out as it was.
+ * exposure's pointer that did not change means that its cluster did not. The resources themselves stand in the
+ * ledger, which drops what came out as it was.
  *
  * An exposure's cluster depends on its declaration, on its listener's verdict, on its gateway's policy and on whether
- * the secret for its TLS is there; its assignment on its endpoints. Each kind of change leads to the emissions that it
- * may concern, and to no others.
+ * the secret for its TLS is there; its assignment on its endpoints. Each kind of change leads to the emissions that
+ * it may concern, and to no others.
  */
 #include "proto/translate.h"
 

@@ -1,13 +1,13 @@
 /*
- * Translation: view -> Envoy resources. It is asked only for what changed, its cost follows the size of the change, and
- * it is deterministic to the byte.
+ * Translation: view -> Envoy resources. It is asked only for what changed, its cost follows the size of the change,
+ * and it is deterministic to the byte.
  *
  * Names: cluster PATH.expose#N (and its assignment), listener ADDR:PORT/PROTO, route configuration LISTENER|CHAIN,
  * virtual host as in the plan, secrets tls_certificate/... and validation_context/... (store/plan.h).
  *
  * An exposure has a cluster as long as its listener's plan accepts it, wholly or in part. When that cluster can't be
- * made, or the secret for its TLS is missing, one without endpoints stands in its place: what refers to it is answered
- * with an error, never in plaintext, and all else on the listener goes on.
+ * made, or the secret for its TLS is missing, one without endpoints stands in its place: what refers to it is
+ * answered with an error, never in plaintext, and all else on the listener goes on.
  *
  * Owned by the writer's thread.
  */
@@ -30,9 +30,9 @@ void translator_free(struct translator *t); /* NULL is allowed */
 struct xds_batch *translate(struct translator *t, const struct view_delta *delta);
 
 /*
- * The store's exposure_check: whether the exposure's own cluster, filter and routes can be made and pass Envoy's rules,
- * and name nothing that is not allowed. arg: NULL, or a struct translate_policy: what some gateway may allow (whether
- * the exposure's own does, is seen in translate()). Pure; any thread.
+ * The store's exposure_check: whether the exposure's own cluster, filter and routes can be made and pass Envoy's
+ * rules, and name nothing that is not allowed. arg: NULL, or a struct translate_policy: what some gateway may allow
+ * (whether the exposure's own does, is seen in translate()). Pure; any thread.
  */
 int translate_check(const struct exposure *x, void *arg, struct err *e);
 

@@ -1,6 +1,6 @@
 /*
- * A small world for the tests of translation: a JSON document of gateways, secrets and services becomes a view, and the
- * next document the difference to it, by the model's own functions, without a store.
+ * A small world for the tests of translation: a JSON document of gateways, secrets and services becomes a view, and
+ * the next document the difference to it, by the model's own functions, without a store.
  *
  *     {"gateways": {"envoy": {"allow_files": true}},
  *      "secrets": {"test/sec/cert": {"certificate_chain": "...", "private_key": "..."}},
@@ -8,8 +8,8 @@
  *          "resources": {"expose#0": {"port": 80}, "vhost#0": {...}},
  *          "addresses": [{"node": "n1", "address": "10.0.0.1", "up": true, "exposes": ["expose#0"]}]}}}
  *
- * What did not change in the document keeps its objects, as in the store. Gateways that are named by an exposure exist.
- * For programs of one file each: everything is static.
+ * What did not change in the document keeps its objects, as in the store. Gateways that are named by an exposure
+ * exist. For programs of one file each: everything is static.
  */
 #ifndef TESTS_TOOLS_TRANSLATE_WORLD_H
 #define TESTS_TOOLS_TRANSLATE_WORLD_H

@@ -27,9 +27,8 @@ TEST(an_incremental_response_made_of_wire_bytes_holds_the_resource)
         _cleanup_(mem_free_p) uint8_t *message = mem_alloc(sizes[i] + 1);
 
         memset(message, 'x', sizes[i]);
-        _cleanup_(resource_unref_p) struct resource *r =
-            resource_new(XDS_ENDPOINT, "test/svc/web1.expose#0", "test/svc/web1", message, sizes[i], NULL, 0, NULL, 0,
-                         NULL, 0);
+        _cleanup_(resource_unref_p) struct resource *r = resource_new(
+            XDS_ENDPOINT, "test/svc/web1.expose#0", "test/svc/web1", message, sizes[i], NULL, 0, NULL, 0, NULL, 0);
         Envoy__Service__Discovery__V3__DeltaDiscoveryResponse *response =
             envoy__service__discovery__v3__delta_discovery_response__unpack(NULL, r->wire_len, r->wire);
         CHECK(response && response->n_resources == 1);
