@@ -37,6 +37,7 @@ struct daemon {
     struct xds_server *xds;
     struct agent *agent;
     struct loop_io *signals;
+    struct loop_timer *store_timer; /* when the store wants to be polled again */
     int signal_fd;
 };
 
@@ -82,6 +83,37 @@ static void on_commit(void *arg, const char *cause)
     agent_after_commit(d->agent);
 }
 
+static void poll_store(struct daemon *d)
+{
+    bool commit, fetch;
+    clock_ns next = store_poll(d->store, &commit, &fetch);
+    loop_timer_set(d->store_timer, next);
+    if (fetch && d->agent)
+        agent_put_all_again(d->agent);
+    if (commit)
+        on_commit(d, "store");
+    else
+        agent_after_commit(d->agent);
+}
+
+static void on_store_timer(void *arg)
+{
+    poll_store(arg);
+}
+
+static void on_store_woken(void *arg, bool run)
+{
+    if (run)
+        poll_store(arg);
+}
+
+/* In whatever thread of the store. */
+static void on_store_wake(void *arg)
+{
+    struct daemon *d = arg;
+    loop_post(d->loop, on_store_woken, d);
+}
+
 static void on_signal(void *arg, unsigned events)
 {
     struct daemon *d = arg;
@@ -108,7 +140,9 @@ static int start_signals(struct daemon *d, struct err *e)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     /* Before any thread is made, so that all inherit it. */
-    if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+    /* A file that may not grow is an error like a full disk, not the end of the daemon. */
+    if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+        signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
         return err_set(e, -errno, "signals", NULL, "%s", strerror(errno));
     d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (d->signal_fd < 0)
@@ -161,7 +195,10 @@ static int start_store(struct daemon *d, struct err *e)
         .endpoint_networks = c->endpoint_networks,
         .check = translate_check,
         .alarm = on_alarm,
+        .wake = on_store_wake,
+        .wake_arg = d,
     };
+    d->store_timer = loop_timer_new(d->loop, on_store_timer, d);
     return store_open(&options, &d->store, e);
 }
 
@@ -234,6 +271,7 @@ static void stop(struct daemon *d)
     translator_free(d->translator);
     if (d->store)
         store_close(d->store);
+    loop_timer_free(d->store_timer);
     loop_io_free(d->signals);
     if (d->signal_fd >= 0)
         close(d->signal_fd);

@@ -67,11 +67,15 @@ static bool is_free(const struct store *s, const struct port_space *space, uint1
     return !space->declared[port] && !space->rows[port] && !is_reserved(s, port);
 }
 
+/* Whether it stays free is seen at the end of the commit: services that are configured anew take theirs again. */
 static void released(struct store *s, struct port_space *space, uint16_t port)
 {
-    if (port < space->first_free && port >= space->gateway->port_min)
+    if (port < space->gateway->port_min || port > space->gateway->port_max)
+        return;
+    if (port < space->first_free)
         space->first_free = port;
-    s->ports_released = true;
+    s->freed = mem_realloc(s->freed, s->n_freed + 1, sizeof(*s->freed));
+    s->freed[s->n_freed++] = (struct freed_port){space, port};
 }
 
 void ports_declare(struct store *s, struct port_space *space, uint16_t port)
@@ -258,10 +262,16 @@ void ports_settle(struct store *s)
         row->gone = now;
         s->n_gone_ports++;
         row_put_port(s, row);
+        s->ports_released = true; /* it may give way */
     }
     pointers_clear(&s->gone_ports);
     if (s->n_gone_ports > STALE_PORTS_MAX)
         drop_oldest(s);
+    for (size_t i = 0; i < s->n_freed; i++)
+        s->ports_released |= is_free(s, s->freed[i].space, s->freed[i].port);
+    mem_free(s->freed);
+    s->freed = NULL;
+    s->n_freed = 0;
 }
 
 void ports_want_write_back(struct store *s, struct port_row *row)

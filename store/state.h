@@ -120,6 +120,11 @@ struct port_space {
     bool saved;             /* its row was written, or read */
 };
 
+struct freed_port {
+    struct port_space *space;
+    uint16_t port;
+};
+
 struct pointers {
     void **items;
     size_t count, cap;
@@ -146,7 +151,9 @@ struct store {
     struct map gateways;  /* struct port_space by the gateway's name */
     struct map ports;     /* struct port_row by key */
     size_t n_gone_ports;
-    struct pointers gone_ports;                       /* rows whose exposure went in this commit */
+    struct pointers gone_ports; /* rows whose exposure went in this commit */
+    struct freed_port *freed;   /* in this commit */
+    size_t n_freed;
     struct pointers changed, dirty, touched, waiting; /* records, listeners, secret entries, records */
     struct pointers write_backs;                      /* port rows to be told; a queue */
     size_t write_backs_at;

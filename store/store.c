@@ -337,6 +337,7 @@ void store_close(struct store *s)
     clear_observed(s);
     clear_config(s);
     pointers_clear(&s->gone_ports);
+    mem_free(s->freed);
     pointers_clear(&s->write_backs);
     pointers_clear(&s->failed_write_backs);
     view_unref(s->view);
@@ -475,6 +476,9 @@ void store_write_back_done(struct store *s, const char *path, const char *rid, b
         } else {
             row->retry_at = clock_now(NULL) + WRITE_BACK_RETRY_S * CLOCK_NS_PER_S;
             pointers_add(&s->failed_write_backs, row);
+            /* For the time of the next try. */
+            if (s->options.wake)
+                s->options.wake(s->options.wake_arg);
         }
     }
     keeper_flush(s->config);

@@ -45,7 +45,7 @@ struct store_options {
     void *check_arg;
     store_alarm alarm;
     void *alarm_arg;
-    void (*wake)(void *arg); /* from the store's own threads: store_poll() shall be called soon; may be NULL */
+    void (*wake)(void *arg); /* from any thread: store_poll() shall be called soon, not from within; may be NULL */
     void *wake_arg;
 };
 

@@ -590,6 +590,53 @@ TEST(without_a_free_port_an_exposure_waits_and_gets_the_next_that_is_given_back)
     world_clear(&w);
 }
 
+TEST(an_exposure_that_waits_beside_others_of_its_service_asks_for_no_commit_after_commit)
+{
+    static const char *const resources[] = {"expose#0", "expose.envoy", "{\"port\":2000}",
+                                            "expose#1", "expose.envoy", "{\"listener_port\":0,\"port\":80}",
+                                            NULL};
+    static const char *const address[] = {"10.0.0.1", NULL};
+    bool commit, fetch;
+    struct world w;
+
+    world_init(&w);
+    w.options.port_min = w.options.port_max = 2000;
+    world_open(&w);
+    world_put(&w, "a", allocate, "10.0.0.1", true);
+    world_put_full(&w, "b", resources, address);
+    mem_free(world_commit(&w));
+    CHECK_INT(world_port(&w, "a", "expose#0"), 0);
+    CHECK_INT(world_port(&w, "b", "expose#1"), 0);
+    for (int i = 0; i < 3; i++) {
+        store_poll(w.store, &commit, &fetch);
+        if (i > 0)
+            CHECK(!commit);
+        if (commit)
+            mem_free(world_commit(&w));
+    }
+    /* The port is given up; the first of those that wait gets it, and keeps it while it is declared again. */
+    world_put(&w, "b", "\"port\":80,\"listener_port\":99", "10.0.0.1", true);
+    mem_free(world_commit(&w));
+    store_poll(w.store, &commit, &fetch);
+    CHECK(commit);
+    mem_free(world_commit(&w));
+    CHECK_INT(world_port(&w, "a", "expose#0"), 2000);
+    world_put_full(&w, "b", resources, address);
+    mem_free(world_commit(&w));
+    CHECK_INT(world_port(&w, "a", "expose#0"), 2000);
+    /* Its service goes: another that waits may have it now. */
+    store_remove_service(w.store, "a");
+    world_put(&w, "b", allocate, "10.0.0.1", true);
+    mem_free(world_commit(&w));
+    store_poll(w.store, &commit, &fetch);
+    if (commit)
+        mem_free(world_commit(&w));
+    CHECK_INT(world_port(&w, "b", "expose#0"), 2000);
+    store_poll(w.store, &commit, &fetch);
+    CHECK(!commit);
+    world_clear(&w);
+}
+
 TEST(a_port_is_written_back_once_and_the_answer_changes_nothing)
 {
     struct port_write_back wb;
