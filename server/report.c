@@ -124,7 +124,8 @@ void report_delta(const struct view_delta *delta)
             break;
         }
     }
-    if (delta->before && delta->before->stale != delta->after->stale)
+    /* A fresh start without any state has nothing that could be stale. */
+    if (delta->after->stale != (delta->before && delta->before->stale))
         log_event(delta->after->stale ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
                   delta->after->stale ? "state is stale: the last known one is served" : "state is current", NULL);
 }
