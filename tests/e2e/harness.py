@@ -265,7 +265,7 @@ class Igwd(Process):
     def __init__(self, world, agent=None, xds=None, gateway=None, networks="127.0.0.0/8,::1/128", state="state",
                  args=(), env=None, agent_path=None, binary=None):
         super().__init__(world, "igwd")
-        self.binary = binary or IGWD
+        self.binary = binary if isinstance(binary, list) else [binary or IGWD]
         self.agent_path = agent_path or (agent.path if agent else world.path("lsnr.sock"))
         self.xds = [xds] if isinstance(xds, str) else list(xds or [world.ip(2) + ":50051"])
         self.gateway = gateway
@@ -275,7 +275,7 @@ class Igwd(Process):
         self.env = env or {}
 
     def command(self):
-        command = [self.binary, "--agent", self.agent_path, "--state", self.state, "--log-format", "json"]
+        command = [*self.binary, "--agent", self.agent_path, "--state", self.state, "--log-format", "json"]
         for address in self.xds:
             command += ["--xds", address]
         if self.gateway:
@@ -318,8 +318,8 @@ class Igwd(Process):
 
     def run(self, *args, check=True, timeout=None, env=None):
         """Runs the binary with other arguments; returns the completed process."""
-        done = subprocess.run([str(self.binary), *map(str, args)], capture_output=True, text=True, check=False,
-                              stdin=subprocess.DEVNULL, timeout=LIMIT if timeout is None else timeout,
+        command = [str(part) for part in [*self.binary, *args]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=LIMIT if timeout is None else timeout,
                               cwd=self.world.directory,
                               env={**self.environment(), **(env or {})})
         if check:

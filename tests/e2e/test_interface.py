@@ -91,7 +91,7 @@ def test_a_service_definition_of_the_predecessor_works(world):
     port = free_port()
     agent.add_service("web", l4(one.address, world.ip(1) + ":8000"))
     igwd = Igwd(world, xds="127.0.0.1:%d" % port)
-    igwd.command = lambda: [igwd.binary, "--name", "envoy", "--port", port, "--envoy-port", 9901, "--state",
+    igwd.command = lambda: [*igwd.binary, "--name", "envoy", "--port", port, "--envoy-port", 9901, "--state",
                             igwd.state, "--endpoint-networks", "127.0.0.0/8"]
     igwd.env = {"OPENSVC_LSNR_SOCK": agent.path}
     igwd.start()
