@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "proto/passthrough.h"
+#include "proto/wire.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -225,42 +226,80 @@ struct resource *cluster_placeholder(const struct exposure *x)
 
 /* ---- assignments ---- */
 
+/*
+ * An assignment is written to the wire itself: it is what changes most often, and ten thousand of them are made at a
+ * start. The field numbers are those of envoy/config/endpoint/v3 and envoy/config/core/v3/address.proto.
+ */
+enum {
+    ASSIGNMENT_CLUSTER_NAME = 1,
+    ASSIGNMENT_ENDPOINTS = 2,
+    LOCALITY_LB_ENDPOINTS = 2,
+    LB_ENDPOINT_ENDPOINT = 1,
+    ENDPOINT_ADDRESS = 1,
+    ADDRESS_SOCKET_ADDRESS = 1,
+    SOCKET_ADDRESS_ADDRESS = 2,
+    SOCKET_ADDRESS_PORT_VALUE = 3,
+    SOCKET_ADDRESS_DEPTH = 4, /* messages around it in its locality */
+};
+
 static bool serves(const struct endpoint *p)
 {
     return p->up && !p->refused;
 }
 
-static pb_lb_endpoint *lb_endpoint(struct arena *a, const struct endpoint *p)
+static void put_endpoint(struct buf *b, const struct endpoint *p)
 {
-    pb_lb_endpoint *m = pb_lb_endpoint_new(a);
+    static const uint32_t path[SOCKET_ADDRESS_DEPTH] = {LOCALITY_LB_ENDPOINTS, LB_ENDPOINT_ENDPOINT, ENDPOINT_ADDRESS,
+                                                        ADDRESS_SOCKET_ADDRESS};
+    size_t begins[SOCKET_ADDRESS_DEPTH];
+    char text[46];
 
-    m->host_identifier_case = PB_ENDPOINT(LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT);
-    m->endpoint = pb_endpoint_new(a);
-    m->endpoint->address = pb_address_of(a, &p->address, p->port, false);
-    return m;
+    for (size_t i = 0; i < SOCKET_ADDRESS_DEPTH; i++) {
+        wire_put_tag(b, path[i], WIRE_BYTES);
+        begins[i] = wire_begin(b);
+    }
+    address_text(&p->address, text);
+    wire_put_bytes(b, SOCKET_ADDRESS_ADDRESS, text, strlen(text));
+    wire_put_tag(b, SOCKET_ADDRESS_PORT_VALUE, WIRE_VARINT);
+    wire_put_varint(b, p->port);
+    for (size_t i = SOCKET_ADDRESS_DEPTH; i-- > 0;)
+        wire_end(b, begins[i]);
+}
+
+static void put_assignment(struct buf *b, const struct service_exposure *sx)
+{
+    size_t begin = 0;
+
+    wire_put_bytes(b, ASSIGNMENT_CLUSTER_NAME, sx->x->name, strlen(sx->x->name));
+    for (size_t i = 0; i < sx->n_endpoints; i++) {
+        if (!serves(&sx->endpoints[i]))
+            continue;
+        if (!begin) {
+            wire_put_tag(b, ASSIGNMENT_ENDPOINTS, WIRE_BYTES);
+            begin = wire_begin(b);
+        }
+        put_endpoint(b, &sx->endpoints[i]);
+    }
+    if (begin)
+        wire_end(b, begin);
 }
 
 int assignment_make(const struct service_exposure *sx, struct resource **ret, struct err *e)
 {
-    _cleanup_(arena_free_p) struct arena *a = arena_new();
-    pb_assignment *m = pb_assignment_new(a);
-    pb_locality *l = pb_locality_new(a);
-    const struct resource_info info = {.type = XDS_ENDPOINT, .name = sx->x->name, .owner = sx->x->name};
+    const char *name = sx->x->name;
+    struct resource *assignment;
+    struct buf b;
     int r;
 
-    m->cluster_name = PB_TEXT(sx->x->name);
-    l->lb_endpoints = arena_array(a, pb_lb_endpoint *, sx->n_endpoints);
-    for (size_t i = 0; i < sx->n_endpoints; i++)
-        if (serves(&sx->endpoints[i]))
-            l->lb_endpoints[l->n_lb_endpoints++] = lb_endpoint(a, &sx->endpoints[i]);
-    if (l->n_lb_endpoints) {
-        m->endpoints = pb_list_of(a, l);
-        m->n_endpoints = 1;
-    }
-    _cleanup_(resource_unref_p) struct resource *assignment = resource_pack(&info, &m->base);
+    buf_init(&b, 0);
+    put_assignment(&b, sx);
+    assignment = resource_new(XDS_ENDPOINT, name, name, b.data, b.len, NULL, 0, NULL, 0, NULL, 0);
+    buf_clear(&b);
     r = resource_check(assignment, e);
-    if (r == 0)
-        *ret = take_ptr(assignment);
+    if (r < 0)
+        resource_unref(assignment);
+    else
+        *ret = assignment;
     return r;
 }
 

@@ -13,7 +13,6 @@
 #include <stdbool.h>
 
 #include <envoy/config/cluster/v3/cluster.pb-c.h>
-#include <envoy/config/endpoint/v3/endpoint.pb-c.h>
 #include <envoy/config/listener/v3/listener.pb-c.h>
 #include <envoy/config/route/v3/route.pb-c.h>
 #include <envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h>
@@ -71,13 +70,6 @@ ENVOY(pb_http_protocol_options, Envoy__Extensions__Upstreams__Http__V3__HttpProt
       envoy__extensions__upstreams__http__v3__http_protocol_options)
 ENVOY(pb_explicit_http, Envoy__Extensions__Upstreams__Http__V3__HttpProtocolOptions__ExplicitHttpConfig,
       envoy__extensions__upstreams__http__v3__http_protocol_options__explicit_http_config)
-
-ENVOY(pb_assignment, Envoy__Config__Endpoint__V3__ClusterLoadAssignment,
-      envoy__config__endpoint__v3__cluster_load_assignment)
-ENVOY(pb_locality, Envoy__Config__Endpoint__V3__LocalityLbEndpoints,
-      envoy__config__endpoint__v3__locality_lb_endpoints)
-ENVOY(pb_lb_endpoint, Envoy__Config__Endpoint__V3__LbEndpoint, envoy__config__endpoint__v3__lb_endpoint)
-ENVOY(pb_endpoint, Envoy__Config__Endpoint__V3__Endpoint, envoy__config__endpoint__v3__endpoint)
 
 ENVOY(pb_listener, Envoy__Config__Listener__V3__Listener, envoy__config__listener__v3__listener)
 ENVOY(pb_listener_filter, Envoy__Config__Listener__V3__ListenerFilter,
@@ -158,7 +150,6 @@ ENVOY(pb_upstream_tls, Envoy__Extensions__TransportSockets__Tls__V3__UpstreamTls
 /* Enum constants and the members of oneofs, without their package. */
 #define PB_CORE(name) ENVOY__CONFIG__CORE__V3__##name
 #define PB_CLUSTER(name) ENVOY__CONFIG__CLUSTER__V3__##name
-#define PB_ENDPOINT(name) ENVOY__CONFIG__ENDPOINT__V3__##name
 #define PB_LISTENER(name) ENVOY__CONFIG__LISTENER__V3__##name
 #define PB_ROUTE(name) ENVOY__CONFIG__ROUTE__V3__##name
 #define PB_TYPE(name) ENVOY__TYPE__V3__##name

@@ -506,6 +506,14 @@ static void update_port(struct translator *t, const struct view *v, const char *
     emit_port(t, p);
 }
 
+/* Whether what a new verdict grants is there already: its service, which changed as well, came first. */
+static bool has_emission(const struct translator *t, const struct listener_plan *plan, const char *name)
+{
+    const struct emission *em = map_gets(&t->emissions, name);
+
+    return em && !strcmp(em->group->name, plan->gateway);
+}
+
 /* The exposures whose verdict is another one: a merge of two sorted lists. */
 static void update_judged(struct translator *t, const struct view *v, const struct listener_plan *before,
                           const struct listener_plan *after)
@@ -519,7 +527,7 @@ static void update_judged(struct translator *t, const struct view *v, const stru
 
         x = order <= 0 ? x : NULL;
         y = order >= 0 ? y : NULL;
-        if (accepted(x) != accepted(y))
+        if (accepted(x) != accepted(y) && !(accepted(y) && has_emission(t, after, y->exposure)))
             update_by_name(t, v, x ? x->exposure : y->exposure);
         i += x != NULL;
         k += y != NULL;
