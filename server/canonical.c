@@ -81,20 +81,25 @@ static int compare_members(const void *a, const void *b, void *arg)
     return order ? order : (x->start > y->start) - (x->start < y->start);
 }
 
+static bool same_key(const char *text, const struct member *a, const struct member *b)
+{
+    return compare_keys(text + a->start, a->key_end - a->start, text + b->start, b->key_end - b->start) == 0;
+}
+
 static void sort_members(struct canonical *c, const struct frame *f)
 {
     struct member *members = c->members + f->first_member;
     size_t n = c->n_members - f->first_member;
-    const char *text = (const char *)c->text.data;
+    const char *text = buf_cstr(&c->text);
     bool first = true;
 
+    assert(members);
     qsort_r(members, n, sizeof(*members), compare_members, c->text.data);
     buf_reset(&c->sorted);
     for (size_t i = 0; i < n; i++) {
-        const struct member *m = &members[i], *next = i + 1 < n ? m + 1 : NULL;
+        const struct member *m = &members[i];
 
-        if (next && compare_keys(text + m->start, m->key_end - m->start, text + next->start,
-                                 next->key_end - next->start) == 0)
+        if (i + 1 < n && same_key(text, m, m + 1))
             continue;
         if (!first)
             buf_append_byte(&c->sorted, ',');

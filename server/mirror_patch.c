@@ -137,6 +137,7 @@ static void make_node_fresh(struct patching *p, struct node *n)
     struct node *fresh;
     struct undo *u;
 
+    assert(n);
     reader_flush(&p->reader);
     p->reader.node = n;
     if (n->fresh || p->m->tree->fresh)

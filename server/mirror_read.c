@@ -145,7 +145,7 @@ struct target level_target(enum level level, const char *key, size_t n)
 
 static struct draft_resource *resource(struct reader *r)
 {
-    assert(r->resource < r->draft.n_resources);
+    assert(r->draft.resources && r->resource < r->draft.n_resources);
     return &r->draft.resources[r->resource];
 }
 
@@ -211,7 +211,13 @@ const char **reader_json(struct reader *r, enum field f)
     }
 }
 
-/* Where the text of a scalar is kept, NULL for those that are kept otherwise. */
+static bool field_is_text(enum field f)
+{
+    return f == FIELD_NODE_STATE || f == FIELD_STATE || f == FIELD_EXPECT || f == FIELD_CSUM || f == FIELD_TYPE ||
+           f == FIELD_ADDRESS_STATUS;
+}
+
+/* Where the text of a scalar is kept. */
 static const char **scalar_text(struct reader *r, enum field f)
 {
     switch (f) {
@@ -225,10 +231,9 @@ static const char **scalar_text(struct reader *r, enum field f)
         return &r->draft.head.csum;
     case FIELD_TYPE:
         return &resource(r)->type;
-    case FIELD_ADDRESS_STATUS:
-        return &resource(r)->status;
     default:
-        return NULL;
+        assert(f == FIELD_ADDRESS_STATUS);
+        return &resource(r)->status;
     }
 }
 
@@ -309,8 +314,10 @@ static double parse_date(const char *text, size_t n)
     tm.tm_hour = (int)digits(text + 11, 2);
     tm.tm_min = (int)digits(text + 14, 2);
     tm.tm_sec = (int)digits(text + 17, 2);
-    for (size_t i = sizeof(form); i < n && text[i] >= '0' && text[i] <= '9'; i++, unit /= 10)
+    for (size_t i = sizeof(form); i < n && text[i] >= '0' && text[i] <= '9'; i++) {
         fraction += unit * (text[i] - '0');
+        unit /= 10;
+    }
     return (double)timegm(&tm) + fraction;
 }
 
@@ -359,12 +366,11 @@ static const char *agent_text_of(struct reader *r, enum sax_event event, const c
 
 static void set_scalar(struct reader *r, enum field f, enum sax_event event, const char *text, size_t n)
 {
-    const char **at = scalar_text(r, f);
     uint8_t flag = field_flag(f);
     struct draft_resource *address;
 
-    if (at) {
-        text_set(r->pools, at, agent_text_of(r, event, text, n));
+    if (field_is_text(f)) {
+        text_set(r->pools, scalar_text(r, f), agent_text_of(r, event, text, n));
     } else if (flag) {
         r->draft.head.flags &= (uint8_t)~flag;
         if (flag_value(f, event, text, n))
@@ -390,12 +396,11 @@ static void set_scalar(struct reader *r, enum field f, enum sax_event event, con
 /* Whether there was something, as far as it is known. */
 static bool clear_scalar(struct reader *r, enum field f)
 {
-    const char **at = scalar_text(r, f);
     bool was = true;
 
-    if (at) {
-        was = *at != NULL;
-        text_set(r->pools, at, NULL);
+    if (field_is_text(f)) {
+        was = *scalar_text(r, f) != NULL;
+        text_set(r->pools, scalar_text(r, f), NULL);
     } else if (f == FIELD_UPDATED) {
         r->draft.head.updated = 0;
     } else if (f == FIELD_CONFIG_UPDATED) {

@@ -189,7 +189,9 @@ static void scan_changes(struct mirror *m, struct cursor *c)
 
         skip_space(c);
         start = c->at;
-        if (!need(c, '[') || !need(c, '['))
+        need(c, '[');
+        need(c, '[');
+        if (c->failed)
             return;
         ours = path_concerns_us(c);
         if (ours)

@@ -244,6 +244,7 @@ void touch_instance(struct mirror *m, const struct instance *before, const struc
 
     if (!changes)
         return;
+    assert(before || after);
     path = after ? after->head.path : before->head.path;
     if (path_is_secret(path, intern_len(path))) {
         if (changes & CHANGE_CONFIG)

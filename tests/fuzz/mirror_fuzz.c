@@ -64,8 +64,8 @@ static const char *const words[] = {
     "true",
     "1.5",
     "{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"idle\"},\"services\":{\"status\":{\"web\":{",
-    "\"resources\":{\"expose#0\":{\"type\":\"expose.envoy\",\"info\":{\"port\":80}},\"ip#1\":{\"status\":\"up\","
-    "\"info\":{\"ipaddr\":\"10.0.0.1\",\"expose\":[\"expose#0\"]}}}",
+    "\"resources\":{\"expose#0\":{\"type\":\"expose.envoy\",\"info\":{\"port\":80}},",
+    "\"ip#1\":{\"status\":\"up\",\"info\":{\"ipaddr\":\"10.0.0.1\",\"expose\":[\"expose#0\"]}}}",
     "}}}}}}}",
     "\\u00",
     "0000",

@@ -101,7 +101,6 @@ static void measure_status(struct mirror *m, const char *path, struct taken *ret
     start = clock_now(NULL);
     fetch(m, path);
     printf("status_again_s %.3f\n", seconds(start));
-    start = clock_now(NULL);
     printf("touched_again %zu\n", take(m).services);
     getrusage(RUSAGE_SELF, &usage);
     printf("peak_rss_again_mb %.1f\n", (double)usage.ru_maxrss / 1e3);

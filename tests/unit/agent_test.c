@@ -865,7 +865,7 @@ static char *answer_broken(void *arg, const char *action, const json_t *request)
     struct scene *s = arg;
 
     (void)request;
-    if (s->fake.n_object_keys > 3 || strcmp(action, "object_keys"))
+    if (s->fake.n_object_keys > 3 || strcmp(action, "object_keys") != 0)
         return NULL;
     return mem_strdup(s->fake.n_object_keys == 1   ? "{\"status\":0,"
                       : s->fake.n_object_keys == 2 ? "[]"

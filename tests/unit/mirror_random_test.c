@@ -466,7 +466,7 @@ static void compare(struct mirror *m, struct picture *p, const json_t *root, con
     a = picture_text(p);
     b = picture_text(&wanted);
     secret_b = secrets_text(fresh);
-    if (strcmp(a, b) || strcmp(secret_a, secret_b))
+    if (strcmp(a, b) != 0 || strcmp(secret_a, secret_b) != 0)
         test_fail(__FILE__, __LINE__, "after %s\n--- the patched mirror has\n%s%s\n--- a fetch gives\n%s%s", last, a,
                   secret_a, b, secret_b);
     mem_free(a);

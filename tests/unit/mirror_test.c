@@ -1079,7 +1079,7 @@ TEST(a_write_back_goes_to_a_scaler_and_its_slaves)
     paths = mirror_write_back_paths(m, "test/svc/web1", &node);
     CHECK_STR(paths[0], "test/svc/web1");
     CHECK(!paths[1]);
-    paths = mirror_write_back_paths(m, "absent", &node);
+    CHECK_STR(mirror_write_back_paths(m, "absent", &node)[0], "absent");
     CHECK(!node);
     mirror_free(m);
     mem_free(status);
