@@ -319,8 +319,8 @@ class Igwd(Process):
     def run(self, *args, check=True, timeout=None, env=None):
         """Runs the binary with other arguments; returns the completed process."""
         command = [str(part) for part in [*self.binary, *args]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=LIMIT if timeout is None else timeout,
-                              cwd=self.world.directory,
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                              timeout=LIMIT if timeout is None else timeout, cwd=self.world.directory,
                               env={**self.environment(), **(env or {})})
         if check:
             assert done.returncode == 0, "igwd %s: %s %s" % (" ".join(map(str, args)), done.stdout, done.stderr)
