@@ -6,7 +6,8 @@
  *     for (at most STORE_PORT_WAIT_MS): they are not served before.
  *  3. Services are put together, indexed, and their rows handed over; then secrets; then the plans of the listeners
  *     that any of it touches. What turns out equal to what was there stays, and is no change.
- *  4. observed.db has the rows, or is late; only then the view is shown to anybody.
+ *  4. observed.db has the rows, or is late; only then the view is shown to anybody. Rows may go in two transactions:
+ *     a revision, and that the state is whole, come last.
  *
  * An endpoint that changes passes steps 3 and 4 alone: no index, no plan, no revision.
  */
@@ -18,6 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* How many services a slow disk writes in a millisecond: a first fetch of thousands is no reason for an alarm. */
+enum { SERVICES_A_MS = 10 };
 
 static bool same_hash(struct hash128 a, struct hash128 b)
 {
@@ -480,16 +484,25 @@ static void settle_gateways(struct commit *c)
     pointers_clear(&s->new_gateways);
 }
 
+/* Before the rows that go by it. */
+static void settle_claims(struct store *s)
+{
+    if (s->claims_used)
+        s->claims++;
+    s->claims_used = false;
+    if (s->claims != s->kept_claims)
+        row_put_meta(s, "claims", s->claims);
+    s->kept_claims = s->claims;
+}
+
+/* After all rows: the state is whole when they are there. */
 static void put_meta(struct store *s)
 {
     if (s->revision != s->kept_revision)
         row_put_meta(s, "revision", s->revision);
-    if (s->claims != s->kept_claims)
-        row_put_meta(s, "claims", s->claims);
     if (s->whole != s->kept_whole)
         row_put_meta(s, "whole", s->whole);
     s->kept_revision = s->revision;
-    s->kept_claims = s->claims;
     s->kept_whole = s->whole;
 }
 
@@ -497,9 +510,6 @@ static void settle_revision(struct commit *c)
 {
     struct store *s = c->store;
 
-    if (s->claims_used)
-        s->claims++;
-    s->claims_used = false;
     if (c->n_names && !s->loading) {
         s->revision++;
         row_put_revision(s, s->revision, c->cause, c->names, c->n_names);
@@ -522,7 +532,10 @@ static void settle(struct commit *c)
 {
     collect(c);
     settle_exposures(c);
+    settle_claims(c->store);
     make_services(c);
+    /* The disk's part goes on beside the rest. */
+    keeper_flush(c->store->observed);
     settle_secrets(c);
     settle_plans(c);
     settle_gateways(c);
@@ -545,7 +558,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause)
     view_delta_sort(c.delta);
     keeper_flush(s->config);
     ticket = keeper_flush(s->observed);
-    keeper_wait(s->observed, ticket, STORE_OBSERVED_WAIT_MS);
+    keeper_wait(s->observed, ticket, STORE_OBSERVED_WAIT_MS + (unsigned)c.n_works / SERVICES_A_MS);
     if (c.delta->n_changes || flags) {
         publish(s, c.after);
     } else {

@@ -9,8 +9,9 @@
  *                needs it is refused and serving goes on.
  *   observed.db  what the agent said: services, endpoints, secrets (private keys encrypted). Written before a view is
  *                published, never flushed (synchronous=OFF: it survives kill -9, and is rebuilt after a power cut).
- *                It is written by a thread of its own: store_commit() waits for it at most STORE_OBSERVED_WAIT_MS,
- *                and not at all while it fails or hangs; its failure is an alarm and never delays an endpoint.
+ *                It is written by a thread of its own: store_commit() waits for it at most STORE_OBSERVED_WAIT_MS
+ *                (longer for thousands of services at once), and not at all while it fails or hangs; its failure is
+ *                an alarm and never delays an endpoint.
  * A lock file keeps a second daemon out. A database of a newer version is refused. A damaged observed.db is set aside
  * (renamed with the time), said loudly, and rebuilt.
  */
