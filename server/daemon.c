@@ -39,6 +39,7 @@ struct daemon {
     struct loop_io *signals;
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     int signal_fd;
+    bool published; /* the first complete view */
 };
 
 /* ---- what the parts say ---- */
@@ -68,8 +69,16 @@ static void on_nacked(void *arg, const struct xds_report *r)
 
 static void publish(struct daemon *d, const struct view_delta *delta)
 {
+    _cleanup_(view_delta_free_p) struct view_delta *whole = NULL;
+
     report_delta(delta);
-    struct xds_batch *batch = translate(d->translator, delta);
+    /* A state that is not complete is not published in pieces: what it lacks would look deleted. */
+    if (!delta->after->complete)
+        return;
+    if (!d->published && delta->before)
+        whole = store_initial_delta(d->store);
+    d->published = true;
+    struct xds_batch *batch = translate(d->translator, whole ? whole : delta);
     if (batch)
         xds_server_publish(d->xds, batch);
 }

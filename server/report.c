@@ -124,8 +124,7 @@ void report_delta(const struct view_delta *delta)
             break;
         }
     }
-    /* A fresh start without any state has nothing that could be stale. */
-    if (delta->after->stale != (delta->before && delta->before->stale))
+    if (delta->after->complete && delta->after->stale != (delta->before && delta->before->stale))
         log_event(delta->after->stale ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
                   delta->after->stale ? "state is stale: the last known one is served" : "state is current", NULL);
 }
