@@ -266,8 +266,7 @@ static int start(struct daemon *d, struct err *e)
         return r;
     d->translator = translator_new(on_translate_problem, d);
     _cleanup_(view_delta_free_p) struct view_delta *delta = store_initial_delta(d->store);
-    if (delta)
-        publish(d, delta);
+    publish(d, delta);
     start_agent(d);
     return 0;
 }

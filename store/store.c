@@ -376,7 +376,7 @@ struct view *store_view(struct store *s)
 
 struct view_delta *store_initial_delta(struct store *s)
 {
-    return s->view->complete ? view_delta_initial(s->view) : NULL;
+    return view_delta_initial(s->view);
 }
 
 const char *const *store_wanted_secrets(struct store *s, size_t *ret_n)

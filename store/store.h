@@ -112,7 +112,8 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
  * is wrong with an object stands on that object.
  */
 struct view_delta *store_commit(struct store *s, const char *cause);
-/* The difference from nothing to the present view: for the first snapshot. NULL while it is not complete. */
+/* The difference from nothing to the present view: what later commits' differences go on from. Also while the view is
+ * not complete; nothing of it may be shown to an Envoy then. */
 struct view_delta *store_initial_delta(struct store *s);
 
 #endif
