@@ -810,3 +810,37 @@ TEST(revisions_have_their_cause_and_what_changed_and_the_oldest_go)
     db_close(db);
     world_clear(&w);
 }
+
+TEST(ports_of_exposures_that_have_gone_are_kept_up_to_a_number)
+{
+    enum { GONE = 10050, KEPT = 9000 };
+    const struct db_value *row;
+    struct db_statement *s;
+    struct world w;
+    struct db *db;
+    char path[32];
+    size_t n;
+
+    world_init(&w);
+    world_open(&w);
+    world_sync_begin(&w);
+    world_put(&w, "stays", allocate, "10.0.0.1", true);
+    for (int i = 0; i < GONE; i++) {
+        snprintf(path, sizeof(path), "g%05d", i);
+        world_put(&w, path, allocate, "10.0.0.1", true);
+    }
+    world_sync_end(&w);
+    CHECK(world_port(&w, "g10049", "expose#0") != 0);
+    world_sync_begin(&w);
+    world_put(&w, "stays", allocate, "10.0.0.1", true);
+    world_sync_end(&w);
+    world_close(&w);
+    CHECK_INT(db_open(world_file(&w, "config.db"), &config_schema, &db, NULL), 0);
+    CHECK_INT(db_prepare(db, "SELECT count(*), sum(gone IS NULL) FROM ports", &s, NULL), 0);
+    CHECK_INT(db_step(s, &row, &n, NULL), 1);
+    CHECK_INT(row[0].number, KEPT + 1);
+    CHECK_INT(row[1].number, 1);
+    db_statement_free(s);
+    db_close(db);
+    world_clear(&w);
+}
