@@ -219,7 +219,10 @@ def test_tls_towards_the_endpoints(world, ca, kind, layer):
                                      "vhost#0": {"domains": ["a.example"]}, rid: made[rid]}))
     document["secrets"] = made["secrets"]
     resources = accepted(document, world)
-    context = only(resources["cluster"])["transport_socket"]["typed_config"]["common_tls_context"]
+    tls = only(resources["cluster"])["transport_socket"]["typed_config"]
+    context = tls["common_tls_context"]
+    options = only(resources["cluster"]).get("typed_extension_protocol_options", {})
+    assert ("sni" in tls, "auto_sni" in json.dumps(options)) == (layer == "l7", layer == "l7")
     assert ("tls_certificate_sds_secret_configs" in context) == (kind != "trust")
     assert ("validation_context_sds_secret_config" in context) == (kind in ("client", "trust"))
 
