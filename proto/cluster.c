@@ -119,7 +119,7 @@ static void set_defaults(struct arena *a, const struct exposure *x, const struct
         m->n_health_checks = 1;
     }
     if (!passthrough_has(given, "ignore_health_on_host_removal"))
-        m->ignore_health_on_host_removal = checked;
+        m->ignore_health_on_host_removal = cluster_uses_eds(x);
     if (!passthrough_has(given, "circuit_breakers"))
         m->circuit_breakers = circuit_breakers(a);
     if (!passthrough_has(given, "common_lb_config") && cluster_uses_eds(x))

@@ -196,14 +196,35 @@ pb_transport_socket *tls_downstream(struct arena *a, const struct plan_chain *ch
     return socket_of(a, &m->base);
 }
 
+/* The first that is one host's, or NULL. */
+static const char *literal_name(const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strchr(names[i], '*'))
+            return names[i];
+    return NULL;
+}
+
+/*
+ * Endpoints are addresses, so the name that they are asked for has to come from the declaration. With vhosts it is
+ * the request's host (cluster.c), which goes before this one: then this is what health checks ask for.
+ */
+static const char *upstream_name(const struct exposure *x)
+{
+    const char *name = literal_name(x->sni, x->n_sni);
+
+    for (size_t i = 0; !name && i < x->n_vhosts; i++)
+        name = literal_name(x->vhosts[i]->domains, x->vhosts[i]->n_domains);
+    return name;
+}
+
 pb_transport_socket *tls_upstream(struct arena *a, const struct exposure *x, const struct sds_ref *refs, size_t n)
 {
     pb_upstream_tls *m = pb_upstream_tls_new(a);
+    const char *name = upstream_name(x);
 
     m->common_tls_context = common_context(a, refs, n);
-    /* Endpoints are addresses, so the name has to come from the declaration. With vhosts it is the request's host
-     * (cluster.c), which goes before this one. */
-    if (x->n_sni && !strchr(x->sni[0], '*'))
-        m->sni = PB_TEXT(x->sni[0]);
+    if (name)
+        m->sni = PB_TEXT(name);
     return socket_of(a, &m->base);
 }
