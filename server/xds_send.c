@@ -91,7 +91,10 @@ static bool has_assignment(struct xds_session *s, const struct xds_form *cluster
     const struct xds_form *known = cluster->resource ? cluster : xds_current(cluster->gateway->tables, cluster->slot);
     uint32_t slot = cluster->slot;
 
-    if (!known || !known->resource->uses_eds || xds_held(eds, slot))
+    if (!known || !known->resource->uses_eds)
+        return true;
+    /* What is owed follows a cluster that was just sent: the client may have dropped the one that it had. */
+    if (xds_held(eds, slot) && !bits_get(&eds->owed, slot))
         return true;
     if (!xds_current(eds->table, slot))
         return true;
@@ -127,9 +130,11 @@ static void use_form(struct xds_session *s, const struct xds_form *f)
 {
     const uint32_t *use = f->uses;
 
-    /* Nobody knows what a form names that only the client has. */
-    if (!f->resource && f->type != XDS_CLUSTER)
-        s->in_use_all = true;
+    /* Nobody knows what a form names that only the client has: anything. */
+    if (!f->resource && (f->type == XDS_LISTENER || f->type == XDS_ROUTE))
+        s->all_in_use[XDS_CLUSTER] = true;
+    if (!f->resource && f->type == XDS_LISTENER)
+        s->all_in_use[XDS_ROUTE] = s->all_in_use[XDS_SECRET] = true;
     for (uint32_t i = 0; i < f->n_clusters; i++)
         bits_set(&s->in_use[XDS_CLUSTER], *use++);
     for (uint32_t i = 0; i < f->n_routes; i++)
@@ -153,9 +158,12 @@ static void use_replaced(struct xds_session *s, const struct xds_sub *sub, clock
         for (uint32_t i = 0; r->before && i < r->n; i++)
             if (r->before[i])
                 use_form(s, r->before[i]);
+        /* Refused, but maybe not all of it. */
+        for (uint32_t i = 0; r->answered && i < r->n; i++)
+            use_form(s, r->forms[i]);
         for (uint32_t i = 0; i < r->n_removed; i++)
             use_form(s, r->removed[i]);
-        if ((r->before || r->n_removed > 0) && r->sent_at + XDS_PATIENCE < s->in_use_until)
+        if ((r->before || r->n_removed > 0 || r->answered) && r->sent_at + XDS_PATIENCE < s->in_use_until)
             s->in_use_until = r->sent_at + XDS_PATIENCE;
     }
 }
@@ -168,10 +176,11 @@ static void find_in_use(struct xds_session *s, clock_ns now)
     if (s->in_use_valid)
         return;
     s->in_use_valid = true;
-    s->in_use_all = false;
     s->in_use_until = INT64_MAX;
-    for (unsigned type = 0; type < XDS_TYPES; type++)
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
         bits_reset(&s->in_use[type]);
+        s->all_in_use[type] = false;
+    }
     for (size_t i = 0; i < ARRAY_LEN(users); i++) {
         const struct xds_sub *sub = &s->subs[users[i]];
 
@@ -183,13 +192,15 @@ static void find_in_use(struct xds_session *s, clock_ns now)
 
 static bool may_remove(struct xds_session *s, enum xds_type type, uint32_t slot, clock_ns now)
 {
+    enum xds_type names = type == XDS_ENDPOINT ? XDS_CLUSTER : type;
+
     if (!s->options.aggregated || type == XDS_LISTENER)
         return true;
     /* A client that comes back may be about to tell of listeners that use it. */
     if (now < s->grace_until && !(s->subs[XDS_LISTENER].asked && s->subs[XDS_ROUTE].asked))
         return false;
     find_in_use(s, now);
-    return !s->in_use_all && !bits_get(&s->in_use[type == XDS_ENDPOINT ? XDS_CLUSTER : type], slot);
+    return !s->all_in_use[names] && !bits_get(&s->in_use[names], slot);
 }
 
 /* ---- looking at a slot ---- */
@@ -251,6 +262,16 @@ static void look_at_pending(struct xds_session *s, struct xds_sub *sub, clock_ns
         }
     }
     ret->waiting = sub->blocked.count > 0;
+}
+
+static void look_at_removes(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct picked *p)
+{
+    struct picked all;
+
+    look_at_pending(s, sub, now, &all);
+    p->removes = take_ptr(all.removes);
+    p->n_removes = all.n_removes;
+    picked_clear(&all);
 }
 
 /* ---- responses ---- */
@@ -468,6 +489,9 @@ static bool take_group(struct xds_session *s, struct xds_sub *sub, clock_ns now,
             }
             bits_unset(&sub->suspect, slot);
             bits_set(&sub->pending, slot);
+            /* Gone, and maybe lost with what was refused: should it come back, it is new. */
+            if (is_partial(s, sub->type) && !xds_target(s, sub, slot))
+                xds_hold(sub, slot, NULL);
         }
         sub->groups = group->next;
         mem_free(group);
@@ -476,6 +500,18 @@ static bool take_group(struct xds_session *s, struct xds_sub *sub, clock_ns now,
         picked_clear(ret);
     }
     return false;
+}
+
+/* A verdict that does not come (Envoy keeps it back while it warms) does not hold up the rest for ever. */
+static void release_trials(struct xds_sub *sub)
+{
+    for (struct xds_response *r = sub->first; r; r = r->next) {
+        if (!r->trial || r->answered)
+            continue;
+        r->trial = false;
+        for (uint32_t i = 0; i < r->n; i++)
+            bits_unset(&sub->suspect, r->forms[i]->slot);
+    }
 }
 
 /*
@@ -491,8 +527,10 @@ static bool must_wait(struct xds_session *s, struct xds_sub *sub, clock_ns now)
     if (xds_is_full(s, sub->type) && !sub->groups && !sub->last->trial)
         return false;
     until = sub->last->sent_at + XDS_PATIENCE;
-    if (now >= until)
+    if (now >= until) {
+        release_trials(sub);
         return false;
+    }
     wake_at(s, until);
     return true;
 }
@@ -502,7 +540,7 @@ static void owe_unanswered(struct xds_sub *sub)
 {
     for (const struct xds_response *r = sub->first; r; r = r->next)
         for (uint32_t i = 0; !r->answered && i < r->n; i++)
-            if (xds_held(sub, r->forms[i]->slot) == r->forms[i]) {
+            if (xds_same_form(xds_held(sub, r->forms[i]->slot), r->forms[i])) {
                 bits_set(&sub->owed, r->forms[i]->slot);
                 bits_set(&sub->pending, r->forms[i]->slot);
             }
@@ -517,6 +555,9 @@ static bool send_adds(struct xds_session *s, struct xds_sub *sub, clock_ns now, 
     if (!sub->asked || (sub->pending.count == 0 && !sub->groups && !sub->answer_due) || must_wait(s, sub, now))
         return false;
     if (take_group(s, sub, now, &p)) {
+        /* Where a response holds everything, what is gone goes along: what it warms in vain holds up its answer. */
+        if (full)
+            look_at_removes(s, sub, now, &p);
         respond(s, sub, &p, true, now, m);
         picked_clear(&p);
         return true;

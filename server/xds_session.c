@@ -540,15 +540,22 @@ static void take_sotw_verdict(struct xds_session *s, struct xds_sub *sub, const 
                               clock_ns now)
 {
     struct hash128 version;
+    uint64_t taken = 0;
 
     if (!request->refused) {
         xds_take_ack(s, sub, sub->nonce, now);
-    } else if (sub->last && !sub->last->answered && xds_version_parse(request->version, &version) &&
-               version.high == sub->last->version.high && version.low == sub->last->version.low) {
-        xds_take_ack(s, sub, sub->nonce, now);
-    } else {
-        xds_take_nack(s, sub, sub->nonce, request->words, now);
+        return;
     }
+    if (xds_version_parse(request->version, &version))
+        for (const struct xds_response *r = sub->first; r; r = r->next)
+            if (!r->answered && r->version.high == version.high && r->version.low == version.low)
+                taken = r->nonce;
+    if (taken)
+        xds_take_ack(s, sub, taken, now);
+    if (taken != sub->nonce)
+        xds_take_nack(s, sub, sub->nonce, request->words, now);
+    else
+        xds_tell_nack(s, sub, request->words);
 }
 
 static int take_sotw(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request, clock_ns now,

@@ -97,7 +97,7 @@ struct xds_session {
     clock_ns claimed_until; /* the same for clusters that the client brought along; 0: none */
 
     /* Slots of what the client's listeners and routes (and clusters) may still use: see xds_send.c. */
-    bool in_use_valid, in_use_all;
+    bool in_use_valid, all_in_use[XDS_TYPES];
     struct bits in_use[XDS_TYPES];
     clock_ns in_use_until;
 };
@@ -110,6 +110,11 @@ static inline bool xds_covers(const struct xds_sub *sub, uint32_t slot)
 static inline struct xds_form *xds_held(const struct xds_sub *sub, uint32_t slot)
 {
     return slot < sub->cap ? sub->held[slot] : NULL;
+}
+/* The same bytes, maybe taken away and put back meanwhile. a may be NULL. */
+static inline bool xds_same_form(const struct xds_form *a, const struct xds_form *b)
+{
+    return a == b || (a && a->slot == b->slot && a->version == b->version);
 }
 /* Responses hold all that is covered: what is missing there is removed. */
 static inline bool xds_is_full(const struct xds_session *s, enum xds_type type)
@@ -144,5 +149,7 @@ uint64_t xds_nonce_parse(struct xds_span text);
 /* ---- xds_verdict.c ---- */
 void xds_take_ack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, clock_ns now);
 void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, struct xds_span words, clock_ns now);
+/* Reports words that are about an earlier response than the last, which was taken. */
+void xds_tell_nack(const struct xds_session *s, const struct xds_sub *sub, struct xds_span words);
 
 #endif

@@ -137,6 +137,14 @@ static struct xds_form *brought(const struct xds_response *r, uint32_t slot)
     return NULL;
 }
 
+static struct xds_form *had_before(const struct xds_response *r, uint32_t slot)
+{
+    for (uint32_t i = 0; r->before && i < r->n; i++)
+        if (r->forms[i]->slot == slot)
+            return r->before[i];
+    return NULL;
+}
+
 /* Whether a byte can be part of a resource's name where it touches one. */
 static bool in_name(char c)
 {
@@ -171,6 +179,8 @@ static unsigned convict_named(struct xds_session *s, struct xds_sub *sub, const 
             if (!f || xds_is_refused(s, sub->type, f->version))
                 continue;
             convict(s, sub, f, words);
+            if (xds_same_form(xds_held(sub, slot), f))
+                xds_hold(sub, slot, had_before(r, slot));
             found++;
         }
     }
@@ -196,7 +206,7 @@ static void correct_later(struct xds_response *r, const struct xds_form *sent, s
 {
     for (r = r->next; r; r = r->next) {
         for (uint32_t i = 0; i < r->n; i++) {
-            if (!r->before || r->before[i] != sent)
+            if (!r->before || !xds_same_form(r->before[i], sent))
                 continue;
             xds_form_unref(r->before[i]);
             r->before[i] = before ? xds_form_ref(before) : NULL;
@@ -204,22 +214,29 @@ static void correct_later(struct xds_response *r, const struct xds_form *sent, s
     }
 }
 
-/* Takes back what a refused response brought; returns the slots that are under suspicion, in order. */
-static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, uint32_t *ret_n)
+/*
+ * Takes back what a refused response brought; returns the slots that are to be sent again, in order. Where the culprit
+ * is known the client may have taken the others all the same, or lost them: they count as held, so that they are taken
+ * away in their turn should they be gone meanwhile, but are sent again.
+ */
+static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, bool explained,
+                           uint32_t *ret_n)
 {
     uint32_t *slots = mem_array(uint32_t, r->n), n = 0;
 
     for (uint32_t i = 0; i < r->n; i++) {
         struct xds_form *sent = r->forms[i], *before = r->before ? r->before[i] : NULL;
+        bool refused = xds_is_refused(s, sub->type, sent->version);
 
-        if (r->next)
+        if (r->next && (!explained || refused))
             correct_later(r, sent, before);
         if (r->trial)
             bits_unset(&sub->suspect, sent->slot);
-        if (xds_held(sub, sent->slot) != sent)
+        if (!xds_same_form(xds_held(sub, sent->slot), sent))
             continue; /* overtaken by a later response, or forgotten */
-        xds_hold(sub, sent->slot, before);
-        if (xds_is_refused(s, sub->type, sent->version))
+        if (!explained || refused)
+            xds_hold(sub, sent->slot, before);
+        if (refused)
             continue;
         bits_set(&sub->owed, sent->slot);
         bits_set(&sub->pending, sent->slot);
@@ -230,15 +247,107 @@ static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xd
 }
 
 /* A response that holds everything was refused whole: what it left out is still there. */
-static void take_back_removed(struct xds_sub *sub, const struct xds_response *r)
+static void take_back_removed(struct xds_session *s, struct xds_sub *sub, const struct xds_response *r)
 {
     for (uint32_t i = 0; i < r->n_removed; i++) {
         struct xds_form *f = r->removed[i];
 
-        if (xds_held(sub, f->slot))
+        if (xds_held(sub, f->slot) || !xds_covers(sub, f->slot) || xds_is_refused(s, sub->type, f->version))
             continue;
         xds_hold(sub, f->slot, f);
         bits_set(&sub->pending, f->slot);
+    }
+}
+
+/* One form more that a response is taken to have brought; in its place by slot. */
+static void insert_form(struct xds_response *r, struct xds_form *sent, struct xds_form *before)
+{
+    uint32_t at = r->n;
+
+    r->forms = mem_realloc(r->forms, r->n + 1, sizeof(struct xds_form *));
+    if (!r->before)
+        r->before = mem_array(struct xds_form *, r->n);
+    r->before = mem_realloc(r->before, r->n + 1, sizeof(struct xds_form *));
+    for (; at > 0 && r->forms[at - 1]->slot > sent->slot; at--) {
+        r->forms[at] = r->forms[at - 1];
+        r->before[at] = r->before[at - 1];
+    }
+    r->forms[at] = xds_form_ref(sent);
+    r->before[at] = before ? xds_form_ref(before) : NULL;
+    r->n++;
+}
+
+static void insert_removed(struct xds_response *r, struct xds_form *before)
+{
+    r->removed = mem_realloc(r->removed, r->n_removed + 1, sizeof(struct xds_form *));
+    r->removed[r->n_removed++] = xds_form_ref(before);
+}
+
+static bool took_away(const struct xds_response *r, uint32_t slot)
+{
+    for (uint32_t i = 0; i < r->n_removed; i++)
+        if (r->removed[i]->slot == slot)
+            return true;
+    return false;
+}
+
+/* What the client had of a slot before a response is another form now (or none). */
+static void set_before(struct xds_response *r, uint32_t slot, struct xds_form *before)
+{
+    for (uint32_t i = 0; i < r->n; i++)
+        if (r->forms[i]->slot == slot) {
+            if (!r->before)
+                r->before = mem_array(struct xds_form *, r->n);
+            xds_form_unref(r->before[i]);
+            r->before[i] = before ? xds_form_ref(before) : NULL;
+        }
+    for (uint32_t i = 0; i < r->n_removed; i++)
+        if (r->removed[i]->slot == slot) {
+            xds_form_unref(r->removed[i]);
+            r->removed[i] = before ? xds_form_ref(before) : r->removed[--r->n_removed];
+            break;
+        }
+}
+
+/*
+ * Responses that hold everything: the next one holds what this one brought, and stands or falls with it. So it is judged
+ * as if it had brought both.
+ */
+static void pass_on(struct xds_response *r, struct xds_response *next)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct xds_form *sent = r->forms[i], *before = r->before ? r->before[i] : NULL;
+
+        if (brought(next, sent->slot) || took_away(next, sent->slot))
+            set_before(next, sent->slot, before);
+        else
+            insert_form(next, sent, before);
+    }
+    for (uint32_t i = 0; i < r->n_removed; i++) {
+        if (brought(next, r->removed[i]->slot))
+            set_before(next, r->removed[i]->slot, r->removed[i]);
+        else
+            insert_removed(next, r->removed[i]);
+    }
+    next->trial |= r->trial;
+}
+
+static struct xds_response *next_unanswered(struct xds_response *r)
+{
+    for (r = r->next; r && r->answered; r = r->next)
+        ;
+    return r;
+}
+
+/* State of the world: one answer speaks for all responses before it that were not answered. */
+static void gather_earlier(struct xds_sub *sub, struct xds_response *r)
+{
+    for (struct xds_response *earlier = sub->first; earlier != r; earlier = earlier->next) {
+        if (earlier->answered)
+            continue;
+        pass_on(earlier, next_unanswered(earlier));
+        earlier->answered = true;
+        sub->n_unanswered--;
     }
 }
 
@@ -260,29 +369,43 @@ static void suspect(struct xds_sub *sub, const uint32_t *slots, uint32_t n, bool
     add_group(sub, slots + half, n - half);
 }
 
+void xds_tell_nack(const struct xds_session *s, const struct xds_sub *sub, struct xds_span words)
+{
+    report(s, sub, NULL, words, false);
+}
+
 void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, struct xds_span words, clock_ns now)
 {
     struct xds_response *r;
     uint32_t *slots, n;
     bool explained;
 
-    (void)now;
     for (r = sub->first; r && (r->nonce != nonce || r->answered); r = r->next)
         ;
     if (!r)
         return;
     report(s, sub, NULL, words, false);
+    if (s->options.variant == XDS_SOTW)
+        gather_earlier(sub, r);
     r->answered = true;
+    r->sent_at = now;
     sub->n_unanswered--;
     /* Refused for something that is known, or named: the others are not to blame. */
     explained = holds_refused(s, sub, r) | (convict_named(s, sub, r, words) > 0);
-    slots = take_back(s, sub, r, &n);
+    if (xds_is_full(s, sub->type) && next_unanswered(r)) {
+        pass_on(r, next_unanswered(r));
+        return;
+    }
+    slots = take_back(s, sub, r, explained, &n);
     if (r->n == 1 && !explained) {
         convict(s, sub, r->forms[0], words);
         n = 0;
     }
-    if (xds_is_full(s, sub->type) && r->n > 0)
-        take_back_removed(sub, r);
+    if (xds_is_full(s, sub->type) && r->n > 0) {
+        take_back_removed(s, sub, r);
+        /* Even if nothing is left to send: it has yet to take a response, for what that leaves out. */
+        sub->answer_due = true;
+    }
     suspect(sub, slots, n, !explained && n > 1);
     mem_free(slots);
     s->in_use_valid = false;
