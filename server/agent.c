@@ -96,28 +96,31 @@ static bool is_first(struct agent *a)
     return first;
 }
 
-void agent_put_whole(struct agent *a)
+/* Everything, and what is not there is gone. */
+static void put_all(struct agent *a)
 {
-    if (!a->full) {
-        agent_put_touched(a);
-        store_set_stale(a->store, false);
-        agent_commit(a, "agent: complete fetch");
-        secrets_check(a);
-        return;
-    }
     a->full = false;
     a->first = is_first(a);
     store_sync_begin(a->store);
     mirror_touch_all(a->mirror);
     agent_put_touched(a);
     store_sync_end(a->store);
-    if (a->first) {
+}
+
+void agent_put_whole(struct agent *a)
+{
+    /* A part is put over what the store has from before, and deletes nothing of it. */
+    if (a->full && (!a->partial || is_first(a)))
+        put_all(a);
+    else
+        agent_put_touched(a);
+    store_set_stale(a->store, a->partial);
+    if (a->first)
         loop_timer_set(a->first_timer, loop_now(a->loop) + AGENT_FIRST_SECRETS_S * CLOCK_NS_PER_S);
-        if (a->first_left == 0)
-            agent_first_done(a);
-    } else {
-        agent_commit(a, "agent: complete fetch");
-    }
+    if (a->first && a->first_left == 0)
+        agent_first_done(a);
+    else
+        agent_commit(a, a->partial ? "agent: partial fetch" : "agent: complete fetch");
     secrets_check(a);
 }
 
@@ -189,7 +192,7 @@ void agent_put_all_again(struct agent *a)
 
 const char *agent_state(const struct agent *a)
 {
-    switch (a->phase) {
+    switch (__atomic_load_n(&a->phase, __ATOMIC_RELAXED)) {
     case PHASE_WAIT_CONNECT:
         return "connecting";
     case PHASE_FOLLOW:

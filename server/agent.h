@@ -39,7 +39,7 @@ void agent_after_commit(struct agent *a);
 /* The store lost what it had on disk (store_poll()'s ret_fetch): it is given everything once more, and a commit is
  * asked for; at once, or with the next complete fetch. */
 void agent_put_all_again(struct agent *a);
-/* For status and logs: "connecting", "syncing", "following". */
+/* For status and logs, from any thread: "connecting", "syncing", "following". */
 const char *agent_state(const struct agent *a);
 
 #endif

@@ -42,7 +42,7 @@ struct agent {
     char **sockets; /* the options' */
 
     /* agent_follow */
-    enum agent_phase phase;
+    enum agent_phase phase; /* written by the loop's thread alone, read by any: both atomic there */
     struct connection *events, *status;
     struct buf message;       /* the beginning of an event's message */
     struct loop_timer *timer; /* of the phase */
@@ -56,6 +56,7 @@ struct agent {
     uint64_t first_id, last_id; /* of the patches that were applied since the last commit; 0: none */
     char *last_failure;         /* to attempts that fail in the same way, one line */
     bool have_whole;            /* the mirror has content */
+    bool partial;               /* of a daemon that is starting: see mirror_status_end() */
 
     /* commits */
     bool full;  /* the next sync puts everything */

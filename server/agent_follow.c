@@ -28,7 +28,7 @@ static void start_fetch(struct agent *a);
 
 static void wait_for(struct agent *a, enum agent_phase phase, clock_ns delay)
 {
-    a->phase = phase;
+    __atomic_store_n(&a->phase, phase, __ATOMIC_RELAXED);
     loop_timer_set(a->timer, loop_now(a->loop) + delay);
 }
 
@@ -102,14 +102,19 @@ static void log_synced(struct agent *a)
 
 static void synced(struct agent *a)
 {
-    mem_free(a->last_failure);
-    a->last_failure = NULL;
-    a->unsettled_since = INT64_MIN;
+    bool settled;
+
     a->synced_at = loop_now(a->loop);
-    a->phase = PHASE_FOLLOW;
+    __atomic_store_n(&a->phase, PHASE_FOLLOW, __ATOMIC_RELAXED);
+    a->partial = mirror_is_partial(a->mirror, &settled);
     a->have_whole = true;
     a->first_id = 0;
     loop_timer_set(a->timer, INT64_MAX);
+    if (!a->partial) {
+        mem_free(a->last_failure);
+        a->last_failure = NULL;
+        a->unsettled_since = INT64_MIN;
+    }
     agent_put_whole(a);
     log_synced(a);
     if (a->confirm && a->phase == PHASE_FOLLOW)
@@ -127,8 +132,8 @@ static void status_failed(struct agent *a, const struct err *e)
     fetch_again(a);
 }
 
-/* An agent that is starting is given some time before it is believed. */
-static bool may_be_unsettled(struct agent *a)
+/* An agent that is starting is given some time before a part of the picture is taken for better than nothing. */
+static bool may_be_partial(struct agent *a)
 {
     clock_ns now = loop_now(a->loop);
 
@@ -144,13 +149,15 @@ static void status_complete(struct agent *a)
 
     connection_close(a->status);
     a->status = NULL;
-    r = mirror_status_end(a->mirror, may_be_unsettled(a), &e);
+    r = mirror_status_end(a->mirror, may_be_partial(a), &e);
     if (r == -EAGAIN && a->unsettled_since == INT64_MIN)
         a->unsettled_since = loop_now(a->loop);
     if (r < 0) {
         status_failed(a, &e);
         return;
     }
+    if (e.code == -EAGAIN)
+        tell_failure(a, "agent tells a part only", &e);
     if (mirror_release(a->mirror, &e) > MIRROR_APPLIED) {
         tell_failure(a, "agent's events do not fit what was fetched", &e);
         fetch_again(a);
@@ -192,7 +199,7 @@ static void start_fetch(struct agent *a)
 
     loop_timer_set(a->timer, INT64_MAX);
     a->confirm = false;
-    a->phase = PHASE_FETCH;
+    __atomic_store_n(&a->phase, PHASE_FETCH, __ATOMIC_RELAXED);
     a->fetch_started = clock_now(NULL);
     mirror_hold(a->mirror);
     mirror_status_begin(a->mirror);
@@ -286,12 +293,15 @@ static int on_events_drained(void *arg)
 {
     struct agent *a = arg;
     char cause[64];
+    bool settled;
 
     /* A large message was the exception. */
     if (a->message.len == 0)
         buf_clear(&a->message);
     if (!a->first_id)
         return 0;
+    if (a->partial && a->phase == PHASE_FOLLOW && mirror_is_partial(a->mirror, &settled) && settled)
+        fetch_again(a);
     if (a->first_id == a->last_id)
         snprintf(cause, sizeof(cause), "agent: patch %" PRIu64, a->last_id);
     else

@@ -61,6 +61,7 @@ void mirror_free(struct mirror *m)
     mem_free(m->changes);
     mem_free(m->undo);
     mem_free(m->scratch);
+    mem_free(m->cluster_nodes);
     buf_clear(&m->held);
     pools_clear(&m->pools);
     mem_free(m);
@@ -97,48 +98,74 @@ static bool state_is(const struct node *n, const char *state)
 }
 
 /* Whether all nodes that the cluster has are there. */
-static bool nodes_are_complete(struct mirror *m)
+static bool nodes_are_complete(const struct tree *w, const char *cluster_nodes)
 {
-    const char *list = m->status.cluster_nodes;
     struct buf name = {0};
     bool complete = true;
 
-    for (size_t at = 0; list && canonical_next_string(list, strlen(list), &at, &name);) {
-        const struct node *n = tree_node(m->reading, (char *)name.data, name.len);
+    for (size_t at = 0; cluster_nodes && canonical_next_string(cluster_nodes, strlen(cluster_nodes), &at, &name);) {
+        const struct node *n = tree_node(w, (char *)name.data, name.len);
 
-        complete = complete && n && n->slot == SLOT_OBJECT;
+        complete = complete && n && n->slot == SLOT_OBJECT && !n->carried;
     }
     buf_clear(&name);
     return complete;
 }
 
-/* Whether what was fetched can be believed to be the whole. */
-static int judge(struct mirror *m, bool any, struct err *e)
+/* -EAGAIN while a daemon is starting: see mirror.h. */
+static int judge_settled(const struct tree *w, const char *cluster_nodes, struct err *e)
+{
+    for (size_t i = 0; i < w->n_nodes; i++) {
+        const struct node *n = w->nodes[i];
+
+        if (n->slot != SLOT_OBJECT)
+            continue;
+        if (state_is(n, "init"))
+            return err_set(e, -EAGAIN, NULL, "monitor.nodes",
+                           "node %s is starting and does not know its services yet", n->name);
+        if (state_is(n, "rejoin") && !nodes_are_complete(w, cluster_nodes))
+            return err_set(e, -EAGAIN, NULL, "monitor.nodes", "node %s has come back and waits for the others",
+                           n->name);
+    }
+    return 0;
+}
+
+/* Whether what was fetched is the agent's picture at all. */
+static int judge_data(const struct mirror *m, struct err *e)
 {
     const struct tree *w = m->reading;
-    bool spoken = false;
 
     if (w->nodes_slot != SLOT_OBJECT && m->status.error)
         return err_set(e, -EBADMSG, NULL, NULL, "the agent answers: %s", m->status.error);
     if (w->nodes_slot != SLOT_OBJECT)
         return err_set(e, -EBADMSG, NULL, "monitor.nodes", "expected an object: this is no data set of a cluster");
     for (size_t i = 0; i < w->n_nodes; i++)
-        spoken = spoken || w->nodes[i]->status == SLOT_OBJECT;
-    if (any)
-        return 0;
-    if (!spoken)
-        return err_set(e, -EAGAIN, NULL, "monitor.nodes", "no node has told its services yet");
-    for (size_t i = 0; i < w->n_nodes; i++) {
-        const struct node *n = w->nodes[i];
+        if (w->nodes[i]->status == SLOT_OBJECT)
+            return 0;
+    return err_set(e, -EAGAIN, NULL, "monitor.nodes", "no node has told its services yet");
+}
 
-        if (state_is(n, "init"))
-            return err_set(e, -EAGAIN, NULL, "monitor.nodes",
-                           "node %s is starting and does not know its services yet", n->name);
-        if (state_is(n, "rejoin") && !nodes_are_complete(m))
-            return err_set(e, -EAGAIN, NULL, "monitor.nodes", "node %s has come back and waits for the others",
-                           n->name);
+/* What a partial picture lacks of a node stays as it was. */
+static void carry_node(struct mirror *m, const struct node *before)
+{
+    struct node *n = tree_node(m->reading, before->name, strlen(before->name)), *clone;
+    struct map_entry *e;
+
+    if (before->slot != SLOT_OBJECT)
+        return;
+    if (!n || n->slot != SLOT_OBJECT) {
+        clone = node_clone(before);
+        clone->carried = true;
+        tree_replace_node(m->reading, n, clone);
+        node_free(&m->pools, n);
+        return;
     }
-    return 0;
+    for (size_t i = 0; state_is(n, "init") && map_next(&before->instances, &i, &e);) {
+        struct instance *instance = e->value;
+
+        if (!node_instance(n, instance->head.path))
+            node_put(n, instance->head.path, instance_ref(instance));
+    }
 }
 
 /* Instances that did not change are kept in their old form: the memory of both trees is little more than one's. */
@@ -162,9 +189,25 @@ static void share_instances(struct mirror *m)
     m->reading->fresh = false;
 }
 
-int mirror_status_end(struct mirror *m, bool any, struct err *e)
+/* The content that was read takes the place of the old. */
+static void replace_tree(struct mirror *m, bool partial)
 {
     struct tree *before = m->tree;
+
+    for (size_t i = 0; partial && i < before->n_nodes; i++)
+        carry_node(m, before->nodes[i]);
+    share_instances(m);
+    m->tree = m->reading;
+    m->reading = before;
+    m->partial = partial;
+    mem_free(m->cluster_nodes);
+    m->cluster_nodes = take_ptr(m->status.cluster_nodes);
+    touch_tree(m, before, m->tree);
+    path_queue_sort(&m->touched);
+}
+
+int mirror_status_end(struct mirror *m, bool partial, struct err *e)
+{
     int r;
 
     if (!m->reading)
@@ -172,17 +215,23 @@ int mirror_status_end(struct mirror *m, bool any, struct err *e)
     r = sax_finish(m->status_sax, e);
     if (r == 0) {
         reader_flush(&m->status);
-        r = judge(m, any, e);
+        r = judge_data(m, e);
     }
     if (r == 0) {
-        share_instances(m);
-        m->tree = m->reading;
-        m->reading = before;
-        touch_tree(m, before, m->tree);
-        path_queue_sort(&m->touched);
+        r = judge_settled(m->reading, m->status.cluster_nodes, e);
+        if (r == 0 || partial || m->tree->n_nodes) {
+            replace_tree(m, r < 0);
+            r = 0;
+        }
     }
     status_abandon(m);
     return r;
+}
+
+bool mirror_is_partial(const struct mirror *m, bool *ret_settled)
+{
+    *ret_settled = judge_settled(m->tree, m->cluster_nodes, NULL) == 0;
+    return m->partial;
 }
 
 /* ---- events ---- */

@@ -5,6 +5,9 @@
  * Of `daemon_status` only what a gateway needs is kept: instances of svc objects with their declaration and ip
  * resources, scaler links, what the orchestrator intends, and the csum of sec objects' configurations.
  *
+ * A node that a patch sets to null, removes or leaves without services has no address any more, but what was declared
+ * there stays declared until the node speaks again or a complete fetch lacks it: losing a node deletes no service.
+ *
  * A status is fed as it arrives, in pieces. A patch is applied as a whole or not at all, and remembers which
  * services it touched; facts are made for those only.
  */
@@ -37,11 +40,16 @@ void mirror_status_begin(struct mirror *m);
 int mirror_status_feed(struct mirror *m, const char *p, size_t n, struct err *e);
 /*
  * The new content takes the place of the old; what differs from it is touched. -EBADMSG when it was not complete or
- * is no data set ("status": 500 ...). -EAGAIN when the agent's picture is not whole, because a daemon is starting (a
- * node is in "init", or one is in "rejoin" and others of the cluster are missing): what is missing there is no
- * deletion. any: take it nevertheless (it has been like this for too long).
+ * is no data set ("status": 500 ...); -EAGAIN when no node tells any services, or when the picture is partial, there
+ * was nothing before, and partial is false. e tells why; also of a partial picture that was taken.
+ *
+ * A picture is partial while a daemon is starting: a node is in "init" and does not know all its services, or one is
+ * in "rejoin" and has not heard of all others of the cluster. What is missing there is not gone: where it was known
+ * before, it is kept as it was, until a fetch that is not partial.
  */
-int mirror_status_end(struct mirror *m, bool any, struct err *e);
+int mirror_status_end(struct mirror *m, bool partial, struct err *e);
+/* Whether what was fetched last was partial; ret_settled: by what was heard since, a fetch would be whole now. */
+bool mirror_is_partial(const struct mirror *m, bool *ret_settled);
 
 /* ---- events ---- */
 

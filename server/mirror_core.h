@@ -50,6 +50,8 @@ struct mirror {
     struct pools pools;
     struct tree *tree;
     uint64_t max_status_bytes;
+    bool partial;        /* see mirror_status_end() */
+    char *cluster_nodes; /* of the last fetch: canonical JSON, or NULL */
 
     /* A fetch under way: `reader` reads into `reading`. */
     struct sax *status_sax;

@@ -18,6 +18,7 @@
 struct found {
     const struct node *node;
     const struct instance *instance;
+    bool lost; /* its node tells nothing any more: it declares if nobody else does, and has no address */
 };
 
 struct gathering {
@@ -36,8 +37,12 @@ static void gather_one(struct gathering *g, const struct node *n, const char *pa
 {
     const struct instance *i = node_instance(n, path);
 
-    if (i && i->head.status == SLOT_OBJECT)
-        g->found[g->n_found++] = (struct found){n, i};
+    bool lost = !i || i->head.status != SLOT_OBJECT;
+
+    if (lost)
+        i = node_lost_instance(n, path);
+    if (i)
+        g->found[g->n_found++] = (struct found){n, i, lost};
 }
 
 /* All instances that make up the service at path. */
@@ -65,7 +70,7 @@ static struct gathering gather(const struct mirror *m, const char *path, struct 
             gather_one(&g, w->nodes[i], path);
     }
     for (size_t i = 0; i < g.n_found; i++)
-        g.several = g.several || (g.found[i].instance->head.flags & INSTANCE_FLEX);
+        g.several = g.several || (!g.found[i].lost && (g.found[i].instance->head.flags & INSTANCE_FLEX));
     return g;
 }
 
@@ -76,8 +81,9 @@ static bool is_slave(const struct mirror *m, const char *path)
         return true;
     for (size_t i = 0; i < m->tree->n_nodes; i++) {
         const struct instance *instance = node_instance(m->tree->nodes[i], path);
+        const struct instance *lost = node_lost_instance(m->tree->nodes[i], path);
 
-        if (instance && (instance->head.flags & INSTANCE_SLAVE))
+        if ((instance && (instance->head.flags & INSTANCE_SLAVE)) || (lost && (lost->head.flags & INSTANCE_SLAVE)))
             return true;
     }
     return false;
@@ -104,23 +110,34 @@ static bool declares(const struct mirror *m, const char *path, const struct inst
     return i->declared || i->head.path != path || !scaler_of(m, path);
 }
 
-static const struct found *newest(const struct mirror *m, const char *path, const struct gathering *g)
+/* Of those that speak, or else of those that are lost. */
+static const struct found *newest_of(const struct mirror *m, const char *path, const struct gathering *g, bool lost)
 {
     const struct found *best = NULL;
 
     for (size_t i = 0; i < g->n_found; i++) {
         const struct found *f = &g->found[i];
 
-        if (declares(m, path, f->instance) && (!best || config_is_newer(f->instance, best->instance)))
+        if (f->lost == lost && declares(m, path, f->instance) &&
+            (!best || config_is_newer(f->instance, best->instance)))
             best = f;
     }
+    return best;
+}
+
+static const struct found *newest(const struct mirror *m, const char *path, const struct gathering *g)
+{
+    const struct found *best = newest_of(m, path, g, false);
+
+    if (!best)
+        best = newest_of(m, path, g, true);
     if (!best)
         return NULL;
     /* Of those that have the same configuration the first. */
     for (size_t i = 0; i < g->n_found; i++) {
         const struct found *f = &g->found[i];
 
-        if (declares(m, path, f->instance) && f->instance->head.csum &&
+        if (f->lost == best->lost && declares(m, path, f->instance) && f->instance->head.csum &&
             f->instance->head.csum == best->instance->head.csum)
             return f;
     }
@@ -129,7 +146,8 @@ static const struct found *newest(const struct mirror *m, const char *path, cons
 
 static bool disagrees(const struct mirror *m, const char *path, const struct found *f, const struct found *best)
 {
-    return declares(m, path, f->instance) && f->instance->declared != best->instance->declared;
+    return f->lost == best->lost && declares(m, path, f->instance) &&
+           f->instance->declared != best->instance->declared;
 }
 
 bool facts_disagree(const struct mirror *m, const char *path)
@@ -235,7 +253,7 @@ static bool leader_elsewhere(const struct gathering *g, const struct found *f)
     for (size_t i = 0; i < g->n_found; i++) {
         const struct found *other = &g->found[i];
 
-        if (other->node != f->node && other->instance->head.path == f->instance->head.path &&
+        if (!other->lost && other->node != f->node && other->instance->head.path == f->instance->head.path &&
             (other->instance->head.flags & INSTANCE_LEADER))
             return true;
     }
@@ -315,7 +333,8 @@ static void make_addresses(struct gathering *g, struct facts *f)
     facts = arena_array(g->arena, struct fact_address, max);
     candidates = arena_array(g->arena, struct candidate, max);
     for (size_t i = 0; i < g->n_found; i++)
-        add_addresses(g, &g->found[i], facts, candidates, &n);
+        if (!g->found[i].lost)
+            add_addresses(g, &g->found[i], facts, candidates, &n);
     for (size_t i = 0; i < n; i++)
         leaving = leaving || candidates[i].intent.intent == INTENT_LEAVING;
     if (leaving && g->several)

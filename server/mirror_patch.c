@@ -82,10 +82,45 @@ static void roll_back(struct mirror *m)
         put_back(m, &m->undo[--m->n_undo]);
 }
 
+/* A node that was replaced: what it told is lost when it tells nothing any more. */
+static void lose_node(struct mirror *m, const struct node *before)
+{
+    struct node *after = tree_node(m->tree, before->name, strlen(before->name));
+
+    if (before->status != SLOT_OBJECT && before->lost.count == 0)
+        return;
+    if (!after)
+        after = tree_add_node(m->tree, before->name, strlen(before->name));
+    if (after->status == SLOT_OBJECT)
+        node_find(&m->pools, after);
+    else
+        node_lose(&m->pools, after, before);
+}
+
+/* Before anything is touched: the tree must have its new content. */
+static void lose_nodes(struct mirror *m)
+{
+    for (size_t i = 0; i < m->n_undo; i++) {
+        const struct undo *u = &m->undo[i];
+
+        for (size_t k = 0; u->tree_before && k < u->tree_before->n_nodes; k++)
+            lose_node(m, u->tree_before->nodes[k]);
+        if (!u->is_instance && u->node_before)
+            lose_node(m, u->node_before);
+    }
+}
+
+/* What stands for a node that was replaced: one that was removed may be there as a lost one. */
+static const struct node *replacing(const struct mirror *m, const struct undo *u)
+{
+    return u->node ? u->node : tree_node(m->tree, u->node_before->name, strlen(u->node_before->name));
+}
+
 static void make_real(struct mirror *m)
 {
     bool sort = false;
 
+    lose_nodes(m);
     for (size_t i = 0; i < m->n_undo; i++) {
         struct undo *u = &m->undo[i];
 
@@ -98,7 +133,7 @@ static void make_real(struct mirror *m)
             tree_free(&m->pools, u->tree_before);
             m->tree->fresh = false;
         } else {
-            touch_node(m, u->node_before, u->node);
+            touch_node(m, u->node_before, replacing(m, u));
             node_free(&m->pools, u->node_before);
         }
     }
@@ -213,7 +248,7 @@ static int prepare_node(struct patching *p, const struct json_step *s, bool remo
 {
     struct node *n = tree_node(p->m->tree, s->key, s->key_len);
 
-    if (!n && remove)
+    if (remove && (!n || n->slot == SLOT_ABSENT))
         return misfit(p, "there is no such node to remove");
     if (!n)
         add_node(p, s->key, s->key_len);

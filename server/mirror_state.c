@@ -252,6 +252,11 @@ struct instance *node_instance(const struct node *n, const char *path)
     return map_get(&n->instances, path, intern_len(path));
 }
 
+struct instance *node_lost_instance(const struct node *n, const char *path)
+{
+    return map_get(&n->lost, path, intern_len(path));
+}
+
 struct instance *node_put(struct node *n, const char *path, struct instance *i)
 {
     if (i)
@@ -268,9 +273,11 @@ struct node *node_clone(const struct node *n)
     c->name = mem_strdup(n->name);
     if (n->state)
         intern_ref(n->state);
-    c->instances = (struct map){0};
+    c->instances = c->lost = (struct map){0};
     for (size_t i = 0; map_next(&n->instances, &i, &e);)
         map_put(&c->instances, e->key, e->key_len, instance_ref(e->value));
+    for (size_t i = 0; map_next(&n->lost, &i, &e);)
+        map_put(&c->lost, e->key, e->key_len, instance_ref(e->value));
     return c;
 }
 
@@ -283,9 +290,31 @@ static void drop_instances(struct pools *p, struct map *m)
     map_clear(m);
 }
 
+static void lose(struct pools *p, struct node *n, struct instance *i)
+{
+    instance_unref(p, map_put(&n->lost, i->head.path, intern_len(i->head.path), instance_ref(i)));
+}
+
+void node_lose(struct pools *p, struct node *n, const struct node *before)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&before->lost, &i, &e);)
+        lose(p, n, e->value);
+    for (size_t i = 0; map_next(&before->instances, &i, &e);)
+        if (((struct instance *)e->value)->head.status == SLOT_OBJECT)
+            lose(p, n, e->value);
+}
+
+void node_find(struct pools *p, struct node *n)
+{
+    drop_instances(p, &n->lost);
+}
+
 void node_clear(struct pools *p, struct node *n)
 {
     drop_instances(p, &n->instances);
+    n->carried = false;
     text_set(p, &n->state, NULL);
     n->slot = n->monitor = n->services = n->status = n->config = SLOT_ABSENT;
 }
@@ -295,6 +324,7 @@ void node_free(struct pools *p, struct node *n)
     if (!n)
         return;
     node_clear(p, n);
+    drop_instances(p, &n->lost);
     mem_free(n->name);
     mem_free(n);
 }

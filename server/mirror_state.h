@@ -83,8 +83,10 @@ struct node {
     char *name;
     uint8_t slot, monitor, services, status, config; /* enum slot */
     agent_text state;                                /* monitor.status */
-    bool fresh; /* made by the change that is being applied: may be changed in place */
+    bool fresh;   /* made by the change that is being applied: may be changed in place */
+    bool carried; /* as it was before a partial fetch that lacked it */
     struct map instances;
+    struct map lost; /* instances that were here when the node ceased to tell its services: they declare, no more */
 };
 
 struct tree {
@@ -128,6 +130,11 @@ void node_clear(struct pools *p, struct node *n);
 /* Takes away the status parts, or the configuration parts, of its instances. */
 void node_drop(struct pools *p, struct node *n, bool status, bool config);
 struct instance *node_instance(const struct node *n, const char *path);
+struct instance *node_lost_instance(const struct node *n, const char *path);
+/* What was in `before`, or lost there, is lost in n. */
+void node_lose(struct pools *p, struct node *n, const struct node *before);
+/* The node speaks: nothing of it is lost any more. */
+void node_find(struct pools *p, struct node *n);
 /* Takes over the reference to i (NULL: none); returns the one that was there, with its reference, or NULL. */
 struct instance *node_put(struct node *n, const char *path, struct instance *i);
 

@@ -117,9 +117,12 @@ static struct scaler *scaler_new(struct mirror *m, const char *path)
 
     s->path = intern_ref(path);
     for (size_t i = 0; i < m->tree->n_nodes; i++) {
-        const struct instance *instance = node_instance(m->tree->nodes[i], path);
+        const struct node *node = m->tree->nodes[i];
+        const struct instance *instance = node_instance(node, path);
 
-        if (!instance || instance->head.status != SLOT_OBJECT || !instance->head.slaves)
+        if (!instance || instance->head.status != SLOT_OBJECT)
+            instance = node_lost_instance(node, path);
+        if (!instance || !instance->head.slaves)
             continue;
         listed = listed || instance->head.slaves[0] == '[';
         add_slaves(m, s, instance->head.slaves, &cap);
@@ -257,6 +260,20 @@ void touch_instance(struct mirror *m, const struct instance *before, const struc
         touch(m, path);
 }
 
+/* All that a node lost, or has found again. */
+static void touch_lost(struct mirror *m, const struct node *n)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; n && map_next(&n->lost, &i, &e);) {
+        const struct instance *instance = e->value;
+
+        if (instance->head.slaves)
+            scaler_update(m, instance->head.path);
+        touch(m, instance->head.path);
+    }
+}
+
 static void touch_addresses(struct mirror *m, const struct node *n)
 {
     struct map_entry *e;
@@ -286,6 +303,8 @@ void touch_node(struct mirror *m, const struct node *before, const struct node *
         if (!before || !node_instance(before, instance->head.path))
             touch_instance(m, NULL, instance);
     }
+    touch_lost(m, before);
+    touch_lost(m, after);
     if (before && after && before->state != after->state)
         touch_addresses(m, after);
 }

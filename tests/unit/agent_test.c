@@ -639,8 +639,7 @@ TEST(an_answer_that_is_no_whole_is_asked_for_again_and_changes_nothing)
         {web_up, 50, false, "ends too early"},
         {web_up, 1, true, "ends too early"},
         {STATUS("", "") "x", 0, false, "expected the end"},
-        {"{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"init\"},\"services\":{\"status\":{}}}}}}", 0,
-         false, "is starting"},
+        {"{\"monitor\":{\"nodes\":{}}}", 0, false, "no node has told its services yet"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -670,23 +669,88 @@ TEST(an_answer_that_is_no_whole_is_asked_for_again_and_changes_nothing)
     }
 }
 
-TEST(an_agent_that_starts_is_believed_after_a_while)
+/* A daemon that does not know its services yet; one that it knows is new. */
+#define STARTING(status)                                                                                             \
+    "{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"init\"},\"services\":{\"status\":{" status           \
+    "},\"config\":{}}}}},\"cluster\":{\"nodes\":[\"n1\"]}}"
+#define NEW "\"new\":{\"resources\":{" IP("10.0.0.7", "up") "," EXPOSE("\"port\":81") "}}"
+
+TEST(what_an_agent_that_starts_does_not_tell_yet_is_not_deleted)
 {
-    static const char starting[] =
-        "{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"init\"},\"services\":{\"status\":{}}}}}}";
     struct scene s;
 
     scene_sync(&s, web_up);
     patch(&s, "");
-    fake_agent_set_status(&s.fake, starting);
+    fake_agent_set_status(&s.fake, STARTING(NEW));
     fake_agent_drop(&s.fake);
-    for (unsigned i = 0; i < 14; i++)
-        pass(&s, 1);
+    s.patch = 100;
+    settle(&s);
+    pass(&s, 0.05);
+    patch(&s, "");
+    CHECK_STR(agent_state(s.agent), "following");
+    CHECK(is_stale(&s));
     CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
-    for (unsigned i = 0; i < 7; i++)
-        pass(&s, 1);
+    CHECK_VIEW(&s, "endpoint 10.0.0.7:81 up=1");
+    CHECK_INT(count_log(&s, "n1 is starting"), 1);
+    /* It is followed meanwhile. */
+    patch(&s, "[[" AT_STATUS "\"new\",\"resources\",\"ip#1\",\"status\"],\"down\"]");
+    CHECK_VIEW(&s, "endpoint 10.0.0.7:81 up=0");
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    /* Once it knows all, the whole is fetched and believed. */
+    fake_agent_set_status(&s.fake, STATUS(NEW, ""));
+    patch(&s, "[[\"monitor\",\"nodes\",\"n1\",\"monitor\",\"status\"],\"idle\"]");
+    pass(&s, 0.5);
     CHECK_NO_VIEW(&s, "10.0.0.1");
     CHECK(!is_stale(&s));
+    scene_end(&s);
+}
+
+TEST(a_state_from_the_disk_is_not_deleted_by_an_agent_that_starts)
+{
+    struct scene s;
+
+    scene_sync(&s, web_up);
+    agent_free(s.agent);
+    s.agent = NULL;
+    settle(&s);
+    world_reopen(&s.world);
+    fake_agent_set_status(&s.fake, STARTING(NEW));
+    start_agent(&s);
+    settle(&s);
+    patch(&s, "");
+    for (unsigned i = 0; i < 14; i++)
+        pass(&s, 1);
+    CHECK_NO_VIEW(&s, "10.0.0.7");
+    for (unsigned i = 0; i < 7; i++)
+        pass(&s, 1);
+    CHECK_VIEW(&s, "endpoint 10.0.0.7:81 up=1");
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    CHECK(is_stale(&s));
+    fake_agent_set_status(&s.fake, STATUS(NEW, ""));
+    patch(&s, "[[\"monitor\",\"nodes\",\"n1\",\"monitor\",\"status\"],\"idle\"]");
+    pass(&s, 1);
+    pass(&s, 5);
+    CHECK_NO_VIEW(&s, "10.0.0.1");
+    CHECK(!is_stale(&s));
+    scene_end(&s);
+}
+
+TEST(where_nothing_is_known_a_part_is_shown_after_a_while)
+{
+    struct scene s;
+
+    scene_begin(&s);
+    fake_agent_set_status(&s.fake, STARTING(NEW));
+    fake_agent_listen(&s.fake);
+    start_agent(&s);
+    settle(&s);
+    for (unsigned i = 0; i < 14; i++)
+        pass(&s, 1);
+    CHECK(!is_complete(&s));
+    for (unsigned i = 0; i < 7; i++)
+        pass(&s, 1);
+    CHECK(is_complete(&s) && is_stale(&s));
+    CHECK_VIEW(&s, "endpoint 10.0.0.7:81 up=1");
     scene_end(&s);
 }
 

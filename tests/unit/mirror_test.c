@@ -373,6 +373,15 @@ TEST(a_removal_may_end_at_any_depth)
         "[[\"monitor\",\"nodes\",\"n1\"]]",
         "[[\"monitor\",\"nodes\",\"n1\"],null]",
     };
+    /* What is declared stays declared: losing nodes deletes nothing. */
+    static const char *const both_lost[] = {
+        "[[\"monitor\",\"nodes\"]]",
+        "[[\"monitor\"]]",
+        "[[],{}]",
+        "[[\"monitor\",\"nodes\"],{\"n1\":null,\"n2\":{}}]",
+        "[[\"monitor\",\"nodes\",\"n1\"],null],[[\"monitor\",\"nodes\",\"n2\"]]",
+        "[[\"monitor\",\"nodes\",\"n1\",\"services\"]],[[\"monitor\",\"nodes\",\"n2\",\"services\",\"status\"],7]",
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(gone); i++) {
         const char *text = after(two_nodes, gone[i], MIRROR_APPLIED, "web");
@@ -380,9 +389,9 @@ TEST(a_removal_may_end_at_any_depth)
         CHECK_HAS_NOT(text, "web n1 web ip#1");
         CHECK_HAS(text, "web n2 web ip#1 '10.0.0.2' NO 'down' expose#0\n");
     }
-    CHECK_STR(after(two_nodes, "[[\"monitor\",\"nodes\"]]", MIRROR_APPLIED, "web"), "");
-    CHECK_STR(after(two_nodes, "[[\"monitor\"]]", MIRROR_APPLIED, "web"), "");
-    CHECK_STR(after(two_nodes, "[[],{}]", MIRROR_APPLIED, "web"), "");
+    for (size_t i = 0; i < ARRAY_LEN(both_lost); i++)
+        CHECK_STR(after(two_nodes, both_lost[i], MIRROR_APPLIED, "web"), "web expose#0 expose.envoy {\"port\":80}\n");
+    CHECK_STR(after(two_nodes, "[[" WEB("n1") "]],[[" WEB("n2") "]]", MIRROR_APPLIED, "web"), "");
     CHECK_HAS(after(two_nodes, "[[" WEB("n1") ",\"resources\",\"ip#1\",\"status\"]]", MIRROR_APPLIED, "web"),
               "'10.0.0.1' NO 'unknown'");
     CHECK_HAS(after(two_nodes, "[[" WEB("n1") ",\"resources\",\"ip#1\",\"info\",\"ipaddr\"]]", MIRROR_APPLIED, "web"),
@@ -718,11 +727,6 @@ TEST(a_fetch_that_fails_leaves_the_old_content)
         {"{\"monitor\":{\"nodes\":{}}}}", -EBADMSG, "expected the end"},
         {"{\"monitor\":{\"nodes\":{}}}", -EAGAIN, "no node has told"},
         {"{\"monitor\":{\"nodes\":{\"n1\":null}}}", -EAGAIN, "no node has told"},
-        {"{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"init\"},\"services\":{\"status\":{}}}}}}",
-         -EAGAIN, "n1 is starting"},
-        {"{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"rejoin\"},\"services\":{\"status\":{}}}}},"
-         "\"cluster\":{\"nodes\":[\"n1\",\"n2\"]}}",
-         -EAGAIN, "waits for the others"},
     };
     struct mirror *m = mirror_of(two_nodes);
     struct picture p = {0};
@@ -748,20 +752,112 @@ TEST(a_fetch_that_fails_leaves_the_old_content)
     mirror_free(m);
 }
 
-TEST(what_a_starting_daemon_tells_is_taken_when_it_must_be)
+#define STATE(node, state) "[[\"monitor\",\"nodes\",\"" node "\",\"monitor\",\"status\"],\"" state "\"]"
+#define STARTING(name, state, status)                                                                                \
+    "\"" name "\":{\"monitor\":{\"status\":\"" state "\"},\"services\":{\"status\":{" status "},\"config\":{}}}"
+
+TEST(a_part_of_the_picture_is_no_start_unless_it_must_be)
 {
-    static const char starting[] =
-        "{\"monitor\":{\"nodes\":{\"n1\":{\"monitor\":{\"status\":\"init\"},\"services\":{\"status\":{}}}}}}";
-    struct mirror *m = mirror_of(two_nodes);
+    static const char init[] = CLUSTER(STARTING("n1", "init", ""));
+    struct mirror *m = mirror_new(0);
+    struct err e = {0};
+    bool settled;
+
+    CHECK_INT(feed_status(m, init, strlen(init), &e), -EAGAIN);
+    CHECK_HAS(e.text, "n1 is starting");
+    mirror_status_begin(m);
+    CHECK_INT(mirror_status_feed(m, init, strlen(init), &e), 0);
+    CHECK_INT(mirror_status_end(m, true, &e), 0);
+    CHECK(mirror_is_partial(m, &settled) && !settled);
+    mirror_free(m);
+}
+
+TEST(what_a_starting_daemon_does_not_tell_stays_as_it_was)
+{
+    static const char init[] =
+        CLUSTER(STARTING("n1", "init", "\"new\":{" RESOURCES("10.0.0.7", "up") "}") "," NODE("n2", "", ""));
+    static const char rejoin[] = CLUSTER(STARTING("n1", "rejoin", "\"web\":{" RESOURCES("10.0.0.1", "up") "}"));
+    static const char settled[] = CLUSTER(NODE("n1", "", "") "," NODE("n2", "", ""));
+    struct mirror *m = mirror_of(two_flex);
+    struct picture p = {0};
+    struct err e = {0};
+    bool is_settled;
+
+    CHECK_INT(feed_status(m, init, strlen(init), &e), 0);
+    CHECK_HAS(e.text, "n1 is starting");
+    picture_take(&p, m);
+    CHECK_HAS(picture_service(&p, "web"), "web n1 web ip#1 '10.0.0.1' UP");
+    CHECK_HAS_NOT(picture_service(&p, "web"), "web n2");
+    CHECK_HAS(picture_service(&p, "new"), "'10.0.0.7' UP");
+    CHECK(mirror_is_partial(m, &is_settled) && !is_settled);
+    CHECK_INT(patch(m, STATE("n1", "idle")), MIRROR_APPLIED);
+    CHECK(mirror_is_partial(m, &is_settled) && is_settled);
+    CHECK_INT(feed_status(m, two_flex, strlen(two_flex), &e), 0);
+    /* A node that is not heard of yet. */
+    CHECK_INT(feed_status(m, rejoin, strlen(rejoin), &e), 0);
+    CHECK_HAS(e.text, "waits for the others");
+    picture_take(&p, m);
+    CHECK_HAS(picture_service(&p, "web"), "web n2 web ip#1 '10.0.0.2' UP");
+    CHECK(mirror_is_partial(m, &is_settled) && !is_settled);
+    CHECK_INT(patch(m, "[[\"monitor\",\"nodes\",\"n2\"],{\"services\":{\"status\":{}}}]"), MIRROR_APPLIED);
+    CHECK(mirror_is_partial(m, &is_settled) && is_settled);
+    picture_take(&p, m);
+    CHECK_HAS_NOT(picture_service(&p, "web"), "web n2");
+    /* The whole has the last word. */
+    CHECK_INT(feed_status(m, settled, strlen(settled), &e), 0);
+    picture_take(&p, m);
+    CHECK_INT(p.services.count, 0);
+    CHECK(!mirror_is_partial(m, &is_settled));
+    picture_clear(&p);
+    mirror_free(m);
+}
+
+TEST(what_a_lost_node_declared_stays_declared_until_it_speaks_or_the_whole_lacks_it)
+{
+    static const char only_n2[] = CLUSTER(NODE("n1", "", "") "," NODE(
+        "n2",
+        "\"web\":{" RESOURCES("10.0.0.2", "up") "},\"s\":{\"scaler_slaves\":[\"0.s\"]},"
+                                                "\"0.s\":{\"scaler_slave\":true," RESOURCES("10.0.0.3", "up") "}",
+        ""));
+    static const char without_n2[] = CLUSTER(NODE("n1", "", "") ",\"n2\":null");
+    static const char declared[] = " expose#0 expose.envoy {\"port\":80}\n";
+    struct mirror *m = mirror_of(only_n2);
     struct picture p = {0};
     struct err e = {0};
 
+    CHECK_INT(patch(m, "[[\"monitor\",\"nodes\",\"n2\"],null]"), MIRROR_APPLIED);
     picture_take(&p, m);
-    mirror_status_begin(m);
-    CHECK_INT(mirror_status_feed(m, starting, strlen(starting), &e), 0);
-    CHECK_INT(mirror_status_end(m, true, &e), 0);
+    CHECK_HAS(picture_service(&p, "web"), declared);
+    CHECK_HAS(picture_service(&p, "s"), declared);
+    CHECK_HAS_NOT(picture_service(&p, "web"), "ip#1");
+    CHECK_HAS_NOT(picture_service(&p, "s"), "ip#1");
+    CHECK_INT(p.services.count, 2);
+    /* It is nothing that could be changed. */
+    CHECK_INT(patch(m, "[[" WEB("n2") ",\"resources\",\"ip#1\",\"status\"],\"down\"]"), MIRROR_MISFIT);
+    CHECK_INT(patch(m, "[[\"monitor\",\"nodes\",\"n2\"]]"), MIRROR_APPLIED);
+    CHECK_INT(patch(m, "[[\"monitor\",\"nodes\",\"n2\"]]"), MIRROR_MISFIT);
+    /* Another node declares it: its word counts. */
+    CHECK_INT(
+        patch(m,
+              "[[" WEB("n1") "],{\"resources\":{\"expose#0\":{\"type\":\"expose.envoy\",\"info\":{\"port\":81}}}}]"),
+        MIRROR_APPLIED);
     picture_take(&p, m);
-    CHECK_INT(p.gone, 1);
+    CHECK_STR(picture_service(&p, "web"), "web expose#0 expose.envoy {\"port\":81}\n");
+    CHECK_INT(patch(m, "[[" WEB("n1") "]]"), MIRROR_APPLIED);
+    picture_take(&p, m);
+    CHECK_HAS(picture_service(&p, "web"), declared);
+    /* It speaks, and does not have one of them any more. */
+    CHECK_INT(patch(m, "[[\"monitor\",\"nodes\",\"n2\"],{\"services\":{\"status\":{\"web\":{" RESOURCES(
+                           "10.0.0.2", "up") "}}}}]"),
+              MIRROR_APPLIED);
+    picture_take(&p, m);
+    CHECK_HAS(picture_service(&p, "web"), "'10.0.0.2' UP");
+    CHECK_STR(picture_service(&p, "s"), "");
+    /* The whole lacks it. */
+    CHECK_INT(patch(m, "[[\"monitor\",\"nodes\",\"n2\"],null]"), MIRROR_APPLIED);
+    CHECK_INT(feed_status(m, without_n2, strlen(without_n2), &e), 0);
+    picture_take(&p, m);
+    CHECK_INT(p.services.count, 0);
     picture_clear(&p);
     mirror_free(m);
 }
