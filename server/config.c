@@ -258,9 +258,9 @@ static int take_port_range(struct config *c, const struct value *v, size_t n, st
 {
     if (!n)
         return 0;
-    unsigned min, max;
-    char rest;
-    if (sscanf(v[0].text, "%5u-%5u%c", &min, &max, &rest) != 2 || min < 1 || max > 65535 || min > max)
+    char *dash, *end;
+    unsigned long min = strtoul(v[0].text, &dash, 10), max = *dash == '-' ? strtoul(dash + 1, &end, 10) : 0;
+    if (dash == v[0].text || *dash != '-' || end == dash + 1 || *end || min < 1 || max > 65535 || min > max)
         return bad(e, &v[0], "FIRST-LAST is expected, from 1 to 65535");
     c->port_min = (uint16_t)min;
     c->port_max = (uint16_t)max;
@@ -495,8 +495,9 @@ static int read_file(struct config *c, const char *path, bool must_exist, struct
 {
     FILE *f = fopen(path, "re");
     if (!f)
-        return errno == ENOENT && !must_exist ? 0
-                                              : err_set(e, -errno, path, NULL, "can't be read: %s", strerror(errno));
+        return errno == ENOENT && !must_exist
+                   ? 0
+                   : err_set(e, -errno, path, NULL, "can't be read: %s", strerrordesc_np(errno));
     int r = 0;
     size_t size = 0, total = 0;
     char *line = NULL;

@@ -148,14 +148,14 @@ static int start_signals(struct daemon *d, struct err *e)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    /* A file that may not grow (SIGXFSZ) is an error like a full disk, not the end of the daemon. */
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     /* Before any thread is made, so that all inherit it. */
-    /* A file that may not grow is an error like a full disk, not the end of the daemon. */
-    if (sigprocmask(SIG_BLOCK, &set, NULL) || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
-        signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
-        return err_set(e, -errno, "signals", NULL, "%s", strerror(errno));
+    if (sigprocmask(SIG_BLOCK, &set, NULL) || sigaction(SIGPIPE, &ignore, NULL) || sigaction(SIGXFSZ, &ignore, NULL))
+        return err_set(e, -errno, "signals", NULL, "%s", strerrordesc_np(errno));
     d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (d->signal_fd < 0)
-        return err_set(e, -errno, "signalfd", NULL, "%s", strerror(errno));
+        return err_set(e, -errno, "signalfd", NULL, "%s", strerrordesc_np(errno));
     return loop_io_new(d->loop, d->signal_fd, LOOP_READ, on_signal, d, &d->signals, e);
 }
 
@@ -180,9 +180,12 @@ static size_t reserved_ports(const struct config *c, struct port_range list[RESE
         }
     reserve(list, &n, c->envoy_admin_port, c->envoy_admin_port);
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-    unsigned min, max;
-    if (f && fscanf(f, "%5u %5u", &min, &max) == 2 && min <= max && max <= 65535)
-        reserve(list, &n, min, max);
+    char line[64], *end;
+    if (f && fgets(line, sizeof(line), f)) {
+        unsigned long min = strtoul(line, &end, 10), max = strtoul(end, NULL, 10);
+        if (min <= max && max <= 65535)
+            reserve(list, &n, (unsigned)min, (unsigned)max);
+    }
     if (f)
         (void)fclose(f); /* it was only read */
     return n;
@@ -297,7 +300,7 @@ int daemon_run(const struct config *config, const struct daemon_hooks *hooks, st
         hooks->ready(hooks->arg);
         r = loop_run(d.loop);
         if (r)
-            err_set(e, r, "event loop", NULL, "%s", strerror(-r));
+            err_set(e, r, "event loop", NULL, "%s", strerrordesc_np(-r));
     }
     notify_supervisor("STOPPING=1");
     stop(&d);

@@ -125,7 +125,7 @@ static int run(int argc, char **argv, const struct config *c)
     struct err e = {0};
     int r = c->background ? go_to_background(&p) : 0;
     if (r)
-        return err_set(&e, r, "background", NULL, "%s", strerror(-r)), fail(&e, EXIT_FAILURE);
+        return err_set(&e, r, "background", NULL, "%s", strerrordesc_np(-r)), fail(&e, EXIT_FAILURE);
     log_setup(c->log_level, c->log_format);
     log_event(LOG_LEVEL_NOTICE, "starting", "version", IGWD_VERSION, NULL);
     const struct daemon_hooks hooks = {.ready = on_ready, .reload = on_reload, .arg = &p};
