@@ -62,7 +62,7 @@ endif
 
 # ---- flags ---------------------------------------------------------------------------------------------------------
 
-PACKAGES = jansson grpc gpr libprotobuf-c sqlite3 libssl libcrypto re2 libxxhash libmicrohttpd
+PACKAGES = jansson grpc gpr libprotobuf-c sqlite3 libssl libcrypto re2 libxxhash libmicrohttpd zlib
 # Asked for once, and only when something is compiled: the packages may have to be installed by this very make.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
@@ -119,6 +119,9 @@ $(BUILD)/obj/%.o: %.c | $(FIRST)
 
 # Tests hand texts to argv-like parameters all the time.
 $(BUILD)/obj/tests/%.o: C_WARNINGS += -Wno-write-strings
+
+# The contract stands in the program.
+$(BUILD)/obj/api/contract.o: openapi.yaml
 
 $(BUILD)/obj/%.o: %.cc | $(FIRST)
 	@mkdir -p $(@D)

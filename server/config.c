@@ -238,6 +238,8 @@ static int take_api(struct config *c, const struct value *v, size_t n, struct er
 TAKE_TEXT(take_xds_certificate, xds_certificate_file)
 TAKE_TEXT(take_xds_key, xds_key_file)
 TAKE_TEXT(take_xds_client_ca, xds_client_ca_file)
+TAKE_TEXT(take_api_group, api_group)
+TAKE_TEXT(take_api_token_file, api_token_file)
 TAKE_TEXT(take_state, state_directory)
 TAKE_TEXT(take_key_file, key_file)
 TAKE_TEXT(take_node_id, node_id)
@@ -357,7 +359,15 @@ static const struct setting settings[] = {
      .metavar = "ADDR",
      .repeatable = true,
      .take = take_api,
-     .help = "serve the REST interface at this address (not in this version: checked only)"},
+     .help = "serve the REST interface at unix:/PATH, or at 127.0.0.1:PORT or [::1]:PORT with --api-token-file"},
+    {.name = "api-group",
+     .metavar = "GROUP",
+     .take = take_api_group,
+     .help = "members of this group may use its unix sockets, beside root and the daemon's user"},
+    {.name = "api-token-file",
+     .metavar = "FILE",
+     .take = take_api_token_file,
+     .help = "NAME ROLE SHA256 lines: the tokens of its TCP callers, known by their digests (mode 0600)"},
     {.name = "state", .metavar = "DIR", .fallback = "/var/lib/igwd", .take = take_state, .help = "state directory"},
     {.name = "key-file",
      .metavar = "FILE",
@@ -638,6 +648,14 @@ static int check_together(struct config *c, struct err *e)
     bool all = c->xds_certificate_file && c->xds_key_file && c->xds_client_ca_file;
     if (any && !all)
         return err_set(e, -EINVAL, "xds-cert", NULL, "xds-cert, xds-key and xds-client-ca go together");
+    for (size_t i = 0; i < c->n_api; i++) {
+        bool tcp = strncmp(c->api[i].address, "unix:", 5) != 0;
+        if (!c->api[i].loopback)
+            return err_set(e, -EINVAL, "api", NULL, "%s is not on loopback: the REST interface has no TLS",
+                           c->api[i].address);
+        if (tcp && !c->api_token_file)
+            return err_set(e, -EINVAL, "api", NULL, "%s is TCP: it needs api-token-file", c->api[i].address);
+    }
     for (size_t i = 0; i < c->n_xds; i++)
         if (!c->xds[i].loopback && !all)
             return err_set(e, -EINVAL, "xds", NULL,

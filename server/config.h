@@ -32,6 +32,7 @@ struct config {
     struct config_address *xds, *api;
     size_t n_xds, n_api;
     const char *xds_certificate_file, *xds_key_file, *xds_client_ca_file; /* NULL when not set */
+    const char *api_group, *api_token_file;                               /* likewise */
     const char *state_directory;
     const char *key_file; /* NULL: in the state directory */
     const char *gateway;  /* the default gateway; NULL: off */

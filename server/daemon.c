@@ -8,12 +8,15 @@
  */
 #include "server/daemon.h"
 
+#include "api/api.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "proto/translate.h"
 #include "server/agent.h"
+#include "server/alarms.h"
 #include "server/notify.h"
 #include "server/report.h"
+#include "server/version.h"
 #include "server/xds_server.h"
 #include "store/store.h"
 
@@ -36,6 +39,8 @@ struct daemon {
     struct translator *translator;
     struct xds_server *xds;
     struct agent *agent;
+    struct alarm_board *alarms;
+    struct api *api; /* NULL: no address was given */
     struct loop_io *signals;
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     int signal_fd;
@@ -46,7 +51,8 @@ struct daemon {
 
 static void on_alarm(void *arg, const char *name, const char *text)
 {
-    (void)arg; /* the log is everybody's */
+    const struct daemon *d = arg;
+    alarm_board_set(d->alarms, name, text);
     if (text)
         log_event(LOG_LEVEL_ERROR, "alarm", "alarm", name, "problem", text, NULL);
     else
@@ -123,6 +129,14 @@ static void on_store_wake(void *arg)
     loop_post(d->loop, on_store_woken, d);
 }
 
+/* A bad token file must not take the good tokens away. */
+static void reload_api(struct daemon *d)
+{
+    struct err e = {0};
+    if (d->api && api_reload(d->api, &e))
+        log_err(LOG_LEVEL_ERROR, &e, "tokens can't be read again: the old ones stay", NULL);
+}
+
 static void on_signal(void *arg, unsigned events)
 {
     struct daemon *d = arg;
@@ -132,6 +146,7 @@ static void on_signal(void *arg, unsigned events)
         if (info.ssi_signo == SIGHUP) {
             d->hooks->reload(d->hooks->arg);
             xds_server_reload(d->xds);
+            reload_api(d);
         } else {
             log_event(LOG_LEVEL_NOTICE, "stopping", "signal", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
             loop_stop(d->loop);
@@ -207,6 +222,7 @@ static int start_store(struct daemon *d, struct err *e)
         .endpoint_networks = c->endpoint_networks,
         .check = translate_check,
         .alarm = on_alarm,
+        .alarm_arg = d,
         .wake = on_store_wake,
         .wake_arg = d,
     };
@@ -256,8 +272,110 @@ static void start_agent(struct daemon *d)
     d->agent = agent_new(d->loop, d->store, &options);
 }
 
+/* ---- what the REST interface is handed; called in its threads ---- */
+
+static struct view *api_view(void *arg)
+{
+    const struct daemon *d = arg;
+    return store_view(d->store);
+}
+
+static const char *api_agent_state(void *arg)
+{
+    const struct daemon *d = arg;
+    return agent_state(d->agent);
+}
+
+struct alarm_list {
+    struct arena *arena;
+    struct api_alarm *items;
+    size_t n, cap;
+};
+
+static void add_alarm(void *arg, const char *name, const char *text, double since)
+{
+    struct alarm_list *l = arg;
+    if (l->n == l->cap) {
+        struct api_alarm *more = arena_array(l->arena, struct api_alarm, l->cap + 16);
+        if (l->n)
+            memcpy(more, l->items, l->n * sizeof(*more));
+        l->items = more;
+        l->cap += 16;
+    }
+    l->items[l->n++] = (struct api_alarm){arena_strdup(l->arena, name), arena_strdup(l->arena, text), since};
+}
+
+static void api_alarms(void *arg, struct arena *arena, const struct api_alarm **ret, size_t *ret_n)
+{
+    const struct daemon *d = arg;
+    struct alarm_list l = {.arena = arena};
+    alarm_board_each(d->alarms, add_alarm, &l);
+    *ret = l.items;
+    *ret_n = l.n;
+}
+
+static bool serves(const struct config *c, const struct config_address *a, const char *gateway)
+{
+    if (a->all || !a->loopback)
+        return true;
+    for (size_t i = 0; i < a->n_gateways; i++)
+        if (strcmp(a->gateways[i], gateway) == 0)
+            return true;
+    return !a->n_gateways && c->gateway && strcmp(c->gateway, gateway) == 0;
+}
+
+/* With the first address that serves the gateway. */
+static int api_bootstrap(void *arg, const char *gateway, const char *node_id, const char *node_cluster,
+                         const char *admin, bool state_of_the_world, char **ret_json, struct err *e)
+{
+    const struct daemon *d = arg;
+    const struct config *c = d->config;
+    const struct config_address *a = NULL;
+    for (size_t i = 0; i < c->n_xds && !a; i++)
+        if (serves(c, &c->xds[i], gateway))
+            a = &c->xds[i];
+    if (!a)
+        return err_set(e, -ENOENT, NULL, NULL, "no xDS address serves the gateway \"%s\"", gateway);
+    const struct bootstrap_options options = {
+        .gateway = gateway,
+        .node_id = node_id,
+        .node_cluster = node_cluster,
+        .xds = a->address,
+        .admin = admin,
+        .state_of_the_world = state_of_the_world,
+        .ca_file = a->loopback ? NULL : c->xds_client_ca_file,
+        .certificate_file = a->loopback ? NULL : c->xds_certificate_file,
+        .key_file = a->loopback ? NULL : c->xds_key_file,
+    };
+    return bootstrap_make(&options, ret_json, e);
+}
+
+static int start_api(struct daemon *d, struct err *e)
+{
+    const struct config *c = d->config;
+    const char *addresses[CONFIG_VALUES_MAX];
+    if (!c->n_api)
+        return 0;
+    for (size_t i = 0; i < c->n_api; i++)
+        addresses[i] = c->api[i].address;
+    const struct api_options options = {
+        .addresses = addresses,
+        .n_addresses = c->n_api,
+        .group = c->api_group,
+        .token_file = c->api_token_file,
+        .version = IGWD_VERSION,
+        .backend = {.arg = d,
+                    .view = api_view,
+                    .bootstrap = api_bootstrap,
+                    .alarms = api_alarms,
+                    .agent_state = api_agent_state},
+    };
+    return api_start(&options, &d->api, e);
+}
+
 static int start(struct daemon *d, struct err *e)
 {
+    d->alarms = alarm_board_new();
     int r = loop_new(NULL, &d->loop, e);
     if (!r)
         r = start_signals(d, e);
@@ -271,11 +389,12 @@ static int start(struct daemon *d, struct err *e)
     _cleanup_(view_delta_free_p) struct view_delta *delta = store_initial_delta(d->store);
     publish(d, delta);
     start_agent(d);
-    return 0;
+    return start_api(d, e);
 }
 
 static void stop(struct daemon *d)
 {
+    api_stop(d->api);
     agent_free(d->agent);
     if (d->xds)
         xds_server_stop(d->xds);
@@ -287,6 +406,7 @@ static void stop(struct daemon *d)
     if (d->signal_fd >= 0)
         close(d->signal_fd);
     loop_free(d->loop);
+    alarm_board_free(d->alarms);
 }
 
 int daemon_run(const struct config *config, const struct daemon_hooks *hooks, struct err *e)

@@ -5,6 +5,7 @@
 #include "server/config.h"
 #include "server/daemon.h"
 #include "server/notify.h"
+#include "server/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#ifndef IGWD_VERSION
-#define IGWD_VERSION "0.1.0"
-#endif
 
 enum { EXIT_USAGE = 2 };
 

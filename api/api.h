@@ -1,0 +1,113 @@
+/*
+ * The door to the REST interface: listens, answers, and reads the state through functions that the daemon hands over,
+ * so that nothing of it knows the xDS side or the agent's.
+ *
+ * Handlers run in threads of their own, several at a time. Each reads one view by reference and never waits for the
+ * writer; the functions of struct api_backend are called in these threads, so they must be thread-safe and must not
+ * wait for anybody who waits for a handler.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include "base/err.h"
+#include "store/view.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Limits; past each stands a clear answer. */
+enum {
+    API_ADDRESSES_MAX = 32,
+    API_URI_MAX = 8 << 10,      /* bytes of the request's target: 414 */
+    API_HEADERS_MAX = 16 << 10, /* bytes of all header fields: 431 */
+    API_BODY_MAX = 1 << 20,     /* bytes of a request's content: 413 */
+    API_CONNECTIONS_MAX = 512,  /* of all addresses together: 503 */
+    API_REQUESTS_MAX = 256,     /* being read, handled or answered: 503 */
+    API_REQUEST_SECONDS = 30,   /* from the request line to the last byte of the answer: the connection is cut */
+    API_IDLE_SECONDS = 60,      /* between requests, and for a connection's first request line */
+};
+
+/* What a proxy has of one resource, by xDS's names. */
+enum api_resource_state { API_REQUESTED, API_ACKED, API_NACKED, API_DOES_NOT_EXIST };
+
+struct api_proxy_resource {
+    const char *type; /* "CLUSTER", "LISTENER", ... short and in capitals */
+    const char *name;
+    const char *version; /* NULL: none was sent */
+    enum api_resource_state state;
+    const char *error; /* NULL, or Envoy's words */
+};
+
+/* How many resources of one type are in which state. */
+struct api_proxy_type {
+    const char *type;
+    uint64_t counts[API_DOES_NOT_EXIST + 1];
+};
+
+/* A connected Envoy. */
+struct api_proxy {
+    const char *id; /* unique among the connected ones, the same as long as the stream lives */
+    const char *node_id, *node_cluster;
+    const char *gateway;
+    const char *peer;          /* "127.0.0.1:40312", "unix" */
+    const char *envoy_version; /* "1.31.2"; NULL: it did not say */
+    bool incremental;          /* else state of the world */
+    double connected_at;       /* seconds since 1970 */
+    const struct api_proxy_type *types;
+    size_t n_types;
+    const struct api_proxy_resource *resources; /* only when asked for one proxy; sorted by type and name */
+    size_t n_resources;
+};
+
+struct api_alarm {
+    const char *name; /* "config.db" */
+    const char *text;
+    double since; /* seconds since 1970 */
+};
+
+/* What the connected proxies of a gateway said of one resource. */
+struct api_programmed {
+    uint32_t proxies, acked, nacked;
+    const char *error; /* NULL, or the words of one that refused it */
+};
+
+/*
+ * What the daemon hands over. Texts and lists are put into the arena given (or live for ever). All but view may be
+ * NULL: then the lists are empty and the states unknown.
+ */
+struct api_backend {
+    void *arg;
+    struct view *(*view)(void *arg); /* a reference */
+    /* Sorted by id. id: only this one, with its resources; NULL: all, without. */
+    void (*proxies)(void *arg, const char *id, struct arena *arena, const struct api_proxy **ret, size_t *ret_n);
+    /* cluster: of an exposure of that gateway. False: not known. */
+    bool (*programmed)(void *arg, const char *gateway, const char *cluster, struct arena *arena,
+                       struct api_programmed *ret);
+    /* An Envoy bootstrap as JSON, mem_free() it; -EINVAL with the option in e->field. NULL members: defaults. */
+    int (*bootstrap)(void *arg, const char *gateway, const char *node_id, const char *node_cluster, const char *admin,
+                     bool state_of_the_world, char **ret_json, struct err *e);
+    void (*alarms)(void *arg, struct arena *arena, const struct api_alarm **ret, size_t *ret_n);
+    const char *(*agent_state)(void *arg); /* "connecting", "syncing", "following" */
+};
+
+struct api_options {
+    const char *const *addresses; /* "unix:/PATH", "127.0.0.1:PORT", "[::1]:PORT"; others are refused */
+    size_t n_addresses;
+    const char *group;      /* its members may do everything over unix sockets, as root and the daemon's user; NULL */
+    const char *token_file; /* of TCP's callers (api/auth.h); NULL: nothing but the probes answers there */
+    const char *version;    /* the program's */
+    struct api_backend backend;
+};
+
+struct api;
+
+/* Listens at all addresses, or at none; an error names the address. Options are copied, backend.arg is borrowed. */
+int api_start(const struct api_options *options, struct api **ret_api, struct err *e);
+/* The token file is read again; when it is bad the old tokens stay. Any thread. */
+int api_reload(struct api *a, struct err *e);
+/* Ends all connections and waits for the handlers. NULL is allowed. */
+void api_stop(struct api *a);
+
+#endif

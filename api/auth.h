@@ -1,0 +1,44 @@
+/*
+ * Who asks, and what they may do.
+ *
+ * On a unix socket the kernel says who it is: root, the daemon's own user and the members of the configured group may
+ * do everything, others nothing. On TCP a bearer token (RFC 6750) says it; of each only the SHA-256 is known here.
+ *
+ * The token file holds a line per token: NAME ROLE SHA256, where ROLE is viewer, admin, or operator=GATEWAY,...; '#'
+ * begins a comment. It must belong to the daemon's user or root, and nobody else may read or write it. A token is
+ * "igwd_" and 43 characters of base64url: 256 random bits.
+ */
+#ifndef API_AUTH_H
+#define API_AUTH_H
+
+#include "api/http.h"
+
+enum role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+enum { TOKENS_MAX = 1024, TOKEN_GATEWAYS_MAX = 32, TOKEN_FILE_MAX = 1 << 20 };
+
+struct principal {
+    const char *name;   /* "root", "uid 1000", or the token's */
+    const char *method; /* "unix", "token"; NULL: nobody known */
+    enum role role;
+    const char *const *gateways; /* of an operator */
+    size_t n_gateways;
+};
+
+struct tokens;
+
+/* The file's path and line stand in an error. */
+int tokens_read(const char *path, struct tokens **ret, struct err *e);
+/* As tokens_read() of a text, without looking at owners and modes. */
+int tokens_parse(const char *path, const char *text, struct tokens **ret, struct err *e);
+void tokens_unref(struct tokens *t); /* NULL is allowed */
+struct tokens *tokens_ref(struct tokens *t);
+
+/*
+ * Who sent it. tokens may be NULL; group (gid_t)-1: none. Texts live in the arena or as long as tokens. Returns the
+ * status to refuse it with: 0, 401 (no or a bad token) or 403 (a peer who may nothing), with a sentence.
+ */
+unsigned authenticate(const struct http_request *r, const struct tokens *tokens, gid_t group, struct arena *arena,
+                      struct principal *ret, const char **ret_detail);
+const char *role_name(enum role r);
+
+#endif

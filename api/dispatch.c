@@ -1,0 +1,182 @@
+/*
+ * Dispatching. The order matters: who may not be here learns nothing but that (401, 403), neither which objects exist
+ * nor which paths.
+ */
+#include "api/dispatch.h"
+
+#include "api/list.h"
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+enum { GZIP_WORTH = 1400 /* bytes: what fits one packet gains nothing */ };
+
+void call_fail(struct call *c, unsigned status, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    _cleanup_(mem_free_p) char *detail = mem_vprintf(fmt, ap);
+    va_end(ap);
+    c->etag[0] = '\0';
+    fault_answer(c->answer, c->request->id, status, detail, &c->faults);
+}
+
+void call_not_found(struct call *c, const char *kind)
+{
+    call_fail(c, 404, "there is no %s \"%.200s\"", kind, c->arguments[0]);
+}
+
+void call_done(struct call *c)
+{
+    c->answer->status = 200;
+    c->answer->content_type = c->route->produces;
+    if (!c->etag[0])
+        etag_of(c->answer->body.data, c->answer->body.len, c->etag);
+}
+
+static void refuse_unknown(struct call *c, unsigned status, const char *detail)
+{
+    if (status == 401)
+        http_answer_header(c->answer, "WWW-Authenticate", "Bearer realm=\"igwd\"");
+    call_fail(c, status, "%s", detail);
+}
+
+/* Whether the caller may go on. */
+static bool authorize(struct call *c, const struct dispatcher *d, const struct tokens *tokens)
+{
+    const char *detail = NULL;
+
+    if (c->route && c->route->access == ROLE_NONE)
+        return true;
+    unsigned status = authenticate(c->request, tokens, d->group, c->arena, &c->who, &detail);
+    if (status) {
+        refuse_unknown(c, status, detail);
+        return false;
+    }
+    c->answer->who = arena_strdup(c->arena, c->who.name); /* it outlives the tokens */
+    if (c->route && c->who.role < c->route->access) {
+        call_fail(c, 403, "this needs the role %s, \"%s\" has %s", role_name(c->route->access), c->who.name,
+                  role_name(c->who.role));
+        return false;
+    }
+    return true;
+}
+
+/* What is not the business of a handler; the answer has no status when there is a route to go on with. */
+static void answer_without_route(struct call *c, const struct dispatcher *d)
+{
+    bool options = strcmp(c->request->method, "OPTIONS") == 0;
+    const char *allow = strcmp(c->target.path, "*") == 0 ? "GET, HEAD, OPTIONS"
+                                                         : route_allow(d->routes, d->n_routes, &c->target, c->arena);
+
+    if (!allow) {
+        call_fail(c, 404, "there is nothing at this path");
+        return;
+    }
+    http_answer_header(c->answer, "Allow", allow);
+    if (options)
+        c->answer->status = 204;
+    else
+        call_fail(c, 405, "this path takes %s", allow);
+}
+
+static void negotiate(struct call *c)
+{
+    const char *accept = http_request_header(c->request, "Accept");
+    const char *type = arena_strndup(c->arena, c->route->produces, strcspn(c->route->produces, ";"));
+
+    if (!accept_takes(accept, type)) {
+        fault_add(&c->faults, FAULT_HEADER, "Accept", "not_acceptable", "only %s can be had here", type);
+        call_fail(c, 406, "the answer would not be acceptable");
+    } else if (c->request->body_len && !route_takes(c->route, http_request_header(c->request, "Content-Type"))) {
+        fault_add(&c->faults, FAULT_HEADER, "Content-Type", "unsupported", "%s is expected",
+                  c->route->takes ? c->route->takes[0] : "no content");
+        call_fail(c, 415, "content of this type is not taken here");
+    } else {
+        parameters_check(c->route, &c->target, &c->faults);
+        if (c->route->collection)
+            list_check(c);
+        if (c->faults.n)
+            call_fail(c, 400, "the query is not good");
+    }
+}
+
+static void drop_content(struct http_answer *a, unsigned status)
+{
+    a->status = status;
+    a->content_type = NULL;
+    buf_reset(&a->body);
+}
+
+/* Conditions, compression, and the fields that belong to them. */
+static void finish(struct call *c)
+{
+    struct http_answer *a = c->answer;
+    bool worth = a->content_type && a->body.len > GZIP_WORTH;
+    bool gzip = worth && accept_takes_gzip(http_request_header(c->request, "Accept-Encoding"));
+
+    if (a->body.overflow) {
+        call_fail(c, 500, "the answer is too large; ask for less with limit, filters or fields");
+        return;
+    }
+    if (a->content_type)
+        http_answer_header(a, "Vary", "Accept, Accept-Encoding, Authorization");
+    if (a->status == 200 && etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag))
+        drop_content(a, 304);
+    else if (gzip)
+        gzip = gzip_compress(&a->body);
+    if (gzip && c->etag[0])
+        etag_for_gzip(c->etag);
+    if (gzip && a->status != 304)
+        http_answer_header(a, "Content-Encoding", "gzip");
+    if (c->etag[0])
+        http_answer_header(a, "ETag", arena_strdup(c->arena, c->etag));
+}
+
+void dispatch(const struct dispatcher *d, const struct tokens *tokens, const struct http_request *r,
+              struct http_answer *a)
+{
+    struct call c = {.backend = &d->backend,
+                     .version = d->version,
+                     .http = d->http,
+                     .request = r,
+                     .answer = a,
+                     .arena = a->arena,
+                     .faults = {.arena = a->arena},
+                     .now = clock_wall()};
+    struct err e = {0};
+    int bad = target_parse(r->target, c.arena, &c.target, &e);
+
+    if (!bad)
+        c.route = route_find(d->routes, d->n_routes, r->method, &c.target, c.arguments);
+    if (!authorize(&c, d, tokens))
+        return;
+    if (bad) {
+        call_fail(&c, 400, "the target of the request is not good: %s", e.text);
+        return;
+    }
+    if (!c.route)
+        answer_without_route(&c, d);
+    else
+        negotiate(&c);
+    if (a->status)
+        return;
+    _cleanup_(view_unref_p) struct view *view = d->backend.view(d->backend.arg);
+    c.view = view;
+    c.route->handle(&c);
+    finish(&c);
+}
+
+bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    const char *arguments[ROUTE_ARGUMENTS_MAX];
+    struct target t;
+
+    if (target_parse(target, arena, &t, NULL))
+        return false;
+    const struct api_route *route = route_find(d->routes, d->n_routes, method, &t, arguments);
+    return route && route->takes;
+}

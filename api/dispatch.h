@@ -1,0 +1,24 @@
+/*
+ * From a request to an answer: routing, authentication, negotiation, the handler, conditions. Knows no socket; what is
+ * pure of it is tried in tests with a table of their own.
+ */
+#ifndef API_DISPATCH_H
+#define API_DISPATCH_H
+
+#include "api/call.h"
+
+struct dispatcher {
+    const struct api_route *routes;
+    size_t n_routes;
+    struct api_backend backend;
+    const char *version;
+    struct http *http; /* NULL in tests */
+    gid_t group;       /* (gid_t)-1: none */
+};
+
+/* tokens: of this moment; may be NULL. */
+void dispatch(const struct dispatcher *d, const struct tokens *tokens, const struct http_request *r,
+              struct http_answer *a);
+bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target);
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * The status of an exposure: four conditions, each with a word for programs and a sentence for people. One word for all
+ * would hide what is wrong behind what is right.
+ */
+#include "api/objects.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const condition_states[] = {"ok", "warning", "failed", "unknown", NULL};
+
+const char *condition_state_name(enum condition_state s)
+{
+    return condition_states[s];
+}
+
+int64_t days_until(int64_t then, double now)
+{
+    int64_t seconds = then - (int64_t)now;
+
+    return seconds >= 0 ? seconds / DAY_SECONDS : -((-seconds + DAY_SECONDS - 1) / DAY_SECONDS);
+}
+
+const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx)
+{
+    char name[64];
+
+    if (!sx->gateway || !sx->listener_port)
+        return NULL;
+    (void)listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name); /* it is in name */
+    _cleanup_(mem_free_p) char *key = mem_printf("%s|%s", sx->gateway, name);
+    return view_listener(v, key);
+}
+
+static const char *first_text(const struct problem *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(items[i].code, "warning") != 0 && strcmp(items[i].code, "shadowed") != 0)
+            return items[i].text;
+    return n ? items[0].text : "";
+}
+
+static const char *invalid_reason(const struct exposure *x)
+{
+    for (size_t i = 0; i < x->n_problems; i++)
+        if (strcmp(x->problems[i].code, "not_allowed") == 0)
+            return "not_allowed";
+    return "invalid";
+}
+
+static struct condition verdict_condition(const struct verdict *v)
+{
+    static const struct {
+        enum condition_state state;
+        const char *reason;
+    } kinds[] = {
+        [VERDICT_ACCEPTED] = {CONDITION_OK, "accepted"},     [VERDICT_PARTIAL] = {CONDITION_WARNING, "partial"},
+        [VERDICT_CONFLICT] = {CONDITION_FAILED, "conflict"}, [VERDICT_NOT_READY] = {CONDITION_FAILED, "unready"},
+        [VERDICT_INVALID] = {CONDITION_FAILED, "invalid"},
+    };
+
+    return (struct condition){kinds[v->kind].state, kinds[v->kind].reason, first_text(v->problems, v->n_problems)};
+}
+
+static struct condition accepted_condition(struct call *c, const struct service_exposure *sx)
+{
+    const struct exposure *x = sx->declared;
+
+    if (sx->kept)
+        return (struct condition){
+            CONDITION_WARNING, "kept",
+            arena_printf(c->arena, "the last good form is served: %s", first_text(x->problems, x->n_problems))};
+    if (!x->valid)
+        return (struct condition){CONDITION_FAILED, invalid_reason(x), first_text(x->problems, x->n_problems)};
+    if (sx->hindrance)
+        return (struct condition){CONDITION_FAILED, sx->hindrance->code, sx->hindrance->text};
+    const struct listener_plan *plan = exposure_plan(c->view, sx);
+    const struct verdict *v = plan ? listener_plan_verdict(plan, sx->x->name) : NULL;
+    if (!v)
+        return (struct condition){CONDITION_UNKNOWN, "unplanned", "it has not been put on its listener yet"};
+    return verdict_condition(v);
+}
+
+static struct condition programmed_condition(struct call *c, const struct service_exposure *sx,
+                                             const struct condition *accepted, struct api_programmed *p)
+{
+    bool known = c->backend->programmed && sx->gateway &&
+                 c->backend->programmed(c->backend->arg, sx->gateway, sx->x->name, c->arena, p);
+
+    if (accepted->state == CONDITION_FAILED)
+        return (struct condition){CONDITION_FAILED, "not_accepted", "it is sent to no proxy"};
+    if (!known)
+        return (struct condition){CONDITION_UNKNOWN, "unknown", "what the proxies said of it is not known"};
+    if (p->nacked)
+        return (struct condition){CONDITION_FAILED, "nacked", p->error ? p->error : ""};
+    if (!p->proxies)
+        return (struct condition){CONDITION_WARNING, "no_proxies", "no proxy of this gateway is connected"};
+    if (p->acked < p->proxies)
+        return (struct condition){CONDITION_WARNING, "pending",
+                                  arena_printf(c->arena, "acked by %u of %u proxies", p->acked, p->proxies)};
+    return (struct condition){CONDITION_OK, "programmed", ""};
+}
+
+static struct condition endpoints_condition(struct call *c, const struct service_exposure *sx)
+{
+    if (!sx->n_endpoints)
+        return (struct condition){CONDITION_FAILED, "none", "no address serves it"};
+    if (!sx->n_up)
+        return (struct condition){CONDITION_FAILED, "all_down", "none of its addresses is up"};
+    if (sx->n_up < sx->n_endpoints)
+        return (struct condition){CONDITION_OK, "some_up",
+                                  arena_printf(c->arena, "%zu of %zu are up", sx->n_up, sx->n_endpoints)};
+    return (struct condition){CONDITION_OK, "up", ""};
+}
+
+/* Whether any of the certificates that are known covers a name. */
+static bool is_covered(const struct call *c, const struct exposure *x, const char *name)
+{
+    for (size_t i = 0; i < x->n_listener_certificates; i++) {
+        const struct certificate *one = x->listener_certificates[i];
+        const struct secret *s = one->secret ? view_secret(c->view, one->secret) : NULL;
+        if (!one->secret && (one->chain_file || one->chain_inline))
+            return true; /* what it names is not known here */
+        if (s && s->has_pair && certificate_covers(&s->info, name))
+            return true;
+    }
+    return false;
+}
+
+static const char *uncovered_name(const struct call *c, const struct exposure *x)
+{
+    for (size_t i = 0; i < x->n_sni; i++)
+        if (!is_covered(c, x, x->sni[i]))
+            return x->sni[i];
+    for (size_t i = 0; !x->n_sni && i < x->n_vhosts; i++)
+        for (size_t d = 0; d < x->vhosts[i]->n_domains; d++)
+            if (!strchr(x->vhosts[i]->domains[d], '*') && !is_covered(c, x, x->vhosts[i]->domains[d]))
+                return x->vhosts[i]->domains[d];
+    return NULL;
+}
+
+static struct condition pair_condition(struct call *c, const struct secret *s, struct conditions *all)
+{
+    int64_t days = days_until(s->info.not_after, c->now);
+
+    if (!all->has_expiry || s->info.not_after < all->not_after)
+        all->not_after = s->info.not_after;
+    all->has_expiry = true;
+    if (days < 0)
+        return (struct condition){CONDITION_FAILED, "expired", arena_printf(c->arena, "%s is expired", s->path)};
+    if (s->pair_problem)
+        return (struct condition){
+            CONDITION_WARNING, "kept",
+            arena_printf(c->arena, "%s: the last good one is served: %s", s->path, s->pair_problem)};
+    if (days < CERTIFICATE_WARNING_DAYS)
+        return (struct condition){CONDITION_WARNING, "expires_soon",
+                                  arena_printf(c->arena, "%s expires in %lld days", s->path, (long long)days)};
+    return (struct condition){CONDITION_OK, "valid", ""};
+}
+
+static struct condition one_certificate(struct call *c, const struct certificate *one, struct conditions *all)
+{
+    const struct secret *s = one->secret ? view_secret(c->view, one->secret) : NULL;
+
+    if (!one->secret && !one->chain_file && !one->chain_inline)
+        return (struct condition){CONDITION_OK, "not_needed", ""}; /* a validation alone */
+    if (!one->secret)
+        return (struct condition){CONDITION_UNKNOWN, "unknown", "its file or text is read by Envoy alone"};
+    if (!s || !s->has_pair)
+        return (struct condition){CONDITION_FAILED, "missing",
+                                  arena_printf(c->arena, "%s: %s", one->secret,
+                                               s && s->pair_problem ? s->pair_problem : "there is no such secret")};
+    return pair_condition(c, s, all);
+}
+
+static int severity(enum condition_state s)
+{
+    static const int order[CONDITION_STATES] = {
+        [CONDITION_OK] = 0, [CONDITION_UNKNOWN] = 1, [CONDITION_WARNING] = 2, [CONDITION_FAILED] = 3};
+
+    return order[s];
+}
+
+static struct condition certificate_condition(struct call *c, const struct exposure *x, struct conditions *all)
+{
+    struct condition worst = {CONDITION_OK, "not_needed", ""};
+
+    for (size_t i = 0; i < x->n_listener_certificates; i++) {
+        struct condition one = one_certificate(c, x->listener_certificates[i], all);
+        if (severity(one.state) > severity(worst.state) || (i == 0 && one.state == CONDITION_OK))
+            worst = one;
+    }
+    const char *name = x->n_listener_certificates && worst.state == CONDITION_OK ? uncovered_name(c, x) : NULL;
+    if (name && strcmp(worst.reason, "valid") == 0)
+        return (struct condition){CONDITION_WARNING, "not_covered",
+                                  arena_printf(c->arena, "no certificate covers %s", name)};
+    return worst;
+}
+
+void exposure_conditions(struct call *c, const struct service_exposure *sx, struct conditions *ret)
+{
+    *ret = (struct conditions){0};
+    ret->accepted = accepted_condition(c, sx);
+    ret->programmed = programmed_condition(c, sx, &ret->accepted, &ret->proxies);
+    ret->endpoints = endpoints_condition(c, sx);
+    ret->certificate = certificate_condition(c, sx->x, ret);
+}

@@ -1,0 +1,626 @@
+/*
+ * Exposures as documents: what is declared, in the agent's words but nested where its sections refer to each other, and
+ * the endpoints. Two collections.
+ */
+#include "api/objects.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* ---- order ---- */
+
+/* "PATH.expose#N" to the path's length: section names have no dots. */
+static size_t path_length(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+int exposure_name_compare(const char *a, const char *b)
+{
+    size_t n = path_length(a), m = path_length(b), least = n < m ? n : m;
+    int r = memcmp(a, b, least);
+
+    if (r || n != m)
+        return r ? r : n < m ? -1 : 1;
+    return rid_compare(a + n + (a[n] ? 1 : 0), b + m + (b[m] ? 1 : 0));
+}
+
+static const struct service_exposure *from_service(const struct view *v, const struct service *s, const char *after)
+{
+    for (; s; s = pmap_after(v->services, &view_services, s->path))
+        for (size_t i = 0; i < s->n_exposures; i++)
+            if (!after || exposure_name_compare(s->exposures[i].x->name, after) > 0)
+                return &s->exposures[i];
+    return NULL;
+}
+
+const struct service_exposure *exposure_first(const struct view *v, const char *after)
+{
+    _cleanup_(mem_free_p) char *path = mem_strndup(after, path_length(after));
+    const struct service *s = view_service(v, path);
+
+    return from_service(v, s ? s : pmap_after(v->services, &view_services, path), *after ? after : NULL);
+}
+
+const struct service_exposure *exposure_next(const struct view *v, const struct service_exposure *sx)
+{
+    const struct service *s = view_service(v, sx->x->path);
+
+    if (sx + 1 < s->exposures + s->n_exposures)
+        return sx + 1;
+    return from_service(v, pmap_after(v->services, &view_services, s->path), NULL);
+}
+
+const struct service_exposure *exposure_find(const struct view *v, const char *name)
+{
+    _cleanup_(mem_free_p) char *path = mem_strndup(name, path_length(name));
+    const struct service *s = view_service(v, path);
+
+    for (size_t i = 0; s && i < s->n_exposures; i++)
+        if (strcmp(s->exposures[i].x->name, name) == 0)
+            return &s->exposures[i];
+    return NULL;
+}
+
+/* ---- pointers ---- */
+
+static const char *route_pointer(const struct vhost *vhost, size_t v, const char *rid, const char *keyword,
+                                 struct arena *arena)
+{
+    for (size_t r = 0; r < vhost->n_routes; r++) {
+        const struct route *route = vhost->routes[r];
+        if (strcmp(route->rid, rid) == 0)
+            return arena_printf(arena, "#/vhosts/%zu/routes/%zu%s", v, r, keyword);
+        for (size_t h = 0; h < route->n_hash_policies; h++)
+            if (strcmp(route->hash_policies[h]->rid, rid) == 0)
+                return arena_printf(arena, "#/vhosts/%zu/routes/%zu/hash_policies/%zu%s", v, r, h, keyword);
+    }
+    return NULL;
+}
+
+const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena)
+{
+    size_t n = strcspn(field, ".");
+    const char *rid = arena_strndup(arena, field, n);
+    const char *keyword = field[n] ? arena_printf(arena, "/%s", field + n + 1) : "";
+
+    if (!*field || strcmp(rid, x->rid) == 0)
+        return arena_printf(arena, "#%s", keyword);
+    if (!strchr(rid, '#')) /* a keyword of the exposure itself */
+        return arena_printf(arena, "#/%s", field);
+    for (size_t v = 0; v < x->n_vhosts; v++) {
+        if (strcmp(x->vhosts[v]->rid, rid) == 0)
+            return arena_printf(arena, "#/vhosts/%zu%s", v, keyword);
+        const char *found = route_pointer(x->vhosts[v], v, rid, keyword, arena);
+        if (found)
+            return found;
+    }
+    for (size_t i = 0; i < x->n_listener_certificates; i++)
+        if (strcmp(x->listener_certificates[i]->rid, rid) == 0)
+            return arena_printf(arena, "#/listener_certificates/%zu%s", i, keyword);
+    if (x->cluster_certificate && strcmp(x->cluster_certificate->rid, rid) == 0)
+        return arena_printf(arena, "#/cluster_certificates/0%s", keyword);
+    return NULL;
+}
+
+void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,
+                    struct arena *arena)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct problem *p = &items[i];
+        writer_open(w, NULL, '{');
+        writer_text(w, "pointer", x ? exposure_pointer(x, p->field ? p->field : "", arena) : NULL);
+        writer_text(w, "field", p->field ? p->field : "");
+        writer_text(w, "code", p->code);
+        writer_text(w, "detail", p->text);
+        writer_close(w, '}');
+    }
+}
+
+/* ---- what is declared ---- */
+
+static void optional_text(struct writer *w, const char *key, const char *value)
+{
+    if (value)
+        writer_text(w, key, value);
+}
+
+static void write_hash_policy(struct writer *w, const struct hash_policy *p)
+{
+    writer_open(w, NULL, '{');
+    writer_text(w, "rid", p->rid);
+    optional_text(w, "cookie_name", p->cookie_name);
+    optional_text(w, "cookie_path", p->cookie_path);
+    if (p->cookie_name && p->cookie_ttl >= 0)
+        writer_seconds(w, "cookie_ttl", (double)p->cookie_ttl / (double)CLOCK_NS_PER_S);
+    optional_text(w, "header_header_name", p->header_name);
+    if (p->source_ip)
+        writer_bool(w, "connection_source_ip", true);
+    writer_bool(w, "terminal", p->terminal);
+    writer_close(w, '}');
+}
+
+static void write_redirect(struct writer *w, const struct redirect *r)
+{
+    optional_text(w, "redirect_host_redirect", r->host);
+    optional_text(w, "redirect_path_redirect", r->path);
+    optional_text(w, "redirect_prefix_rewrite", r->prefix);
+    if (r->response_code)
+        writer_int(w, "redirect_response_code", r->response_code);
+    writer_bool(w, "redirect_https_redirect", r->https);
+    writer_bool(w, "redirect_strip_query", r->strip_query);
+}
+
+static void write_route(struct writer *w, const struct route *r)
+{
+    static const char *const matches[] = {
+        [ROUTE_PREFIX] = "match_prefix", [ROUTE_PATH] = "match_path", [ROUTE_REGEX] = "match_regex"};
+
+    writer_open(w, NULL, '{');
+    writer_text(w, "rid", r->rid);
+    writer_text(w, matches[r->match], r->match_value);
+    writer_bool(w, "match_case_sensitive", r->case_sensitive);
+    optional_text(w, "route_prefix_rewrite", r->prefix_rewrite);
+    optional_text(w, "route_host_rewrite", r->host_rewrite);
+    optional_text(w, "route_cluster_header", r->cluster_header);
+    if (r->timeout >= 0)
+        writer_seconds(w, "route_timeout", (double)r->timeout / (double)CLOCK_NS_PER_S);
+    if (r->websocket >= 0)
+        writer_bool(w, "route_use_websocket", r->websocket);
+    if (r->is_redirect)
+        write_redirect(w, &r->redirect);
+    writer_open(w, "hash_policies", '[');
+    for (size_t i = 0; i < r->n_hash_policies; i++)
+        write_hash_policy(w, r->hash_policies[i]);
+    writer_close(w, ']');
+    writer_close(w, '}');
+}
+
+static void write_vhosts(struct writer *w, const struct exposure *x)
+{
+    writer_open(w, "vhosts", '[');
+    for (size_t i = 0; i < x->n_vhosts; i++) {
+        const struct vhost *v = x->vhosts[i];
+        writer_open(w, NULL, '{');
+        writer_text(w, "rid", v->rid);
+        writer_text(w, "name", v->name);
+        writer_texts(w, "domains", v->domains, v->n_domains);
+        writer_open(w, "routes", '[');
+        for (size_t r = 0; r < v->n_routes; r++)
+            write_route(w, v->routes[r]);
+        writer_close(w, ']');
+        writer_close(w, '}');
+    }
+    writer_close(w, ']');
+}
+
+/* Keys stay behind: the section's own, and what may stand in a chain's text beside its certificates. */
+static void write_certificate(struct writer *w, const struct certificate *one, const char *key_file,
+                              struct arena *arena)
+{
+    writer_open(w, NULL, '{');
+    writer_text(w, "rid", one->rid);
+    optional_text(w, "certificate_secret", one->secret);
+    optional_text(w, "validation_secret", one->validation_secret);
+    optional_text(w, "certificate_chain_filename", one->chain_file);
+    optional_text(w, "private_key_filename", key_file ? NULL : one->key_file);
+    if (one->chain_inline)
+        writer_text(w, "certificate_chain_inline_string", pem_certificates(one->chain_inline, arena));
+    writer_close(w, '}');
+}
+
+static void write_certificates(struct writer *w, const struct exposure *x, struct arena *arena)
+{
+    writer_open(w, "listener_certificates", '[');
+    for (size_t i = 0; i < x->n_listener_certificates; i++)
+        write_certificate(w, x->listener_certificates[i], NULL, arena);
+    writer_close(w, ']');
+    writer_open(w, "cluster_certificates", '[');
+    if (x->cluster_certificate)
+        write_certificate(w, x->cluster_certificate, x->cluster_private_key_file, arena);
+    writer_close(w, ']');
+    optional_text(w, "cluster_private_key_filename", x->cluster_private_key_file);
+}
+
+static void write_passthrough(struct writer *w, const char *key, const char *json)
+{
+    if (!json)
+        return;
+    _cleanup_(mem_free_p) char *text = json_redacted(json);
+    writer_raw(w, key, text, strlen(text));
+}
+
+static const char *namespace_of(const char *path, struct arena *arena)
+{
+    char name[OBJECT_NAME_MAX];
+
+    object_namespace(path, name, sizeof(name));
+    return arena_strdup(arena, name);
+}
+
+static const char *const policies[] = {
+    [LB_ROUND_ROBIN] = "round robin", [LB_LEAST_REQUEST] = "least_request",
+    [LB_RING_HASH] = "ring_hash",     [LB_RANDOM] = "random",
+    [LB_MAGLEV] = "maglev",           [LB_ORIGINAL_DST] = "original_dst_lb",
+    [LB_ORIGINAL_DST + 1] = NULL,
+};
+
+static void write_exposure(struct call *c, const void *item, struct writer *w)
+{
+    const struct service_exposure *sx = item;
+    const struct exposure *x = sx->declared;
+    char address[46];
+
+    writer_text(w, "name", x->name);
+    writer_text(w, "service", x->path);
+    writer_text(w, "namespace", namespace_of(x->path, c->arena));
+    writer_text(w, "rid", x->rid);
+    writer_text(w, "origin", "agent");
+    writer_text(w, "gateway", x->gateway);
+    writer_int(w, "port", x->port);
+    writer_text(w, "protocol", x->protocol == PROTOCOL_UDP ? "udp" : "tcp");
+    writer_text(w, "listener_addr", x->listener_addr.family ? address_text(&x->listener_addr, address) : NULL);
+    writer_int(w, "listener_port", x->listener_port);
+    writer_texts(w, "sni", x->sni, x->n_sni);
+    writer_text(w, "lb_policy", policies[x->lb_policy]);
+    write_vhosts(w, x);
+    write_certificates(w, x, c->arena);
+    write_passthrough(w, "cluster_data", x->cluster_data);
+    write_passthrough(w, "filter_config_data", x->filter_config_data);
+}
+
+/* ---- its status ---- */
+
+static void open_condition(struct writer *w, const char *key, const struct condition *one)
+{
+    writer_open(w, key, '{');
+    writer_text(w, "state", condition_state_name(one->state));
+    writer_text(w, "reason", one->reason);
+    writer_text(w, "message", one->message);
+}
+
+static void write_all_problems(struct call *c, const struct service_exposure *sx, const struct listener_plan *plan,
+                               struct writer *w)
+{
+    const struct verdict *v = plan ? listener_plan_verdict(plan, sx->x->name) : NULL;
+
+    writer_open(w, "problems", '[');
+    write_problems(w, sx->declared, sx->declared->problems, sx->declared->n_problems, c->arena);
+    if (sx->hindrance)
+        write_problems(w, sx->declared, sx->hindrance, 1, c->arena);
+    if (v)
+        write_problems(w, sx->x, v->problems, v->n_problems, c->arena);
+    writer_close(w, ']');
+}
+
+static void write_exposure_status(struct call *c, const void *item, struct writer *w)
+{
+    const struct service_exposure *sx = item;
+    const struct listener_plan *plan = exposure_plan(c->view, sx);
+    struct conditions all;
+
+    exposure_conditions(c, sx, &all);
+    writer_text(w, "gateway", sx->gateway);
+    writer_text(w, "listener", plan ? plan->key : NULL);
+    writer_int(w, "listener_port", sx->listener_port);
+    writer_text(w, "cluster", sx->x->name);
+    open_condition(w, "accepted", &all.accepted);
+    write_all_problems(c, sx, plan, w);
+    writer_close(w, '}');
+    open_condition(w, "programmed", &all.programmed);
+    writer_int(w, "proxies", all.proxies.proxies);
+    writer_int(w, "acked", all.proxies.acked);
+    writer_int(w, "nacked", all.proxies.nacked);
+    writer_close(w, '}');
+    open_condition(w, "endpoints", &all.endpoints);
+    writer_int(w, "up", (int64_t)sx->n_up);
+    writer_int(w, "total", (int64_t)sx->n_endpoints);
+    writer_close(w, '}');
+    open_condition(w, "certificate", &all.certificate);
+    if (all.has_expiry) {
+        writer_time(w, "not_after", (double)all.not_after);
+        writer_int(w, "days_left", days_until(all.not_after, c->now));
+    } else {
+        writer_null(w, "not_after");
+        writer_null(w, "days_left");
+    }
+    writer_close(w, '}');
+}
+
+/* ---- the collection ---- */
+
+static const void *first_exposure(struct call *c, const char *after)
+{
+    return exposure_first(c->view, after);
+}
+
+static const void *next_exposure(struct call *c, const void *item)
+{
+    return exposure_next(c->view, item);
+}
+
+static const void *find_exposure(struct call *c, const char *key)
+{
+    return exposure_find(c->view, key);
+}
+
+static const char *exposure_key(struct call *c, const void *item)
+{
+    (void)c; /* the item has it */
+    return ((const struct service_exposure *)item)->x->name;
+}
+
+#define EXPOSURE_TEXT(function, value)                                                                               \
+    static void function(struct call *c, const void *item, struct values *v)                                         \
+    {                                                                                                                \
+        const struct service_exposure *sx = item;                                                                    \
+        (void)c; /* the item has it */                                                                               \
+        values_text(v, value);                                                                                       \
+    }
+EXPOSURE_TEXT(get_name, sx->x->name)
+EXPOSURE_TEXT(get_service, sx->x->path)
+EXPOSURE_TEXT(get_gateway, sx->gateway)
+EXPOSURE_TEXT(get_protocol, sx->declared->protocol == PROTOCOL_UDP ? "udp" : "tcp")
+EXPOSURE_TEXT(get_lb_policy, policies[sx->declared->lb_policy])
+
+static void get_namespace(struct call *c, const void *item, struct values *v)
+{
+    values_text(v, namespace_of(((const struct service_exposure *)item)->x->path, c->arena));
+}
+
+static void get_listener(struct call *c, const void *item, struct values *v)
+{
+    const struct listener_plan *plan = exposure_plan(c->view, item);
+
+    values_text(v, plan ? plan->key : NULL);
+}
+
+static void get_listener_port(struct call *c, const void *item, struct values *v)
+{
+    (void)c; /* the item has it */
+    values_number(v, ((const struct service_exposure *)item)->listener_port);
+}
+
+static void get_up(struct call *c, const void *item, struct values *v)
+{
+    (void)c; /* the item has it */
+    values_number(v, (int64_t)((const struct service_exposure *)item)->n_up);
+}
+
+static void get_names(struct call *c, const void *item, struct values *v)
+{
+    const struct exposure *x = ((const struct service_exposure *)item)->declared;
+
+    (void)c; /* the item has them */
+    for (size_t i = 0; i < x->n_sni; i++)
+        values_text(v, x->sni[i]);
+    for (size_t i = 0; i < x->n_vhosts; i++)
+        for (size_t d = 0; d < x->vhosts[i]->n_domains; d++)
+            values_text(v, x->vhosts[i]->domains[d]);
+}
+
+static void get_certificates(struct call *c, const void *item, struct values *v)
+{
+    const struct exposure *x = ((const struct service_exposure *)item)->declared;
+
+    (void)c; /* the item has them */
+    for (size_t i = 0; i < x->n_listener_certificates; i++) {
+        values_text(v, x->listener_certificates[i]->secret);
+        values_text(v, x->listener_certificates[i]->validation_secret);
+    }
+    if (x->cluster_certificate) {
+        values_text(v, x->cluster_certificate->secret);
+        values_text(v, x->cluster_certificate->validation_secret);
+    }
+}
+
+#define CONDITION_STATE(function, member)                                                                            \
+    static void function(struct call *c, const void *item, struct values *v)                                         \
+    {                                                                                                                \
+        struct conditions all;                                                                                       \
+        exposure_conditions(c, item, &all);                                                                          \
+        values_text(v, condition_state_name(all.member.state));                                                      \
+    }
+CONDITION_STATE(get_accepted, accepted)
+CONDITION_STATE(get_programmed, programmed)
+CONDITION_STATE(get_endpoints, endpoints)
+CONDITION_STATE(get_certificate, certificate)
+
+static const char *const protocols[] = {"tcp", "udp", NULL};
+
+static const struct attribute exposure_attributes[] = {
+    {"name", PARAMETER_TEXT, ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_name},
+    {"service", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_service},
+    {"namespace", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_namespace},
+    {"gateway", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_gateway},
+    {"listener", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_listener},
+    {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_protocol, protocols},
+    {"lb_policy", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_lb_policy, policies},
+    {"listener_port", PARAMETER_INT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_listener_port},
+    {"endpoints_up", PARAMETER_INT, ATTRIBUTE_SORT, get_up},
+    {"domain", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_names},
+    {"certificate", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_certificates},
+    {"accepted", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_accepted, condition_states},
+    {"programmed", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_programmed, condition_states},
+    {"endpoints", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_endpoints, condition_states},
+    {"certificate_state", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_certificate, condition_states},
+    {NULL},
+};
+
+static const char *const exposure_fields[] = {"kind",
+                                              "name",
+                                              "service",
+                                              "namespace",
+                                              "rid",
+                                              "origin",
+                                              "gateway",
+                                              "port",
+                                              "protocol",
+                                              "listener_addr",
+                                              "listener_port",
+                                              "sni",
+                                              "lb_policy",
+                                              "vhosts",
+                                              "listener_certificates",
+                                              "cluster_certificates",
+                                              "cluster_private_key_filename",
+                                              "cluster_data",
+                                              "filter_config_data",
+                                              "status",
+                                              "status.gateway",
+                                              "status.listener",
+                                              "status.listener_port",
+                                              "status.cluster",
+                                              "status.accepted",
+                                              "status.programmed",
+                                              "status.endpoints",
+                                              "status.certificate",
+                                              NULL};
+
+const struct collection exposure_collection = {
+    .kind = "Exposure",
+    .first = first_exposure,
+    .next = next_exposure,
+    .find = find_exposure,
+    .key = exposure_key,
+    .compare_keys = exposure_name_compare,
+    .write = write_exposure,
+    .write_status = write_exposure_status,
+    .attributes = exposure_attributes,
+    .fields = exposure_fields,
+};
+
+/* ---- endpoints ---- */
+
+static void prepare_endpoints(struct call *c)
+{
+    c->prepared = (void *)(uintptr_t)exposure_find(c->view, c->arguments[0]); /* read only, all the way */
+    if (!c->prepared)
+        call_not_found(c, "Exposure");
+}
+
+static const char *endpoint_name(const struct endpoint *one, struct arena *arena)
+{
+    char text[46];
+
+    return arena_printf(arena, one->address.family == AF_INET6 ? "[%s]:%u" : "%s:%u",
+                        address_text(&one->address, text), (unsigned)one->port);
+}
+
+/* Address and port of "1.2.3.4:80" or "[::1]:80"; false when it is none. */
+static bool endpoint_parse(const char *key, struct endpoint *ret)
+{
+    const char *colon = strrchr(key, ':');
+    size_t n = colon ? (size_t)(colon - key) : 0;
+    char host[64];
+
+    if (!colon || n >= sizeof(host))
+        return false;
+    bool bracketed = n > 1 && key[0] == '[' && key[n - 1] == ']';
+    memcpy(host, key + bracketed, n - 2 * bracketed);
+    host[n - 2 * bracketed] = '\0';
+    ret->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    return address_parse(host, &ret->address) == 0;
+}
+
+static int endpoint_key_compare(const char *a, const char *b)
+{
+    struct endpoint x = {0}, y = {0};
+
+    if (!endpoint_parse(a, &x) || !endpoint_parse(b, &y))
+        return strcmp(a, b);
+    int r = address_compare(&x.address, &y.address);
+    return r ? r : (x.port > y.port) - (x.port < y.port);
+}
+
+static const void *first_endpoint(struct call *c, const char *after)
+{
+    const struct service_exposure *sx = c->prepared;
+    struct endpoint last = {0};
+    bool from_start = !*after || !endpoint_parse(after, &last);
+
+    for (size_t i = 0; i < sx->n_endpoints; i++) {
+        const struct endpoint *one = &sx->endpoints[i];
+        int r = from_start ? 1 : address_compare(&one->address, &last.address);
+        if (r > 0 || (r == 0 && one->port > last.port))
+            return one;
+    }
+    return NULL;
+}
+
+static const void *next_endpoint(struct call *c, const void *item)
+{
+    const struct service_exposure *sx = c->prepared;
+    const struct endpoint *one = item;
+
+    return one + 1 < sx->endpoints + sx->n_endpoints ? one + 1 : NULL;
+}
+
+static const char *endpoint_key(struct call *c, const void *item)
+{
+    return endpoint_name(item, c->arena);
+}
+
+static void write_endpoint(struct call *c, const void *item, struct writer *w)
+{
+    const struct endpoint *one = item;
+    char text[46];
+
+    writer_text(w, "name", endpoint_name(one, c->arena));
+    writer_text(w, "address", address_text(&one->address, text));
+    writer_int(w, "port", one->port);
+    writer_text(w, "node", one->node);
+    writer_text(w, "instance", one->instance);
+    writer_text(w, "rid", one->rid);
+}
+
+static void write_endpoint_status(struct call *c, const void *item, struct writer *w)
+{
+    const struct endpoint *one = item;
+
+    (void)c; /* the item has all */
+    writer_bool(w, "up", one->up);
+    writer_bool(w, "refused", one->refused);
+    writer_text(w, "state", one->state);
+}
+
+#define ENDPOINT_VALUE(function, kind, value)                                                                        \
+    static void function(struct call *c, const void *item, struct values *v)                                         \
+    {                                                                                                                \
+        const struct endpoint *one = item;                                                                           \
+        (void)c; /* the item has it */                                                                               \
+        values_##kind(v, value);                                                                                     \
+    }
+ENDPOINT_VALUE(get_endpoint_node, text, one->node)
+ENDPOINT_VALUE(get_endpoint_instance, text, one->instance)
+ENDPOINT_VALUE(get_endpoint_up, number, one->up)
+
+static const struct attribute endpoint_attributes[] = {
+    {"node", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_endpoint_node},
+    {"instance", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_endpoint_instance},
+    {"up", PARAMETER_BOOL, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_endpoint_up},
+    {NULL},
+};
+
+static const char *const endpoint_fields[] = {"kind",      "name",           "address",      "port",
+                                              "node",      "instance",       "rid",          "status",
+                                              "status.up", "status.refused", "status.state", NULL};
+
+const struct collection endpoint_collection = {
+    .kind = "Endpoint",
+    .prepare = prepare_endpoints,
+    .first = first_endpoint,
+    .next = next_endpoint,
+    .key = endpoint_key,
+    .compare_keys = endpoint_key_compare,
+    .write = write_endpoint,
+    .write_status = write_endpoint_status,
+    .attributes = endpoint_attributes,
+    .fields = endpoint_fields,
+};

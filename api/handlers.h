@@ -1,0 +1,16 @@
+/* Handlers that are more than a page or an object of a collection. */
+#ifndef API_HANDLERS_H
+#define API_HANDLERS_H
+
+#include "api/call.h"
+
+void handle_livez(struct call *c);
+void handle_readyz(struct call *c);
+void handle_metrics(struct call *c);
+void handle_contract(struct call *c);
+void handle_version(struct call *c);
+void handle_whoami(struct call *c);
+void handle_summary(struct call *c);
+void handle_bootstrap(struct call *c);
+
+#endif

@@ -1,0 +1,517 @@
+/*
+ * The HTTP shell: the only file that knows the library (GNU libmicrohttpd). One daemon of it per address, each with a
+ * pool of threads that wait in epoll; deadlines and counts are of all addresses together.
+ *
+ * What the library lets through is refused here (RFC 9112): Content-Length beside Transfer-Encoding, either of them
+ * twice, codings other than chunked, no or several Host fields. What it refuses itself (a request line or fields that
+ * can't be parsed, a method of 16 KiB) it answers in its own words, without a problem document.
+ *
+ * An exchange (one request, one answer) lives from the request line to the last byte of its answer. It belongs to the
+ * thread of its connection, as the connection's own data does.
+ */
+#include "api/http.h"
+
+#include "api/deadline.h"
+#include "api/fault.h"
+#include "api/listen.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    THREADS = 2, /* of each address */
+    CONNECTION_MEMORY = 40 << 10,
+    CONNECTIONS_ABOVE = 64, /* over the limit, that get an answer saying so; what comes then is closed at once */
+    REFUSED_SECONDS = 3,
+    RETRY_AFTER_SECONDS = 2,
+    LOG_TARGET_MAX = 256,
+};
+
+static const char retry_after[] = "2";
+_Static_assert(RETRY_AFTER_SECONDS == 2, "the text says the same");
+
+const double http_buckets[HTTP_BUCKETS] = {0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10};
+
+struct place {
+    struct http *http;
+    struct listen_address address;
+    int fd;
+    struct MHD_Daemon *daemon;
+};
+
+struct http {
+    struct http_options options;
+    struct deadlines *deadlines;
+    struct place places[API_ADDRESSES_MAX];
+    size_t n_places;
+    uint64_t id_salt;
+    /* Atomic: */
+    uint64_t next_id;
+    uint64_t requests[6], refused_connections, buckets[HTTP_BUCKETS + 1], total_us;
+    uint32_t connections, in_flight;
+};
+
+struct connection {
+    struct http *http;
+    struct http_peer peer;
+    struct deadline deadline;
+    bool over_limit;
+};
+
+struct exchange {
+    struct http *http;
+    struct connection *connection;
+    struct MHD_Connection *mhd;
+    struct arena *arena;
+    struct http_request request;
+    struct http_answer answer;
+    struct buf body;
+    clock_ns began;
+    bool seen, answered, too_large, over_limit;
+};
+
+#define COUNT(member, n) ((void)__atomic_add_fetch(&(member), (n), __ATOMIC_RELAXED))
+#define COUNTED(member) __atomic_load_n(&(member), __ATOMIC_RELAXED)
+
+void http_answer_header(struct http_answer *a, const char *name, const char *value)
+{
+    assert(a->n_headers < HTTP_HEADERS_MAX);
+    a->headers[a->n_headers++] = (struct http_header){name, value};
+}
+
+/* ---- connections ---- */
+
+static void read_unix_peer(int fd, struct http_peer *p)
+{
+    struct ucred who;
+    gid_t groups[HTTP_GROUPS_MAX - 1];
+    socklen_t n = sizeof(who);
+
+    p->is_unix = true;
+    p->uid = (uid_t)-1; /* nobody, should the kernel not know */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n))
+        return;
+    p->uid = who.uid;
+    p->groups[p->n_groups++] = who.gid;
+    n = sizeof(groups);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &n) == 0) /* more than fit: the primary one counts alone */
+        for (size_t i = 0; i < n / sizeof(gid_t); i++)
+            p->groups[p->n_groups++] = groups[i];
+    (void)snprintf(p->text, sizeof(p->text), "unix uid=%u", (unsigned)who.uid);
+}
+
+static void read_peer(int fd, struct http_peer *p)
+{
+    struct sockaddr_storage name = {0};
+    socklen_t n = sizeof(name);
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (getpeername(fd, (struct sockaddr *)&name, &n))
+        return; /* gone already: it will not ask anything */
+    if (name.ss_family == AF_UNIX) {
+        read_unix_peer(fd, p);
+    } else if (name.ss_family == AF_INET) {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&name;
+        (void)snprintf(p->text, sizeof(p->text), "%s:%u", inet_ntop(AF_INET, &four->sin_addr, host, sizeof(host)),
+                       ntohs(four->sin_port));
+    } else {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&name;
+        (void)snprintf(p->text, sizeof(p->text), "[%s]:%u", inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof(host)),
+                       ntohs(six->sin6_port));
+    }
+}
+
+static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct place *place = arg;
+    struct http *h = place->http;
+    struct connection *c = *context;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        c = mem_new(struct connection);
+        c->http = h;
+        c->deadline.fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        read_peer(c->deadline.fd, &c->peer);
+        uint32_t n = __atomic_add_fetch(&h->connections, 1, __ATOMIC_RELAXED);
+        c->over_limit = n > API_CONNECTIONS_MAX;
+        if (c->over_limit)
+            COUNT(h->refused_connections, 1);
+        if (n > API_CONNECTIONS_MAX + CONNECTIONS_ABOVE)
+            (void)shutdown(c->deadline.fd, SHUT_RDWR); /* a peer that went before is as good as refused */
+        deadline_set(h->deadlines, &c->deadline, c->over_limit ? DEADLINE_REFUSED : DEADLINE_IDLE);
+        *context = c;
+    } else if (c) {
+        (void)deadline_clear(h->deadlines, &c->deadline); /* its requests were counted as they ended */
+        (void)__atomic_sub_fetch(&h->connections, 1, __ATOMIC_RELAXED);
+        mem_free(c);
+        *context = NULL;
+    }
+}
+
+/* ---- exchanges ---- */
+
+static const char *header_value(void *arg, const char *name);
+
+static void *on_request_line(void *arg, const char *target, struct MHD_Connection *mhd)
+{
+    struct place *place = arg;
+    struct http *h = place->http;
+    struct exchange *x = mem_new(struct exchange);
+
+    x->http = h;
+    x->mhd = mhd;
+    x->connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    x->arena = arena_new();
+    x->began = clock_now(NULL);
+    x->over_limit = __atomic_add_fetch(&h->in_flight, 1, __ATOMIC_RELAXED) > API_REQUESTS_MAX;
+    x->request.target = arena_strdup(x->arena, target);
+    x->request.peer = &x->connection->peer;
+    x->request.header = header_value;
+    x->request.header_arg = x;
+    x->answer.arena = x->arena;
+    buf_init(&x->body, API_BODY_MAX);
+    buf_init(&x->answer.body, 0);
+    /* Never twice, so that a request can be found in the log by it. */
+    uint64_t id = __atomic_add_fetch(&h->next_id, 1, __ATOMIC_RELAXED) * UINT64_C(0x9e3779b97f4a7c15) ^ h->id_salt;
+    (void)snprintf(x->request.id, sizeof(x->request.id), "%016llx", (unsigned long long)id);
+    if (!x->connection->over_limit)
+        deadline_set(h->deadlines, &x->connection->deadline, DEADLINE_REQUEST);
+    return x;
+}
+
+static void log_exchange(const struct exchange *x, unsigned status, clock_ns took)
+{
+    enum log_level level = status < 400 && status ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    const char *target = x->request.target;
+    char cut[LOG_TARGET_MAX + 4];
+
+    if (!log_enabled(level))
+        return;
+    if (strlen(target) > LOG_TARGET_MAX) {
+        (void)snprintf(cut, sizeof(cut), "%.*s...", LOG_TARGET_MAX, target);
+        target = cut;
+    }
+    log_event(level, status ? "API request" : "API request was cut off", "request", x->request.id, "method",
+              x->request.method, "target", target, "status", status ? LOG_INT(status) : NULL, "who", x->answer.who,
+              "peer", x->connection->peer.text, "us", LOG_INT(took / 1000), NULL);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
+{
+    struct place *place = arg;
+    struct http *h = place->http;
+    struct exchange *x = *context;
+
+    (void)mhd; /* the exchange has it */
+    if (!x)
+        return;
+    clock_ns took = clock_now(NULL) - x->began;
+    unsigned status = code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? x->answer.status : 0;
+    COUNT(h->requests[status / 100 % 6], 1);
+    COUNT(h->total_us, (uint64_t)took / 1000);
+    for (size_t i = 0; i < HTTP_BUCKETS; i++)
+        if ((double)took <= http_buckets[i] * (double)CLOCK_NS_PER_S)
+            COUNT(h->buckets[i], 1);
+    COUNT(h->buckets[HTTP_BUCKETS], 1);
+    log_exchange(x, status, took);
+    (void)__atomic_sub_fetch(&h->in_flight, 1, __ATOMIC_RELAXED);
+    if (!x->connection->over_limit)
+        deadline_set(h->deadlines, &x->connection->deadline, DEADLINE_IDLE);
+    buf_clear(&x->body);
+    buf_clear(&x->answer.body);
+    arena_free(x->arena);
+    mem_free(x);
+    *context = NULL;
+}
+
+/* ---- header fields ---- */
+
+struct lookup {
+    struct exchange *x;
+    const char *name;
+    const char *value;
+    size_t count;
+};
+
+static enum MHD_Result look_up(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    struct lookup *l = arg;
+
+    (void)kind; /* only header fields were asked for */
+    if (strcasecmp(key, l->name) != 0)
+        return MHD_YES;
+    value = value ? value : "";
+    l->value = l->count++ ? arena_printf(l->x->arena, "%s, %s", l->value, value) : value;
+    return MHD_YES;
+}
+
+static struct lookup find_header(struct exchange *x, const char *name)
+{
+    struct lookup l = {.x = x, .name = name};
+
+    (void)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, look_up, &l); /* how many there are was not asked */
+    return l;
+}
+
+static const char *header_value(void *arg, const char *name)
+{
+    return find_header(arg, name).value;
+}
+
+static enum MHD_Result add_size(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+    (void)kind; /* only header fields were asked for */
+    *(size_t *)arg += strlen(key) + (value ? strlen(value) : 0) + 4;
+    return MHD_YES;
+}
+
+/* ---- answering ---- */
+
+static const struct http_header always[] = {
+    {"Cache-Control", "no-store"},
+    {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+    {"Cross-Origin-Resource-Policy", "same-origin"},
+    {"Referrer-Policy", "no-referrer"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"X-Frame-Options", "DENY"},
+};
+
+static enum MHD_Result send_answer(struct exchange *x)
+{
+    struct http_answer *a = &x->answer;
+    size_t len;
+    bool empty = !a->content_type;
+    char *data = empty ? (len = 0, NULL) : buf_take(&a->body, &len);
+    struct MHD_Response *r = empty ? MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT)
+                                   : MHD_create_response_from_buffer_with_free_callback(len, data, mem_free);
+
+    x->answered = true;
+    if (!r) {
+        mem_free(data);
+        return MHD_NO;
+    }
+    enum MHD_Result ok = MHD_add_response_header(r, "X-Request-Id", x->request.id);
+    for (size_t i = 0; ok && i < ARRAY_LEN(always); i++)
+        ok = MHD_add_response_header(r, always[i].name, always[i].value);
+    for (size_t i = 0; ok && i < a->n_headers; i++)
+        ok = MHD_add_response_header(r, a->headers[i].name, a->headers[i].value);
+    if (ok && a->content_type)
+        ok = MHD_add_response_header(r, "Content-Type", a->content_type);
+    if (ok && a->close)
+        ok = MHD_add_response_header(r, "Connection", "close");
+    if (ok)
+        ok = MHD_queue_response(x->mhd, a->status, r);
+    MHD_destroy_response(r);
+    return ok;
+}
+
+static enum MHD_Result refuse(struct exchange *x, unsigned status, const char *detail)
+{
+    fault_answer(&x->answer, x->request.id, status, detail, NULL);
+    if (status == 503)
+        http_answer_header(&x->answer, "Retry-After", retry_after);
+    x->answer.close = true;
+    return send_answer(x);
+}
+
+/* What RFC 9112 forbids and the library lets through; NULL when there is nothing. */
+static const char *framing_fault(struct exchange *x, const char *version, bool *ret_content)
+{
+    struct lookup length = find_header(x, "Content-Length"), coding = find_header(x, "Transfer-Encoding");
+    struct lookup host = find_header(x, "Host");
+
+    *ret_content = coding.count || (length.count && strcmp(length.value, "0") != 0);
+    if (host.count > 1)
+        return "there is more than one Host field";
+    if (!host.count && strcmp(version, "HTTP/1.0") != 0)
+        return "there is no Host field";
+    if (coding.count && length.count)
+        return "Content-Length and Transfer-Encoding exclude each other";
+    if (coding.count > 1 || length.count > 1)
+        return "the length of the content is said twice";
+    if (coding.count && strcasecmp(coding.value, "chunked") != 0)
+        return "the only transfer coding is chunked";
+    if (length.count && strspn(length.value, "0123456789") != strlen(length.value))
+        return "Content-Length is no number";
+    return NULL;
+}
+
+static bool length_is_above(const char *text, size_t max)
+{
+    size_t n = 0;
+
+    for (; text && *text; text++) {
+        n = n * 10 + (size_t)(*text - '0');
+        if (n > max)
+            return true;
+    }
+    return false;
+}
+
+/* The header fields are there, the content is not. */
+static enum MHD_Result on_headers(struct exchange *x, const char *version)
+{
+    bool content;
+    size_t size = 0;
+
+    if (x->over_limit || x->connection->over_limit)
+        return refuse(x, 503, "too many requests or connections at the same time");
+    if (strlen(x->request.target) > API_URI_MAX)
+        return refuse(x, 414, "the request's target is longer than 8 KiB");
+    (void)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, add_size, &size); /* how many: not asked */
+    if (size > API_HEADERS_MAX)
+        return refuse(x, 431, "the header fields are larger than 16 KiB");
+    const char *fault = framing_fault(x, version, &content);
+    if (fault)
+        return refuse(x, 400, fault);
+    if (!content)
+        return MHD_YES;
+    if (length_is_above(header_value(x, "Content-Length"), API_BODY_MAX))
+        return refuse(x, 413, "the content is larger than 1 MiB");
+    if (!x->http->options.takes_body(x->http->options.arg, x->request.method, x->request.target))
+        return refuse(x, 400, "this request takes no content");
+    return MHD_YES;
+}
+
+static enum MHD_Result on_whole(struct exchange *x)
+{
+    if (x->too_large)
+        return refuse(x, 413, "the content is larger than 1 MiB");
+    x->request.body = buf_cstr(&x->body);
+    x->request.body_len = x->body.len;
+    x->http->options.handle(x->http->options.arg, &x->request, &x->answer);
+    assert(x->answer.status >= 200);
+    return send_answer(x);
+}
+
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *size, void **context)
+{
+    struct exchange *x = *context;
+
+    (void)arg, (void)mhd, (void)url; /* the exchange has them, and the target as it was sent */
+    if (!x->seen) {
+        x->seen = true;
+        x->request.method = arena_strdup(x->arena, method);
+        return on_headers(x, version);
+    }
+    if (*size) {
+        if (!x->too_large && buf_append(&x->body, data, *size))
+            x->too_large = true;
+        *size = 0;
+        return MHD_YES;
+    }
+    return x->answered ? MHD_YES : on_whole(x);
+}
+
+/* Percent-encoding stays as it is: a %2F in a name is no separator. */
+static size_t leave_encoded(void *arg, struct MHD_Connection *mhd, char *text)
+{
+    (void)arg, (void)mhd; /* nothing depends on them */
+    return strlen(text);
+}
+
+/* What clients do wrong is theirs; it is of interest only to who looks for it. */
+static void on_library_log(void *arg, const char *format, va_list ap)
+{
+    (void)arg; /* the log is everybody's */
+    if (!log_enabled(LOG_LEVEL_DEBUG))
+        return;
+    _cleanup_(mem_free_p) char *text = mem_vprintf(format, ap);
+    text[strcspn(text, "\n")] = '\0';
+    log_event(LOG_LEVEL_DEBUG, "HTTP library", "text", text, NULL);
+}
+
+/* ---- start and stop ---- */
+
+static int start_place(struct http *h, const char *text, struct err *e)
+{
+    struct place *p = &h->places[h->n_places];
+    int r = listen_address_parse(text, &p->address, e);
+
+    p->http = h;
+    if (!r)
+        r = listen_open(&p->address, h->options.socket_group, &p->fd, e);
+    if (r)
+        return r;
+    unsigned limit = THREADS * (API_CONNECTIONS_MAX + 2 * CONNECTIONS_ABOVE);
+    p->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL,
+                                 on_access, p, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+                                 MHD_OPTION_LISTEN_SOCKET, p->fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+                                 MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_SECONDS,
+                                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
+                                 MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p, MHD_OPTION_NOTIFY_COMPLETED,
+                                 on_completed, p, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
+    if (!p->daemon) {
+        listen_close(&p->address, p->fd);
+        return err_set(e, -EIO, text, NULL, "the HTTP library can't serve there");
+    }
+    h->n_places++;
+    return 0;
+}
+
+int http_new(const struct http_options *options, struct http **ret_http, struct err *e)
+{
+    struct http *h = mem_new(struct http);
+
+    h->options = *options;
+    if (options->n_addresses > API_ADDRESSES_MAX ||
+        getrandom(&h->id_salt, sizeof(h->id_salt), 0) != (ssize_t)sizeof(h->id_salt)) {
+        mem_free(h);
+        return err_set(e, -EINVAL, "api", NULL, "more than %d addresses, or no random numbers", API_ADDRESSES_MAX);
+    }
+    *ret_http = h;
+    return 0;
+}
+
+int http_start(struct http *h, struct err *e)
+{
+    static const unsigned seconds[DEADLINE_KINDS] = {
+        [DEADLINE_IDLE] = API_IDLE_SECONDS,
+        [DEADLINE_REQUEST] = API_REQUEST_SECONDS,
+        [DEADLINE_REFUSED] = REFUSED_SECONDS,
+    };
+    int r = deadlines_start(seconds, &h->deadlines, e);
+
+    for (size_t i = 0; !r && i < h->options.n_addresses; i++)
+        r = start_place(h, h->options.addresses[i], e);
+    return r;
+}
+
+void http_stop(struct http *h)
+{
+    if (!h)
+        return;
+    for (size_t i = 0; i < h->n_places; i++) {
+        struct place *p = &h->places[i];
+        int fd = MHD_quiesce_daemon(p->daemon);
+        MHD_stop_daemon(p->daemon);
+        listen_close(&p->address, fd == MHD_INVALID_SOCKET ? p->fd : fd);
+    }
+    deadlines_stop(h->deadlines);
+    mem_free(h);
+}
+
+void http_count(struct http *h, struct http_counters *ret)
+{
+    for (size_t i = 0; i < ARRAY_LEN(h->requests); i++)
+        ret->requests[i] = COUNTED(h->requests[i]);
+    for (size_t i = 0; i < ARRAY_LEN(h->buckets); i++)
+        ret->seconds_buckets[i] = COUNTED(h->buckets[i]);
+    ret->refused_connections = COUNTED(h->refused_connections);
+    ret->seconds = (double)COUNTED(h->total_us) / 1e6;
+    ret->connections = COUNTED(h->connections);
+    ret->in_flight = COUNTED(h->in_flight);
+}

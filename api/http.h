@@ -1,0 +1,89 @@
+/*
+ * The HTTP shell's door: one request in, one answer out. Everything above it is free of the library, and can be tried
+ * without a socket.
+ *
+ * The handler runs in one of the shell's threads, once a request, when its content is there as a whole.
+ */
+#ifndef API_HTTP_H
+#define API_HTTP_H
+
+#include "api/api.h"
+#include "base/buf.h"
+
+enum { HTTP_HEADERS_MAX = 8 /* of an answer, beside those that the shell adds */, HTTP_GROUPS_MAX = 64 };
+
+/* Who is at the other end. */
+struct http_peer {
+    bool is_unix;
+    uid_t uid;                     /* of a unix socket's peer */
+    gid_t groups[HTTP_GROUPS_MAX]; /* the primary one first */
+    size_t n_groups;
+    char text[64]; /* for the log: "unix uid=0", "127.0.0.1:40312" */
+};
+
+struct http_header {
+    const char *name, *value;
+};
+
+struct http_request {
+    char id[17]; /* 16 hexadecimal digits */
+    const char *method;
+    const char *target; /* as it was sent, still percent-encoded */
+    const struct http_peer *peer;
+    /* The field's value, NULL when absent; several lines are joined by ", " (RFC 9110, 5.3). */
+    const char *(*header)(void *arg, const char *name);
+    void *header_arg;
+    const char *body;
+    size_t body_len;
+};
+
+static inline const char *http_request_header(const struct http_request *r, const char *name)
+{
+    return r->header(r->header_arg, name);
+}
+
+struct http_answer {
+    unsigned status;
+    const char *content_type;                     /* NULL: no content */
+    struct buf body;                              /* taken by the shell */
+    struct http_header headers[HTTP_HEADERS_MAX]; /* texts live in the arena, or for ever */
+    size_t n_headers;
+    bool close;      /* the connection ends after this answer */
+    const char *who; /* the caller's name for the log, NULL: nobody known */
+    struct arena *arena;
+};
+
+void http_answer_header(struct http_answer *a, const char *name, const char *value);
+
+/* What was counted since the start; each number is true for itself. */
+struct http_counters {
+    uint64_t requests[6]; /* by the status' first digit; [0]: cut off before an answer */
+    uint64_t refused_connections;
+    uint64_t seconds_buckets[8]; /* requests that took at most http_buckets[i] seconds; the last: all */
+    double seconds;              /* of all requests together */
+    uint32_t connections, in_flight;
+};
+enum { HTTP_BUCKETS = 7 };
+extern const double http_buckets[HTTP_BUCKETS];
+
+struct http_options {
+    const char *const *addresses;
+    size_t n_addresses;
+    gid_t socket_group; /* of unix sockets; (gid_t)-1: the daemon's */
+    void (*handle)(void *arg, const struct http_request *r, struct http_answer *a);
+    /* Whether a request with content may be sent there; else it is refused before its content is read. */
+    bool (*takes_body)(void *arg, const char *method, const char *target);
+    void *arg;
+};
+
+struct http;
+
+/* options->addresses are borrowed until http_start() returns. */
+int http_new(const struct http_options *options, struct http **ret_http, struct err *e);
+/* Listens at all addresses; after an error http_stop() is to be called. Handlers may run before it returns. */
+int http_start(struct http *h, struct err *e);
+/* Ends all connections, waits for the handlers, frees. NULL is allowed. */
+void http_stop(struct http *h);
+void http_count(struct http *h, struct http_counters *ret);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * Collections of objects, listed page by page: filters, search, sorting, fields, cursors; and single objects of them.
+ *
+ * A collection is a table of functions over the call's view. In its own order a page costs what it shows, wherever it
+ * begins: the cursor names the last object shown, and the next page begins behind that name, whether it still exists
+ * or not. So an object that is there all the time is shown once, whatever comes and goes beside it. With `sort`, all
+ * objects are looked at; the cursor has the last one's values as well.
+ */
+#ifndef API_LIST_H
+#define API_LIST_H
+
+#include "api/call.h"
+
+enum {
+    LIST_LIMIT_DEFAULT = 100,
+    LIST_LIMIT_MAX = 1000,
+    LIST_SORTS_MAX = 4,
+    LIST_FIELDS_MAX = 32,
+    LIST_TEXT_MAX = 1024, /* characters of a filter's value */
+    LIST_PORT_MAX = 65535,
+    LIST_CURSOR_MAX = 4096,
+};
+
+/* The values of one attribute of one object; most have one. */
+struct values {
+    struct value {
+        const char *text; /* NULL: a number */
+        int64_t number;
+    } * items;
+    size_t n, cap;
+    struct arena *arena;
+};
+void values_text(struct values *v, const char *text); /* NULL is no value */
+void values_number(struct values *v, int64_t number);
+
+enum { ATTRIBUTE_FILTER = 1, ATTRIBUTE_SORT = 2, ATTRIBUTE_SEARCH = 4 };
+
+/* What objects can be filtered, sorted and searched by. */
+struct attribute {
+    const char *name;
+    enum parameter_type type; /* booleans are the numbers 0 and 1 */
+    unsigned uses;
+    void (*get)(struct call *c, const void *item, struct values *v);
+    const char *const *values; /* that a filter may ask for, NULL-terminated; NULL: any */
+};
+
+struct collection {
+    const char *kind;                /* of an object: "Exposure" */
+    void (*prepare)(struct call *c); /* before anything else; may be NULL */
+    /* The first object behind a key ("": of all), or NULL; all in the order of compare_keys. */
+    const void *(*first)(struct call *c, const char *after);
+    const void *(*next)(struct call *c, const void *item);
+    const void *(*find)(struct call *c, const char *key); /* NULL: there are no single ones */
+    const char *(*key)(struct call *c, const void *item);
+    int (*compare_keys)(const char *a, const char *b); /* NULL: strcmp() */
+    /* Members of the object; those of "status" are apart. status may be NULL. */
+    void (*write)(struct call *c, const void *item, struct writer *w);
+    void (*write_status)(struct call *c, const void *item, struct writer *w);
+    const struct attribute *attributes; /* ended by a NULL name */
+    const char *const *fields;          /* that may be asked for: "name", "status.gateway"; NULL-terminated */
+};
+
+/* Faults of what the collection's own parameters say, beside those of parameters_check(). */
+void list_check(struct call *c);
+/* Handlers: a page of the route's collection; the object that the first path argument names. */
+void list_answer(struct call *c);
+void item_answer(struct call *c, const struct collection *collection);
+
+/* Whether a collection has this parameter, and which it is. */
+bool list_parameter(const struct collection *collection, const char *name, struct parameter *ret);
+
+/*
+ * Cursors: opaque texts that hold a key, the values it was sorted by, and a mark of the filters and sorting that they
+ * belong to. mem_free() the text. Reading: -EINVAL when it is none, -ESTALE when it belongs to another list.
+ */
+struct cursor {
+    const char *key;
+    struct value values[LIST_SORTS_MAX];
+    size_t n_values;
+};
+char *cursor_write(const struct cursor *cursor, uint64_t mark);
+int cursor_read(const char *text, uint64_t mark, struct arena *arena, struct cursor *ret);
+
+/* Whether text holds part, without a look at the case of ASCII letters. */
+bool text_holds(const char *text, const char *part);
+
+#endif

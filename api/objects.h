@@ -1,0 +1,71 @@
+/*
+ * The collections: what is listed, and how each object is written. Handlers that need parts of them find these here.
+ */
+#ifndef API_OBJECTS_H
+#define API_OBJECTS_H
+
+#include "api/list.h"
+
+enum { OBJECT_NAME_MAX = 1024, CERTIFICATE_WARNING_DAYS = 21, DAY_SECONDS = 86400 };
+
+extern const struct collection exposure_collection, endpoint_collection, gateway_collection, listener_collection,
+    service_collection, certificate_collection, proxy_collection, resource_collection, topology_collection,
+    alarm_collection;
+
+/* ---- exposures ---- */
+
+/* How a condition stands: "ok", "warning", "failed", "unknown". */
+enum condition_state { CONDITION_OK, CONDITION_WARNING, CONDITION_FAILED, CONDITION_UNKNOWN, CONDITION_STATES };
+const char *condition_state_name(enum condition_state s);
+extern const char *const condition_states[]; /* all names, NULL-terminated */
+
+struct condition {
+    enum condition_state state;
+    const char *reason;  /* a word for programs: "accepted", "conflict", "nacked", "expired" */
+    const char *message; /* a sentence for people, or "" */
+};
+
+/* All of an exposure's; reasons and messages live in the arena or the view. */
+struct conditions {
+    struct condition accepted, programmed, endpoints, certificate;
+    struct api_programmed proxies;
+    bool has_expiry;
+    int64_t not_after; /* of the certificate that ends first */
+};
+void exposure_conditions(struct call *c, const struct service_exposure *sx, struct conditions *ret);
+
+/* In the order of services' paths, then of sections' numbers. */
+const struct service_exposure *exposure_first(const struct view *v, const char *after);
+const struct service_exposure *exposure_next(const struct view *v, const struct service_exposure *sx);
+const struct service_exposure *exposure_find(const struct view *v, const char *name);
+int exposure_name_compare(const char *a, const char *b);
+/* The plan of its listener, or NULL. */
+const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx);
+
+/* "route#1.match_regex" of an exposure as a JSON pointer into its document ("#/vhosts/0/routes/1/match_regex"); NULL
+ * when the section is none of its own. In the arena. */
+const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena);
+
+/* Members of an object: `problems`, an array with pointers. */
+void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,
+                    struct arena *arena);
+
+/* JSON with what may be secret in it replaced by "[redacted]": by the names of members. mem_free() it. */
+char *json_redacted(const char *json);
+/* The certificates alone of a PEM text, in the arena: whatever else stands there stays behind. */
+const char *pem_certificates(const char *pem, struct arena *arena);
+
+/* ---- certificates ---- */
+
+/* Of the day that `now` is in: whole days until then, negative when it is past. */
+int64_t days_until(int64_t then, double now);
+
+/* ---- alarms ---- */
+
+/* The daemon's and those that follow from the view, in the arena. */
+const struct api_alarm *alarms_gather(struct call *c, size_t *ret_n);
+
+/* Prometheus' text format: all of /metrics. */
+void metrics_write(struct call *c, struct buf *b);
+
+#endif

@@ -1,0 +1,360 @@
+/* What the daemon hands over as lists: proxies, their resources, alarms. */
+#include "api/objects.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const states[] = {
+    [API_REQUESTED] = "REQUESTED",           [API_ACKED] = "ACKED",           [API_NACKED] = "NACKED",
+    [API_DOES_NOT_EXIST] = "DOES_NOT_EXIST", [API_DOES_NOT_EXIST + 1] = NULL,
+};
+
+#define ITEM_VALUE(function, type, value)                                                                            \
+    static void function(struct call *c, const void *item, struct values *v)                                         \
+    {                                                                                                                \
+        const struct type *one = item;                                                                               \
+        (void)c; /* the item has it */                                                                               \
+        values_text(v, value);                                                                                       \
+    }
+
+/* A list that the collection walks through; in the call's arena. */
+struct span_of {
+    const char *items;
+    size_t n, size;
+};
+
+static void prepare_span(struct call *c, const void *items, size_t n, size_t size)
+{
+    struct span_of *s = arena_new_of(c->arena, struct span_of);
+
+    *s = (struct span_of){items, n, size};
+    c->prepared = s;
+}
+
+static const void *next_in_span(struct call *c, const void *item)
+{
+    const struct span_of *s = c->prepared;
+    const char *next = (const char *)item + s->size;
+
+    return next < s->items + s->n * s->size ? next : NULL;
+}
+
+/* Lists are sorted by key. */
+static const void *first_in_span(struct call *c, const char *after, const char *(*key)(struct call *, const void *))
+{
+    const struct span_of *s = c->prepared;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(key(c, s->items + i * s->size), after) > 0)
+            return s->items + i * s->size;
+    return NULL;
+}
+
+static const void *find_in_span(struct call *c, const char *name, const char *(*key)(struct call *, const void *))
+{
+    const struct span_of *s = c->prepared;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(key(c, s->items + i * s->size), name) == 0)
+            return s->items + i * s->size;
+    return NULL;
+}
+
+/* ---- proxies ---- */
+
+static void prepare_proxies(struct call *c)
+{
+    const struct api_proxy *items = NULL;
+    size_t n = 0;
+
+    if (c->backend->proxies)
+        c->backend->proxies(c->backend->arg, NULL, c->arena, &items, &n);
+    prepare_span(c, items, n, sizeof(*items));
+}
+
+static const char *proxy_key(struct call *c, const void *item)
+{
+    (void)c; /* the item has it */
+    return ((const struct api_proxy *)item)->id;
+}
+
+static const void *first_proxy(struct call *c, const char *after)
+{
+    return first_in_span(c, after, proxy_key);
+}
+
+static const void *find_proxy(struct call *c, const char *key)
+{
+    return find_in_span(c, key, proxy_key);
+}
+
+static void write_proxy(struct call *c, const void *item, struct writer *w)
+{
+    const struct api_proxy *p = item;
+
+    (void)c; /* the item has all */
+    writer_text(w, "id", p->id);
+    writer_text(w, "node_id", p->node_id);
+    writer_text(w, "node_cluster", p->node_cluster);
+    writer_text(w, "gateway", p->gateway);
+    writer_text(w, "peer", p->peer);
+    writer_text(w, "envoy_version", p->envoy_version);
+    writer_text(w, "variant", p->incremental ? "incremental" : "state_of_the_world");
+    writer_time(w, "connected_at", p->connected_at);
+}
+
+static enum api_resource_state worst_state(const struct api_proxy *p)
+{
+    uint64_t sums[API_DOES_NOT_EXIST + 1] = {0};
+
+    for (size_t i = 0; i < p->n_types; i++)
+        for (size_t k = 0; k <= API_DOES_NOT_EXIST; k++)
+            sums[k] += p->types[i].counts[k];
+    return sums[API_NACKED] ? API_NACKED : sums[API_REQUESTED] ? API_REQUESTED : API_ACKED;
+}
+
+static void write_proxy_status(struct call *c, const void *item, struct writer *w)
+{
+    const struct api_proxy *p = item;
+
+    (void)c; /* the item has all */
+    writer_text(w, "state", states[worst_state(p)]);
+    writer_open(w, "resources", '[');
+    for (size_t i = 0; i < p->n_types; i++) {
+        writer_open(w, NULL, '{');
+        writer_text(w, "type", p->types[i].type);
+        for (size_t k = 0; k <= API_DOES_NOT_EXIST; k++)
+            writer_int(w, states[k], (int64_t)p->types[i].counts[k]);
+        writer_close(w, '}');
+    }
+    writer_close(w, ']');
+}
+
+ITEM_VALUE(get_proxy_id, api_proxy, one->id)
+ITEM_VALUE(get_proxy_node, api_proxy, one->node_id)
+ITEM_VALUE(get_proxy_gateway, api_proxy, one->gateway)
+ITEM_VALUE(get_proxy_state, api_proxy, states[worst_state(one)])
+
+static const struct attribute proxy_attributes[] = {
+    {"id", PARAMETER_TEXT, ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_proxy_id},
+    {"node_id", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_proxy_node},
+    {"gateway", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_proxy_gateway},
+    {"state", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_proxy_state, states},
+    {NULL},
+};
+
+static const char *const proxy_fields[] = {
+    "kind",    "id",           "node_id", "node_cluster", "gateway",          "peer", "envoy_version",
+    "variant", "connected_at", "status",  "status.state", "status.resources", NULL};
+
+const struct collection proxy_collection = {
+    .kind = "Proxy",
+    .prepare = prepare_proxies,
+    .first = first_proxy,
+    .next = next_in_span,
+    .find = find_proxy,
+    .key = proxy_key,
+    .write = write_proxy,
+    .write_status = write_proxy_status,
+    .attributes = proxy_attributes,
+    .fields = proxy_fields,
+};
+
+/* ---- resources of one proxy ---- */
+
+static void prepare_resources(struct call *c)
+{
+    const struct api_proxy *one = NULL;
+    size_t n = 0;
+
+    if (c->backend->proxies)
+        c->backend->proxies(c->backend->arg, c->arguments[0], c->arena, &one, &n);
+    if (n)
+        prepare_span(c, one->resources, one->n_resources, sizeof(*one->resources));
+    else
+        call_not_found(c, "Proxy");
+}
+
+static const char *resource_key(struct call *c, const void *item)
+{
+    const struct api_proxy_resource *r = item;
+
+    return arena_printf(c->arena, "%s %s", r->type, r->name);
+}
+
+static const void *first_resource(struct call *c, const char *after)
+{
+    const struct span_of *s = c->prepared;
+    size_t n_type = strcspn(after, " ");
+
+    for (size_t i = 0; i < s->n; i++) {
+        const struct api_proxy_resource *r = (const void *)(s->items + i * s->size);
+        int order = strncmp(r->type, after, n_type);
+        if (!order)
+            order = r->type[n_type] ? 1 : after[n_type] ? strcmp(r->name, after + n_type + 1) : 1;
+        if (order > 0)
+            return r;
+    }
+    return NULL;
+}
+
+static void write_resource(struct call *c, const void *item, struct writer *w)
+{
+    const struct api_proxy_resource *r = item;
+
+    (void)c; /* the item has all */
+    writer_text(w, "type", r->type);
+    writer_text(w, "name", r->name);
+}
+
+static void write_resource_status(struct call *c, const void *item, struct writer *w)
+{
+    const struct api_proxy_resource *r = item;
+
+    (void)c; /* the item has all */
+    writer_text(w, "version", r->version);
+    writer_text(w, "state", states[r->state]);
+    writer_text(w, "error", r->error);
+}
+
+ITEM_VALUE(get_resource_type, api_proxy_resource, one->type)
+ITEM_VALUE(get_resource_name, api_proxy_resource, one->name)
+ITEM_VALUE(get_resource_state, api_proxy_resource, states[one->state])
+
+static const struct attribute resource_attributes[] = {
+    {"type", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_resource_type},
+    {"name", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_resource_name},
+    {"state", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_resource_state, states},
+    {NULL},
+};
+
+static const char *const resource_fields[] = {"kind",           "type",         "name",         "status",
+                                              "status.version", "status.state", "status.error", NULL};
+
+const struct collection resource_collection = {
+    .kind = "ProxyResource",
+    .prepare = prepare_resources,
+    .first = first_resource,
+    .next = next_in_span,
+    .key = resource_key,
+    .write = write_resource,
+    .write_status = write_resource_status,
+    .attributes = resource_attributes,
+    .fields = resource_fields,
+};
+
+/* ---- alarms ---- */
+
+struct gathered {
+    struct api_alarm *items;
+    size_t n, cap;
+};
+
+static void add_alarm(struct call *c, struct gathered *g, const char *name, const char *text, double since)
+{
+    if (g->n == g->cap) {
+        size_t cap = g->cap ? 2 * g->cap : 16;
+        struct api_alarm *more = arena_array(c->arena, struct api_alarm, cap);
+        if (g->n)
+            memcpy(more, g->items, g->n * sizeof(*more));
+        g->items = more;
+        g->cap = cap;
+    }
+    g->items[g->n++] = (struct api_alarm){name, text, since};
+}
+
+static void add_certificate_alarm(struct call *c, struct gathered *g, const struct secret *s)
+{
+    const char *name = arena_printf(c->arena, "certificate %s", s->path);
+    int64_t days = s->has_pair ? days_until(s->info.not_after, c->now) : 0;
+
+    if (s->pair_problem)
+        add_alarm(c, g, name, s->pair_problem, 0);
+    else if (s->trust_problem)
+        add_alarm(c, g, name, s->trust_problem, 0);
+    else if (s->has_pair && days < 0)
+        add_alarm(c, g, name, "it is expired and still served", (double)s->info.not_after);
+    else if (s->has_pair && days < CERTIFICATE_WARNING_DAYS)
+        add_alarm(c, g, name, arena_printf(c->arena, "it expires in %lld days", (long long)days), 0);
+}
+
+static int compare_alarms(const void *a, const void *b)
+{
+    return strcmp(((const struct api_alarm *)a)->name, ((const struct api_alarm *)b)->name);
+}
+
+const struct api_alarm *alarms_gather(struct call *c, size_t *ret_n)
+{
+    struct gathered g = {0};
+    const struct api_alarm *daemons = NULL;
+    size_t n = 0;
+
+    if (c->backend->alarms)
+        c->backend->alarms(c->backend->arg, c->arena, &daemons, &n);
+    for (size_t i = 0; i < n; i++)
+        add_alarm(c, &g, daemons[i].name, daemons[i].text, daemons[i].since);
+    if (c->view->stale)
+        add_alarm(c, &g, "agent", "the agent does not answer: the last known state is served", 0);
+    for (const struct secret *s = pmap_after(c->view->secrets, &view_secrets, ""); s;
+         s = pmap_after(c->view->secrets, &view_secrets, s->path))
+        add_certificate_alarm(c, &g, s);
+    if (g.n)
+        qsort(g.items, g.n, sizeof(*g.items), compare_alarms);
+    *ret_n = g.n;
+    return g.items;
+}
+
+static void prepare_alarms(struct call *c)
+{
+    size_t n;
+    const struct api_alarm *items = alarms_gather(c, &n);
+
+    prepare_span(c, items, n, sizeof(*items));
+}
+
+static const char *alarm_key(struct call *c, const void *item)
+{
+    (void)c; /* the item has it */
+    return ((const struct api_alarm *)item)->name;
+}
+
+static const void *first_alarm(struct call *c, const char *after)
+{
+    return first_in_span(c, after, alarm_key);
+}
+
+static void write_alarm(struct call *c, const void *item, struct writer *w)
+{
+    const struct api_alarm *a = item;
+
+    (void)c; /* the item has all */
+    writer_text(w, "name", a->name);
+    writer_text(w, "text", a->text);
+    if (a->since > 0)
+        writer_time(w, "since", a->since);
+    else
+        writer_null(w, "since");
+}
+
+ITEM_VALUE(get_alarm_name, api_alarm, one->name)
+ITEM_VALUE(get_alarm_text, api_alarm, one->text)
+
+static const struct attribute alarm_attributes[] = {
+    {"name", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_alarm_name},
+    {"text", PARAMETER_TEXT, ATTRIBUTE_SEARCH, get_alarm_text},
+    {NULL},
+};
+
+static const char *const alarm_fields[] = {"kind", "name", "text", "since", NULL};
+
+const struct collection alarm_collection = {
+    .kind = "Alarm",
+    .prepare = prepare_alarms,
+    .first = first_alarm,
+    .next = next_in_span,
+    .key = alarm_key,
+    .write = write_alarm,
+    .attributes = alarm_attributes,
+    .fields = alarm_fields,
+};

@@ -1,0 +1,65 @@
+/* The table of routes, and the handlers that are one line: pages and objects of collections. */
+#include "api/handlers.h"
+#include "api/objects.h"
+
+#define JSON "application/json"
+
+#define ITEM_HANDLER(name)                                                                                           \
+    static void handle_##name(struct call *c)                                                                        \
+    {                                                                                                                \
+        item_answer(c, &name##_collection);                                                                          \
+    }
+ITEM_HANDLER(gateway)
+ITEM_HANDLER(listener)
+ITEM_HANDLER(exposure)
+ITEM_HANDLER(service)
+ITEM_HANDLER(certificate)
+ITEM_HANDLER(proxy)
+
+static const struct parameter bootstrap_parameters[] = {
+    {"node_id", PARAMETER_TEXT, 1, 256, false},
+    {"node_cluster", PARAMETER_TEXT, 1, 256, false},
+    {"admin", PARAMETER_TEXT, 1, 256, false},
+    {"state_of_the_world", PARAMETER_BOOL, 0, 0, false},
+    {NULL},
+};
+
+#define V1 "/api/v1"
+#define GET(path_, operation_, ...)                                                                                  \
+    {                                                                                                                \
+        .method = "GET", .path = (path_), .operation = (operation_), .access = ROLE_VIEWER, .produces = JSON,        \
+        __VA_ARGS__                                                                                                  \
+    }
+#define LIST(path_, operation_, name) GET(path_, operation_, .collection = &name##_collection, .handle = list_answer)
+
+/* clang-format off */
+const struct api_route api_routes[] = {
+    {"GET", "/livez", "getLiveness", ROLE_NONE, JSON, .handle = handle_livez},
+    {"GET", "/readyz", "getReadiness", ROLE_NONE, JSON, .handle = handle_readyz},
+    {"GET", "/metrics", "getMetrics", ROLE_VIEWER, "text/plain; version=0.0.4; charset=utf-8",
+     .handle = handle_metrics},
+    {"GET", V1 "/openapi.yaml", "getContract", ROLE_NONE, "application/yaml", .handle = handle_contract},
+    GET(V1 "/version", "getVersion", .handle = handle_version),
+    GET(V1 "/auth/whoami", "getPrincipal", .handle = handle_whoami),
+    GET(V1 "/summary", "getSummary", .handle = handle_summary),
+    LIST(V1 "/gateways", "listGateways", gateway),
+    GET(V1 "/gateways/{name}", "getGateway", .handle = handle_gateway),
+    GET(V1 "/gateways/{name}/bootstrap", "getBootstrap", .parameters = bootstrap_parameters,
+        .handle = handle_bootstrap),
+    LIST(V1 "/listeners", "listListeners", listener),
+    GET(V1 "/listeners/{name}", "getListener", .handle = handle_listener),
+    LIST(V1 "/exposures", "listExposures", exposure),
+    GET(V1 "/exposures/{name}", "getExposure", .handle = handle_exposure),
+    LIST(V1 "/exposures/{name}/endpoints", "listEndpoints", endpoint),
+    LIST(V1 "/services", "listServices", service),
+    GET(V1 "/services/{name}", "getService", .handle = handle_service),
+    LIST(V1 "/certificates", "listCertificates", certificate),
+    GET(V1 "/certificates/{name}", "getCertificate", .handle = handle_certificate),
+    LIST(V1 "/proxies", "listProxies", proxy),
+    GET(V1 "/proxies/{id}", "getProxy", .handle = handle_proxy),
+    LIST(V1 "/proxies/{id}/resources", "listProxyResources", resource),
+    LIST(V1 "/topology", "listTopology", topology),
+    LIST(V1 "/alarms", "listAlarms", alarm),
+};
+/* clang-format on */
+const size_t api_n_routes = ARRAY_LEN(api_routes);
