@@ -533,27 +533,28 @@ static int take_first_sotw(struct xds_session *s, struct xds_sub *sub, const str
 }
 
 /*
- * The version beside a refusal says what the client has: if it is that of the last response, that one was taken, and
- * the words are about an earlier one (Envoy, while it warms, answers for several at once).
+ * What the client says to the response with that nonce. The version beside a refusal is that of what the client has: if
+ * it is that of this response, it was taken, and the words are about an earlier one (Envoy, while it warms, answers for
+ * several at once); if it is that of an earlier one, that one was taken.
  */
 static void take_sotw_verdict(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request,
-                              clock_ns now)
+                              uint64_t nonce, clock_ns now)
 {
     struct hash128 version;
     uint64_t taken = 0;
 
     if (!request->refused) {
-        xds_take_ack(s, sub, sub->nonce, now);
+        xds_take_ack(s, sub, nonce, now);
         return;
     }
     if (xds_version_parse(request->version, &version))
-        for (const struct xds_response *r = sub->first; r; r = r->next)
+        for (const struct xds_response *r = sub->first; r && r->nonce <= nonce; r = r->next)
             if (!r->answered && r->version.high == version.high && r->version.low == version.low)
                 taken = r->nonce;
     if (taken)
         xds_take_ack(s, sub, taken, now);
-    if (taken != sub->nonce)
-        xds_take_nack(s, sub, sub->nonce, request->words, now);
+    if (taken != nonce)
+        xds_take_nack(s, sub, nonce, request->words, now);
     else
         xds_tell_nack(s, sub, request->words);
 }
@@ -567,15 +568,13 @@ static int take_sotw(struct xds_session *s, struct xds_sub *sub, const struct xd
         return take_first_sotw(s, sub, request, e);
     if (sub->nonce && nonce != sub->nonce) {
         /* A stale request: it is not answered. What it says of an earlier response counts. */
-        if (nonce && request->refused)
-            xds_take_nack(s, sub, nonce, request->words, now);
-        else if (nonce)
-            xds_take_ack(s, sub, nonce, now);
+        if (nonce)
+            take_sotw_verdict(s, sub, request, nonce, now);
         drop_unnamed(sub, request);
         return 0;
     }
     if (sub->nonce)
-        take_sotw_verdict(s, sub, request, now);
+        take_sotw_verdict(s, sub, request, nonce, now);
     return take_names(s, sub, request, e);
 }
 
