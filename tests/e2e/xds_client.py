@@ -60,11 +60,13 @@ class XdsClient:
         self.sotw = sotw
         self.out = queue.Queue()
         self.responses = queue.Queue()
-        stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self.channel)
-        method = stub.StreamAggregatedResources if sotw else stub.DeltaAggregatedResources
-        self.call = method(iter(self.out.get, None))
+        self.call = self.stream(self.channel, iter(self.out.get, None))
         self.first = True
         threading.Thread(target=self._receive, daemon=True).start()
+
+    def stream(self, channel, requests):
+        stub = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
+        return (stub.StreamAggregatedResources if self.sotw else stub.DeltaAggregatedResources)(requests)
 
     def _receive(self):
         try:
