@@ -188,6 +188,8 @@ static void find_in_use(struct xds_session *s, clock_ns now)
         use_held(s, sub, &sub->blocked);
         use_replaced(s, sub, now);
     }
+    /* A route configuration that is gone stays with the client as long as a listener refers to it. */
+    use_held(s, &s->subs[XDS_ROUTE], &s->in_use[XDS_ROUTE]);
 }
 
 static bool may_remove(struct xds_session *s, enum xds_type type, uint32_t slot, clock_ns now)
