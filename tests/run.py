@@ -6,7 +6,9 @@ plain daemon; and those of them that are marked `sanitized` with the sanitized d
 failed: what was not tried is not known to hold. A program that crashes, hangs or leaks counts as one failed test.
 
 Unit tests run two at a time, end-to-end tests in two workers (each test has its own network and directory); what
-measures time (marked `alone`) runs after all others of its kind, on its own.
+measures time (marked `alone`) runs after all others of its kind, on its own. A few end-to-end tests that failed beside
+others are tried once more with nothing beside them: what fails again has failed, what passes is counted and said to be
+unstable, with what it failed of.
 """
 
 import argparse
@@ -24,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 UNIT_LIMIT = 600    # seconds for one program
 E2E_LIMIT = 1500    # seconds for one run of pytest
 LINT_LIMIT = 600
+RETRIES_MAX = 8     # more failures than that are no accident
 KINDS = ["lint", "unit", "asan", "tsan", "e2e", "e2e-asan", "e2e-tsan"]
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
@@ -39,6 +42,8 @@ class Result:
         self.name = name
         self.passed = 0
         self.failures = []
+        self.nodes = []     # pytest's names of those that failed
+        self.unstable = []  # failed, then passed alone
         self.seconds = 0.0
         self.output = ""
 
@@ -110,18 +115,19 @@ def read_report(path, result):
             what = "skipped: " if bad[0].tag == "skipped" else ""
             reason = (bad[0].get("message") or "").splitlines() or [""]
             result.failures.append("%s::%s: %s%s" % (case.get("classname"), case.get("name"), what, reason[0][:300]))
+            result.nodes.append("%s.py::%s" % (case.get("classname").replace(".", "/"), case.get("name")))
         else:
             result.passed += 1
 
 
-def run_pytest(name, build, selection, part, workers, env):
+def run_pytest(name, build, choice, workers, env):
+    """choice: pytest's arguments that say which tests."""
     result = Result(name)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--junitxml", report, "-m", selection]
+        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--junitxml", report] + choice
         command += ["-n", str(workers), "--dist", "worksteal"] if workers > 1 else []
-        command += ["-k", part] if part else []
         code, output = run(command, E2E_LIMIT, environment(TEST_BUILD=str(build), **env))
         if report.exists():
             read_report(report, result)
@@ -136,6 +142,19 @@ def run_pytest(name, build, selection, part, workers, env):
     return result
 
 
+def try_again(result, build, env):
+    """Those that failed, once more and alone."""
+    if not result.nodes or len(result.nodes) != len(result.failures) or len(result.nodes) > RETRIES_MAX:
+        return
+    again = run_pytest(result.name, build, result.nodes, 1, env)
+    if again.passed + len(again.nodes) != len(result.nodes):
+        return
+    result.unstable = [f for f, node in zip(result.failures, result.nodes) if node not in again.nodes]
+    result.passed += again.passed
+    result.failures, result.nodes, result.output = again.failures, again.nodes, result.output + again.output
+    result.seconds += again.seconds
+
+
 def show(result):
     if not result.passed and not result.failures:
         return
@@ -144,6 +163,8 @@ def show(result):
         result.seconds), flush=True)
     for failure in result.failures:
         print("    FAILED %s" % failure, flush=True)
+    for failure in result.unstable:
+        print("    unstable, passed alone: %s" % failure, flush=True)
     if result.output:
         print("    " + result.output.replace("\n", "\n    "), flush=True)
 
@@ -205,7 +226,9 @@ def main():
         show(results[-1])
     results += run_units(build, kinds, options.name)
     for name, selection, workers, env in end_to_end_runs(build, kinds):
-        results.append(run_pytest(name, build, selection, options.name, workers, env))
+        choice = ["-m", selection] + (["-k", options.name] if options.name else [])
+        results.append(run_pytest(name, build, choice, workers, env))
+        try_again(results[-1], build, env)
         show(results[-1])
     passed = sum(r.passed for r in results)
     failed = sum(len(r.failures) for r in results)
