@@ -255,7 +255,7 @@ static struct place find_member(const char *p, const char *end, const char *key,
             place.found = order == 0;
             place.value = key_end + 1;
             place.item_end = item_end;
-            place.last = *item_end == '}';
+            place.last = place.found && *item_end == '}';
             return place;
         }
         place.first = false;

@@ -300,7 +300,7 @@ static const char *random_key(const json_t *object)
     json_t *value;
 
     if (random_below(8) == 0 || json_object_size(object) == 0)
-        return PICK(vocabulary);
+        return random_below(2) ? PICK(vocabulary) : PICK(info_keys);
     json_object_foreach((json_t *)(uintptr_t)object, key, value) if (at-- == 0) return key;
     return PICK(vocabulary);
 }
