@@ -1,6 +1,6 @@
 /*
- * The collections that stand in the view beside exposures and certificates: gateways, listeners, the topology, services.
- * What needs a look at all exposures (how many a gateway has) looks once a request.
+ * The collections that stand in the view beside exposures and certificates: gateways, listeners, the topology,
+ * services. What needs a look at all exposures (how many a gateway has) looks once a request.
  */
 #include "api/objects.h"
 

@@ -1,7 +1,7 @@
 /*
  * One list a kind: as all of a kind have the same duration, a list in the order of setting is in the order of time,
- * and setting, clearing and finding the next one cost nothing. The thread sleeps until the earliest head, and is woken
- * only by one that is earlier.
+ * and setting, clearing and finding the next one cost nothing. The thread sleeps until the earliest head, and is
+ * woken only by one that is earlier.
  */
 #include "api/deadline.h"
 

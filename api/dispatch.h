@@ -1,6 +1,6 @@
 /*
- * From a request to an answer: routing, authentication, negotiation, the handler, conditions. Knows no socket; what is
- * pure of it is tried in tests with a table of their own.
+ * From a request to an answer: routing, authentication, negotiation, the handler, conditions. Knows no socket; what
+ * is pure of it is tried in tests with a table of their own.
  */
 #ifndef API_DISPATCH_H
 #define API_DISPATCH_H

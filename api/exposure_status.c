@@ -1,6 +1,6 @@
 /*
- * The status of an exposure: four conditions, each with a word for programs and a sentence for people. One word for all
- * would hide what is wrong behind what is right.
+ * The status of an exposure: four conditions, each with a word for programs and a sentence for people. One word for
+ * all would hide what is wrong behind what is right.
  */
 #include "api/objects.h"
 

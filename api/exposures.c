@@ -1,6 +1,6 @@
 /*
- * Exposures as documents: what is declared, in the agent's words but nested where its sections refer to each other, and
- * the endpoints. Two collections.
+ * Exposures as documents: what is declared, in the agent's words but nested where its sections refer to each other,
+ * and the endpoints. Two collections.
  */
 #include "api/objects.h"
 

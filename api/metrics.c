@@ -1,7 +1,7 @@
 /*
  * /metrics in Prometheus' text format 0.0.4: base units, _total for what only grows, one HELP and TYPE a name. Labels
- * are states and gateways, never objects that come and go by thousands; certificates are the exception, as their end is
- * what one wants to be woken for.
+ * are states and gateways, never objects that come and go by thousands; certificates are the exception, as their end
+ * is what one wants to be woken for.
  */
 #include "api/objects.h"
 

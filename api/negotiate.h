@@ -1,13 +1,14 @@
 /*
- * Content negotiation and conditions (RFC 9110, 8.8.3, 12.5, 13.1): what the client can take, and what it has already.
- * Pure.
+ * Content negotiation and conditions (RFC 9110, 8.8.3, 12.5, 13.1): what the client can take, and what it has
+ * already. Pure.
  */
 #ifndef API_NEGOTIATE_H
 #define API_NEGOTIATE_H
 
 #include "base/buf.h"
 
-/* Whether an Accept field (NULL: absent) takes this type ("application/json"); parameters other than q are ignored. */
+/* Whether an Accept field (NULL: absent) takes this type ("application/json"); parameters other than q are
+ * ignored. */
 bool accept_takes(const char *accept, const char *type);
 /* Whether an Accept-Encoding field takes gzip, by its name or by "*". */
 bool accept_takes_gzip(const char *accept_encoding);

@@ -1,5 +1,6 @@
 /*
- * The target of a request (RFC 9112, 3.2): its path in segments, its query in pairs, each decoded once, strictly. Pure.
+ * The target of a request (RFC 9112, 3.2): its path in segments, its query in pairs, each decoded once, strictly.
+ * Pure.
  *
  * A segment is decoded after the path was split, so that %2F is part of a name: objects' names have slashes.
  */
@@ -28,7 +29,8 @@ struct target {
 };
 
 /*
- * Origin form ("/a/b?c=d"), absolute form ("http://host/a/b"), or "*", which has no segments. Texts live in the arena.
+ * Origin form ("/a/b?c=d"), absolute form ("http://host/a/b"), or "*", which has no segments. Texts live in the
+ * arena.
  * -EINVAL: a bad percent-encoding, a NUL, or text that is not UTF-8; -E2BIG: too many segments or pairs.
  */
 int target_parse(const char *text, struct arena *arena, struct target *ret, struct err *e);
