@@ -81,3 +81,11 @@ void bits_add_all(struct bits *dst, const struct bits *src)
         dst->count += (uint32_t)__builtin_popcountll(more);
     }
 }
+
+bool bits_holds_all(const struct bits *a, const struct bits *b)
+{
+    for (uint32_t i = bits_next(b, 0); i != BITS_END; i = bits_next(b, (i | 63) + 1))
+        if (b->words[i / 64] & ~bits_word(a, i / 64))
+            return false;
+    return true;
+}

@@ -29,6 +29,8 @@ void bits_grow(struct bits *b, uint32_t i);
 uint32_t bits_next(const struct bits *b, uint32_t from);
 /* Adds all of src's members to dst. */
 void bits_add_all(struct bits *dst, const struct bits *src);
+/* Whether all of b's members are in a. */
+bool bits_holds_all(const struct bits *a, const struct bits *b);
 /* Removes all members, keeps the memory. */
 void bits_reset(struct bits *b);
 

@@ -1,5 +1,6 @@
 /*
- * The request decoder: a reader of protobuf's wire format (protobuf.dev, "Encoding") over a bounded range, and the two
+ * The request decoder: a reader of protobuf's wire format (protobuf.dev, "Encoding") over a bounded range, and the
+ * two
  * messages as switches over field numbers. A first pass checks the whole message and notes where each repeated field
  * begins and ends; the lists are walked afterwards without checks, since the first pass made them.
  *
@@ -227,6 +228,7 @@ static int match_memo(const uint8_t *p, const uint8_t *end, const struct xds_mem
     return -1;
 }
 
+/* lint: complex because each field of the message is one case, and all are short */
 int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, int n_memos, struct xds_request *ret,
                     struct err *e)
 {

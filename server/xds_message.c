@@ -1,6 +1,6 @@
 /*
- * Encoding of responses: DiscoveryResponse and DeltaDiscoveryResponse of envoy/service/discovery/v3/discovery.proto. The
- * fields of a message may stand in any order, so what is a stream's own comes first, and the shared bytes of the
+ * Encoding of responses: DiscoveryResponse and DeltaDiscoveryResponse of envoy/service/discovery/v3/discovery.proto.
+ * The fields of a message may stand in any order, so what is a stream's own comes first, and the shared bytes of the
  * resources follow as they are.
  */
 #include "server/xds_stream.h"
@@ -54,34 +54,46 @@ void xds_version_text(struct hash128 version, char ret[33])
              (unsigned long long)version.low);
 }
 
-/* Lower-case hexadecimal digits; n at most 16. */
-static bool parse_hex(const char *p, size_t n, uint64_t *ret)
+/* A digit's value, or 0x10. By table: digits are random, and so would be the branches. */
+static const uint8_t *hex_digits(void)
 {
+    static uint8_t digits[256];
+
+    if (digits[0] == 0) {
+        memset(digits, 0x10, sizeof(digits));
+        for (unsigned i = 0; i < 16; i++)
+            digits[(uint8_t) "0123456789abcdef"[i]] = (uint8_t)i;
+    }
+    return digits;
+}
+
+bool xds_hex_parse(const char *p, size_t n, uint64_t *ret)
+{
+    const uint8_t *digits = hex_digits();
     uint64_t value = 0;
+    uint8_t bad = 0;
 
     for (size_t i = 0; i < n; i++) {
-        if (p[i] >= '0' && p[i] <= '9')
-            value = value << 4 | (uint64_t)(p[i] - '0');
-        else if (p[i] >= 'a' && p[i] <= 'f')
-            value = value << 4 | (uint64_t)(p[i] - 'a' + 10);
-        else
-            return false;
+        uint8_t digit = digits[(uint8_t)p[i]];
+
+        bad |= digit;
+        value = value << 4 | (digit & 0xf);
     }
     *ret = value;
-    return true;
+    return bad < 0x10;
 }
 
 bool xds_version_parse(struct xds_span text, struct hash128 *ret)
 {
-    return text.n == VERSION_DIGITS && parse_hex(text.p, VERSION_DIGITS / 2, &ret->high) &&
-           parse_hex(text.p + VERSION_DIGITS / 2, VERSION_DIGITS / 2, &ret->low);
+    return text.n == VERSION_DIGITS && xds_hex_parse(text.p, VERSION_DIGITS / 2, &ret->high) &&
+           xds_hex_parse(text.p + VERSION_DIGITS / 2, VERSION_DIGITS / 2, &ret->low);
 }
 
 uint64_t xds_nonce_parse(struct xds_span text)
 {
     uint64_t nonce;
 
-    if (text.n == 0 || text.n > 16 || text.p[0] == '0' || !parse_hex(text.p, text.n, &nonce))
+    if (text.n == 0 || text.n > 16 || text.p[0] == '0' || !xds_hex_parse(text.p, text.n, &nonce))
         return 0;
     return nonce;
 }

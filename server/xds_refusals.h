@@ -1,7 +1,8 @@
 /*
- * What proxies refused: for each proxy (by what it says of itself: node id and build) the versions of resources that it
- * was found not to take, with its words. It outlives a stream, so that a proxy that comes back is not sent the same bytes
- * again. Bounded: the proxy, and the refusal, that was used least recently goes. Owned by the xDS thread.
+ * What proxies refused: for each proxy (by what it says of itself: node id and build) the versions of resources that
+ * it
+ * was found not to take, with its words. It outlives a stream, so that a proxy that comes back is not sent the same
+ * bytes again. Bounded: the proxy, and the refusal, that was used least recently goes. Owned by the xDS thread.
  */
 #ifndef SERVER_XDS_REFUSALS_H
 #define SERVER_XDS_REFUSALS_H

@@ -9,16 +9,21 @@
  * or route configuration name a cluster that the client does not hold, or whose assignment it was not sent.
  *
  *   - A listener or route configuration is held back while the client lacks one of its clusters or assignments
- *     (may_send). A cluster that it will not get (left out, not subscribed) is not waited for, nor an assignment that it
+ *     (may_send). A cluster that it will not get (left out, not subscribed) is not waited for, nor an assignment
+ * that it
  *     does not subscribe to within XDS_PATIENCE of taking the cluster, or within XDS_WARMING of being sent it.
- *   - What is gone is held back while a form of a listener or route configuration that the client may still have names
- *     it (in_use): one that is still to be replaced, or was replaced by a response that is not answered yet, for at most
+ *   - What is gone is held back while a form of a listener or route configuration that the client may still have
+ * names
+ *     it (in_use): one that is still to be replaced, or was replaced by a response that is not answered yet, for at
+ * most
  *     XDS_PATIENCE after it was sent.
- *   - Each new or changed cluster is followed by its assignment, changed or not: Envoy warms a changed cluster until the
+ *   - Each new or changed cluster is followed by its assignment, changed or not: Envoy warms a changed cluster until
+ * the
  *     assignment comes, and asks for nothing.
  *
- * State of the world: responses of clusters and listeners hold all that is covered, each in the form that the client is
- * to hold, be it the one that it has. The other types hold what is new; as their version stands for all that the client
+ * State of the world: responses of clusters and listeners hold all that is covered, each in the form that the client
+ * is to hold, be it the one that it has. The other types hold what is new; as their version stands for all that the
+ * client
  * holds, a response is not followed by another of the type before it is answered (or XDS_PATIENCE is over; then the
  * next one repeats what it brought).
  *
@@ -147,7 +152,7 @@ static void use_held(struct xds_session *s, const struct xds_sub *sub, const str
 {
     for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, slot + 1))
         if (xds_held(sub, slot))
-            use_form(s, sub->held[slot]);
+            use_form(s, xds_held(sub, slot));
 }
 
 static void use_replaced(struct xds_session *s, const struct xds_sub *sub, clock_ns now)
@@ -212,6 +217,7 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
     return s->options.variant == XDS_SOTW && !xds_is_full(s, type);
 }
 
+/* lint: complex because it is the decision table of one slot, best read in one place */
 static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot, clock_ns now)
 {
     struct xds_form *held = xds_held(sub, slot), *target = xds_target(s, sub, slot);
@@ -352,21 +358,13 @@ static void put_remove(struct xds_sub *sub, struct xds_response *r, uint32_t slo
 static void put_word(struct xds_session *s, struct xds_sub *sub, struct xds_message *m, uint32_t word, uint64_t slots)
 {
     struct xds_block *block;
-    uint64_t shared = 0;
-
-    for (uint64_t left = slots; left; left &= left - 1) {
-        uint32_t i = (uint32_t)__builtin_ctzll(left);
-
-        if (sub->held[word * BLOCK_SLOTS + i] == xds_current(sub->table, word * BLOCK_SLOTS + i))
-            shared |= UINT64_C(1) << i;
-    }
-    block = xds_block_get(sub->table, s->options.variant, word, shared);
+    block = xds_block_get(sub->table, s->options.variant, word, slots & bits_word(&sub->same, word));
     if (block) {
         xds_message_add(m, xds_part_of_block(block));
         slots &= ~block->members;
     }
     for (; slots; slots &= slots - 1) {
-        struct xds_form *f = sub->held[word * BLOCK_SLOTS + (uint32_t)__builtin_ctzll(slots)];
+        struct xds_form *f = xds_held(sub, word * BLOCK_SLOTS + (uint32_t)__builtin_ctzll(slots));
 
         m->secret |= f->resource->sensitive;
         xds_message_add(m, xds_part_of_form(f, s->options.variant));
@@ -517,7 +515,8 @@ static void release_trials(struct xds_sub *sub)
 }
 
 /*
- * State of the world: whether a response that is not answered keeps others of its type back. Trials do, since the next
+ * State of the world: whether a response that is not answered keeps others of its type back. Trials do, since the
+ * next
  * one depends on what comes of them; and those that do not hold everything, since the version stands for all of it.
  */
 static bool must_wait(struct xds_session *s, struct xds_sub *sub, clock_ns now)
@@ -678,36 +677,54 @@ static void set_deadline(struct xds_session *s, clock_ns now)
 
 /* ---- what the client claims to have ---- */
 
+/* Whether it is subscribed to all that there is, and nothing of that was refused. */
+static bool wants_all_current(const struct xds_session *s, const struct xds_sub *sub)
+{
+    return xds_refusing_count(s->refusing) == 0 && (sub->wildcard || bits_holds_all(&sub->named, &sub->table->live));
+}
+
 static struct hash128 sum_of_targets(struct xds_session *s, struct xds_sub *sub)
 {
     const struct bits *slots = sub->wildcard ? &sub->table->live : &sub->named;
     struct hash128 sum = {0};
 
-    if (sub->wildcard && xds_refusing_count(s->refusing) == 0)
+    if (wants_all_current(s, sub))
         return sub->table->sum;
     for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, slot + 1)) {
         const struct xds_form *f = xds_target(s, sub, slot);
 
         if (f)
-            xds_sum_add(&sum, xds_form_hash(f));
+            xds_sum_add(&sum, f->hash);
     }
     return sum;
 }
 
+static void hold_targets(struct xds_session *s, struct xds_sub *sub)
+{
+    const struct bits *slots = sub->wildcard ? &sub->table->live : &sub->named;
+
+    if (wants_all_current(s, sub)) {
+        bits_add_all(&sub->same, &sub->table->live);
+        bits_add_all(&sub->holding, &sub->table->live);
+        sub->sum = sub->table->sum;
+        return;
+    }
+    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, slot + 1))
+        xds_hold(sub, slot, xds_target(s, sub, slot));
+}
+
 /*
- * State of the world: a client that comes with the version of just what it asks for now has it. Anything weaker proves
- * nothing.
+ * State of the world: a client that comes with the version of just what it asks for now has it. Anything weaker
+ * proves nothing.
  */
 static void check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now)
 {
-    const struct bits *slots = sub->wildcard ? &sub->table->live : &sub->named;
     struct hash128 sum = sum_of_targets(s, sub);
 
     sub->claims = false;
     if (sum.high != sub->claim.high || sum.low != sub->claim.low)
         return;
-    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, slot + 1))
-        xds_hold(sub, slot, xds_target(s, sub, slot));
+    hold_targets(s, sub);
     assert(sub->sum.high == sum.high && sub->sum.low == sum.low);
     bits_reset(&sub->pending);
     bits_reset(&sub->blocked);

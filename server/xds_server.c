@@ -2,13 +2,14 @@
  * gRPC's thin shell around the sessions: addresses, streams, and one thread that takes the completions and sends.
  *
  * One grpc_server for each address, since a call does not tell which address it came in on; all share one completion
- * queue. A stream has at most one read and one message under way; a message's completion is the flow control's signal,
+ * queue. A stream has at most one read and one message under way; a message's completion is the flow control's
+ * signal,
  * and only then the session is asked for the next one. Whoever publishes puts the batch into a queue and wakes the
  * thread. gRPC's C interface has no alarm: a connectivity watch that is over before it began comes out of the
  * completion queue at once.
  *
- * Threads: `lock` protects inbox, waking, stopping and what is read by handshakes (struct credentials); everything else
- * belongs to the xDS thread. gRPC's own threads only release parts of messages and ask for certificates.
+ * Threads: `lock` protects inbox, waking, stopping and what is read by handshakes (struct credentials); everything
+ * else belongs to the xDS thread. gRPC's own threads only release parts of messages and ask for certificates.
  */
 #include "server/xds_server.h"
 
@@ -803,7 +804,7 @@ static int read_pem(const char *path, char **ret, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return err_set(e, -errno, path, NULL, "can't be opened: %s", strerror(errno));
+        return err_set(e, -errno, path, NULL, "can't be opened: %s", strerrordesc_np(errno));
     n = read(fd, text, PEM_MAX);
     close(fd);
     if (n < 0)
@@ -918,16 +919,16 @@ static int prepare_unix(const char *path, struct err *e)
                        sizeof(address.sun_path) - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (mkdir(dirname(copy), DIRECTORY_MODE) < 0 && errno != EEXIST)
-        return err_set(e, -errno, path, NULL, "its directory can't be made: %s", strerror(errno));
+        return err_set(e, -errno, path, NULL, "its directory can't be made: %s", strerrordesc_np(errno));
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return err_set(e, -errno, path, NULL, "no socket: %s", strerror(errno));
+        return err_set(e, -errno, path, NULL, "no socket: %s", strerrordesc_np(errno));
     r = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
     close(fd);
     if (r == -ENOENT)
         return 0;
     if (r == -ECONNREFUSED)
-        return unlink(path) < 0 ? err_set(e, -errno, path, NULL, "can't be removed: %s", strerror(errno)) : 0;
+        return unlink(path) < 0 ? err_set(e, -errno, path, NULL, "can't be removed: %s", strerrordesc_np(errno)) : 0;
     return err_set(e, -EADDRINUSE, path, NULL, r == 0 ? "another process listens there" : "is no socket");
 }
 
@@ -982,7 +983,7 @@ static int bind_listener(struct listener *l, struct err *e)
     if (path) {
         l->unlink_path = mem_strdup(path);
         if (chmod(path, PATH_MODE) < 0)
-            return err_set(e, -errno, path, NULL, "its mode can't be set: %s", strerror(errno));
+            return err_set(e, -errno, path, NULL, "its mode can't be set: %s", strerrordesc_np(errno));
     }
     return 0;
 }

@@ -30,8 +30,10 @@ struct xds_session *xds_session_new(const struct xds_session_options *options, c
     s->grace_until = now + XDS_GRACE;
     s->deadline = INT64_MAX;
     buf_init(&s->held_requests, XDS_HELD_REQUESTS_MAX + XDS_REQUEST_MAX + sizeof(uint32_t));
-    for (unsigned type = 0; type < XDS_TYPES; type++)
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
         s->subs[type].type = (enum xds_type)type;
+        s->subs[type].sums = options->variant == XDS_SOTW;
+    }
     return s;
 }
 
@@ -47,7 +49,7 @@ static void free_responses(struct xds_response *r)
 
 static void sub_clear(struct xds_sub *sub)
 {
-    for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END; slot = bits_next(&sub->holding, slot + 1))
+    for (uint32_t slot = 0; slot < sub->cap; slot++)
         xds_form_unref(sub->held[slot]);
     for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
         xds_slot_unref(sub->table->space, slot);
@@ -65,6 +67,7 @@ static void sub_clear(struct xds_sub *sub)
     bits_clear(&sub->owed);
     bits_clear(&sub->suspect);
     bits_clear(&sub->holding);
+    bits_clear(&sub->same);
 }
 
 void xds_session_free(struct xds_session *s)
@@ -105,13 +108,20 @@ clock_ns xds_session_deadline(const struct xds_session *s)
 
 /* ---- what the client holds ---- */
 
-static void sub_grow(struct xds_sub *sub, uint32_t slot)
+/* A form that is not the current one; takes the reference (f may be NULL). */
+static void keep_other(struct xds_sub *sub, uint32_t slot, struct xds_form *f)
 {
-    uint32_t cap = sub->table->cap > slot ? sub->table->cap : slot + slot / 4 + 1;
+    if (slot >= sub->cap) {
+        uint32_t cap = sub->table->cap > slot ? sub->table->cap : slot + slot / 4 + 1;
 
-    sub->held = mem_realloc(sub->held, cap, sizeof(struct xds_form *));
-    memset(sub->held + sub->cap, 0, (cap - sub->cap) * sizeof(struct xds_form *));
-    sub->cap = cap;
+        if (!f)
+            return;
+        sub->held = mem_realloc(sub->held, cap, sizeof(struct xds_form *));
+        memset(sub->held + sub->cap, 0, (cap - sub->cap) * sizeof(struct xds_form *));
+        sub->cap = cap;
+    }
+    xds_form_unref(sub->held[slot]);
+    sub->held[slot] = f;
 }
 
 void xds_hold(struct xds_sub *sub, uint32_t slot, struct xds_form *f)
@@ -120,19 +130,21 @@ void xds_hold(struct xds_sub *sub, uint32_t slot, struct xds_form *f)
 
     if (before == f)
         return;
-    if (slot >= sub->cap)
-        sub_grow(sub, slot);
-    if (before) {
-        xds_sum_subtract(&sub->sum, xds_form_hash(before));
-        bits_unset(&sub->holding, slot);
+    if (before && sub->sums)
+        xds_sum_subtract(&sub->sum, before->hash);
+    if (f && sub->sums)
+        xds_sum_add(&sub->sum, f->hash);
+    if (f && f == xds_current(sub->table, slot)) {
+        bits_set(&sub->same, slot);
+        keep_other(sub, slot, NULL);
+    } else {
+        bits_unset(&sub->same, slot);
+        keep_other(sub, slot, f ? xds_form_ref(f) : NULL);
     }
-    if (f) {
-        xds_form_ref(f);
-        xds_sum_add(&sub->sum, xds_form_hash(f));
+    if (f)
         bits_set(&sub->holding, slot);
-    }
-    sub->held[slot] = f;
-    xds_form_unref(before);
+    else
+        bits_unset(&sub->holding, slot);
 }
 
 /* The client dropped it by itself: it does not want it any more. */
@@ -185,6 +197,9 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
     for (size_t i = 0; i < n; i++) {
         struct xds_sub *sub = &s->subs[touched[i].type];
 
+        /* What the client has is not the current form any more. */
+        if (touched[i].before && bits_unset(&sub->same, touched[i].slot))
+            keep_other(sub, touched[i].slot, xds_form_ref(touched[i].before));
         if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
             continue;
         bits_set(&sub->pending, touched[i].slot);
@@ -267,19 +282,24 @@ static int take_node(struct xds_session *s, const struct xds_node *node, struct 
 
 /* ---- subscriptions ---- */
 
-/* The slot of a name that the client asks for, with a reference. */
-static int name_slot(struct xds_sub *sub, struct xds_span name, uint32_t *ret_slot, struct err *e)
+/*
+ * The slot of a name that the client speaks of. A name that nobody knew gets one, with a reference that is the
+ * caller's (ret_new).
+ */
+static int name_slot(struct xds_sub *sub, struct xds_span name, uint32_t *ret_slot, bool *ret_new, struct err *e)
 {
     uint32_t slot = xds_slot_find(sub->table->space, name.p, name.n);
 
-    if (slot == XDS_NO_SLOT) {
+    *ret_new = slot == XDS_NO_SLOT;
+    if (*ret_new) {
         if (utf8_prefix(name.p, name.n) != name.n || memchr(name.p, 0, name.n))
             return err_set(e, -EINVAL, NULL, "resource_names", "a name is not valid UTF-8");
         if (sub->named.count + sub->holding.count > 2 * sub->table->live.count + XDS_UNKNOWN_NAMES_MAX)
             return err_set(e, -ENOBUFS, NULL, "resource_names", "more than %d names that do not exist",
                            XDS_UNKNOWN_NAMES_MAX);
+        slot = xds_slot_new(sub->table->space, name.p, name.n);
     }
-    *ret_slot = xds_slot_get(sub->table->space, name.p, name.n);
+    *ret_slot = slot;
     return 0;
 }
 
@@ -333,7 +353,7 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
 {
     struct bits wanted = {0};
     struct xds_span name;
-    bool wildcard = false, more = false;
+    bool wildcard = false, more = false, new;
     uint32_t slot;
     int r = 0;
 
@@ -342,7 +362,7 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
             wildcard = true;
             continue;
         }
-        r = name_slot(sub, name, &slot, e);
+        r = name_slot(sub, name, &slot, &new, e);
         if (r < 0)
             break;
         bits_set(&wanted, slot);
@@ -350,7 +370,8 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
             more |= !sub->wildcard;
             subscribe(sub, slot);
         }
-        xds_slot_unref(sub->table->space, slot);
+        if (new)
+            xds_slot_unref(sub->table->space, slot);
     }
     if (r == 0) {
         more |= wildcard && !sub->wildcard;
@@ -366,8 +387,8 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
 }
 
 /*
- * A stale request subscribes to nothing, but what it does not name any more the client has dropped, maybe to ask for it
- * anew in the next one: which would be lost, if the session took the one before for what it had.
+ * A stale request subscribes to nothing, but what it does not name any more the client has dropped, maybe to ask for
+ * it anew in the next one: which would be lost, if the session took the one before for what it had.
  */
 static void drop_unnamed(struct xds_sub *sub, const struct xds_request *request)
 {
@@ -409,6 +430,7 @@ static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first
 {
     struct xds_span name;
     uint32_t slot;
+    bool new;
     int r;
 
     while (xds_list_next(&list, &name)) {
@@ -416,14 +438,15 @@ static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first
             set_wildcard(sub, true);
             continue;
         }
-        r = name_slot(sub, name, &slot, e);
+        r = name_slot(sub, name, &slot, &new, e);
         if (r < 0)
             return r;
         /* Asked for again: sent again. What the client told that it has (with the first request) is not. */
         if (!first || !xds_held(sub, slot))
             bits_set(&sub->owed, slot);
         subscribe(sub, slot);
-        xds_slot_unref(sub->table->space, slot);
+        if (new)
+            xds_slot_unref(sub->table->space, slot);
     }
     return 0;
 }
@@ -451,23 +474,14 @@ static void unsubscribe_delta(struct xds_sub *sub, struct xds_list list)
     }
 }
 
+/* Of a resource, 16 digits. Any other text stands for something that is not known here. */
 static uint64_t parse_version(struct xds_span text)
 {
-    uint64_t value = 0;
+    uint64_t version;
 
-    if (text.n != 16)
-        return hash_bytes(text.n ? text.p : "", text.n) | 1;
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
-                                                : 16;
-
-        if (digit == 16)
-            return hash_bytes(text.p, text.n) | 1;
-        value = value << 4 | digit;
-    }
-    return value;
+    if (text.n == 16 && xds_hex_parse(text.p, text.n, &version))
+        return version;
+    return hash_bytes(text.n ? text.p : "", text.n) | 1;
 }
 
 /* initial_resource_versions: what the client has from an earlier stream. */
@@ -475,20 +489,26 @@ static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_
 {
     struct xds_span name, text;
     uint32_t slot;
+    bool new;
 
     while (xds_map_next(&list, &name, &text)) {
         uint64_t version = parse_version(text);
         struct xds_form *f;
-        int r = name_slot(sub, name, &slot, e);
+        int r = name_slot(sub, name, &slot, &new, e);
 
         if (r < 0)
             return r;
-        f = xds_current(sub->table, slot);
-        f = f && f->version == version ? xds_form_ref(f) : xds_form_foreign(s->gateway, sub->type, slot, version);
-        xds_hold(sub, slot, f);
-        xds_form_unref(f);
         bits_set(&sub->pending, slot);
-        xds_slot_unref(sub->table->space, slot);
+        if (slot < sub->table->cap && sub->table->versions[slot] == version) {
+            bits_set(&sub->same, slot);
+            bits_set(&sub->holding, slot);
+        } else {
+            f = xds_form_foreign(s->gateway, sub->type, slot, version);
+            xds_hold(sub, slot, f);
+            xds_form_unref(f);
+        }
+        if (new)
+            xds_slot_unref(sub->table->space, slot);
     }
     return 0;
 }
@@ -533,9 +553,10 @@ static int take_first_sotw(struct xds_session *s, struct xds_sub *sub, const str
 }
 
 /*
- * What the client says to the response with that nonce. The version beside a refusal is that of what the client has: if
- * it is that of this response, it was taken, and the words are about an earlier one (Envoy, while it warms, answers for
- * several at once); if it is that of an earlier one, that one was taken.
+ * What the client says to the response with that nonce. The version beside a refusal is that of what the client has:
+ * if
+ * it is that of this response, it was taken, and the words are about an earlier one (Envoy, while it warms, answers
+ * for several at once); if it is that of an earlier one, that one was taken.
  */
 static void take_sotw_verdict(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request,
                               uint64_t nonce, clock_ns now)

@@ -16,7 +16,8 @@
 
 /* How long to wait for what a client ought to do (see xds_send.c). */
 #define XDS_PATIENCE (2 * CLOCK_NS_PER_S)
-/* Envoy's own patience with a subscription (initial_fetch_timeout); a client that warms may be silent for that long. */
+/* Envoy's own patience with a subscription (initial_fetch_timeout); a client that warms may be silent for that
+ * long. */
 #define XDS_WARMING (15 * CLOCK_NS_PER_S)
 /* For the types that a client has not asked for yet at the beginning of a stream. */
 #define XDS_GRACE (100 * (clock_ns)CLOCK_NS_PER_MS)
@@ -60,9 +61,11 @@ struct xds_sub {
     struct bits blocked;    /* of those: looked at, to be looked at again when something happens */
     struct bits owed;       /* an answer is due even if the client holds it: asked for again, or in doubt */
     struct bits suspect;    /* in a group, or in a trial under way */
-    struct bits holding;    /* slots with a held form */
-    struct xds_form **held; /* by slot, up to cap */
+    struct bits holding;    /* slots of which the client has a form: */
+    struct bits same;       /* the current one of these, */
+    struct xds_form **held; /* another one of the others; by slot, up to cap */
     uint32_t cap;
+    bool sums;          /* state of the world: keep the sum */
     struct hash128 sum; /* of held */
 
     struct xds_response *first, *last; /* by age */
@@ -109,6 +112,8 @@ static inline bool xds_covers(const struct xds_sub *sub, uint32_t slot)
 }
 static inline struct xds_form *xds_held(const struct xds_sub *sub, uint32_t slot)
 {
+    if (bits_get(&sub->same, slot))
+        return sub->table->current[slot];
     return slot < sub->cap ? sub->held[slot] : NULL;
 }
 /* The same bytes, maybe taken away and put back meanwhile. a may be NULL. */
@@ -142,6 +147,8 @@ void xds_message_add(struct xds_message *m, struct xds_part part);
 void xds_message_add_removed(struct xds_message *m, const struct xds_name *name);
 /* 32 hexadecimal digits and a NUL. */
 void xds_version_text(struct hash128 version, char ret[33]);
+/* Lower-case hexadecimal digits; n at most 16. False when there is anything else. */
+bool xds_hex_parse(const char *p, size_t n, uint64_t *ret);
 bool xds_version_parse(struct xds_span text, struct hash128 *ret);
 /* A nonce's text: 16 hexadecimal digits. 0 when the text is none. */
 uint64_t xds_nonce_parse(struct xds_span text);

@@ -1,7 +1,8 @@
 /*
  * The tables: names with their numbers, forms, and the bytes of neighbours in one piece.
  *
- * References: a slot is held by each form of it (also foreign ones), by each form that names it, and by each stream that
+ * References: a slot is held by each form of it (also foreign ones), by each form that names it, and by each stream
+ * that
  * subscribed to it. A form is held by current[], accepted[] and the streams. accepted[] alone keeps no slot alive for
  * ever: it is dropped with the current form when nobody else is left. So a number is given out again only when no
  * stream has any state for it.
@@ -36,18 +37,27 @@ static uint32_t new_number(struct xds_space *s)
     return s->n++;
 }
 
+uint32_t xds_slot_new(struct xds_space *s, const char *name, size_t len)
+{
+    struct xds_name *n = mem_alloc(sizeof(*n) + len + 1);
+    void *before;
+
+    n->slot = new_number(s);
+    n->refs = 1;
+    n->len = len;
+    memcpy(n->text, name, len);
+    s->names[n->slot] = n;
+    before = map_put(&s->by_name, n->text, len, n);
+    assert(!before);
+    return n->slot;
+}
+
 uint32_t xds_slot_get(struct xds_space *s, const char *name, size_t len)
 {
     struct xds_name *n = map_get(&s->by_name, name, len);
 
-    if (!n) {
-        n = mem_alloc(sizeof(*n) + len + 1);
-        n->slot = new_number(s);
-        n->len = len;
-        memcpy(n->text, name, len);
-        s->names[n->slot] = n;
-        map_put(&s->by_name, n->text, len, n);
-    }
+    if (!n)
+        return xds_slot_new(s, name, len);
     n->refs++;
     return n->slot;
 }
@@ -79,7 +89,7 @@ static void space_clear(struct xds_space *s)
 
 /* ---- forms ---- */
 
-struct hash128 xds_form_hash(const struct xds_form *f)
+static struct hash128 form_hash(const struct xds_form *f)
 {
     const struct xds_name *n = xds_space_of(f->gateway, f->type)->names[f->slot];
     struct hash128 name = hash_bytes128(n->text, n->len);
@@ -114,6 +124,7 @@ static struct xds_form *form_of(struct xds_gateway *g, struct resource *r, uint3
     uint32_t *use = f->uses;
 
     f->resource = resource_ref(r);
+    f->hash = form_hash(f);
     f->n_clusters = (uint32_t)r->n_clusters;
     f->n_routes = (uint32_t)r->n_route_needs;
     f->n_secrets = (uint32_t)r->n_secret_needs;
@@ -154,6 +165,8 @@ static void table_grow(struct xds_table *t, uint32_t slot)
         cap *= 2;
     t->current = mem_realloc(t->current, cap, sizeof(struct xds_form *));
     t->accepted = mem_realloc(t->accepted, cap, sizeof(struct xds_form *));
+    t->versions = mem_realloc(t->versions, cap, sizeof(*t->versions));
+    memset(t->versions + t->cap, 0, (cap - t->cap) * sizeof(*t->versions));
     memset(t->current + t->cap, 0, (cap - t->cap) * sizeof(struct xds_form *));
     memset(t->accepted + t->cap, 0, (cap - t->cap) * sizeof(struct xds_form *));
     n_blocks = cap / BLOCK_SLOTS;
@@ -182,24 +195,26 @@ static void drop_block(struct xds_table *t, uint32_t slot)
             block_unref(take_ptr(t->blocks[v][word]));
 }
 
-static void set_current(struct xds_table *t, uint32_t slot, struct xds_form *f)
+/* Takes the reference to f (may be NULL); returns the form until now with its reference, or NULL. */
+static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct xds_form *f)
 {
     struct xds_form *before = xds_current(t, slot);
 
     table_grow(t, slot);
     drop_block(t, slot);
     if (before)
-        xds_sum_subtract(&t->sum, xds_form_hash(before));
+        xds_sum_subtract(&t->sum, before->hash);
     if (f)
-        xds_sum_add(&t->sum, xds_form_hash(f));
+        xds_sum_add(&t->sum, f->hash);
     t->current[slot] = f;
+    t->versions[slot] = f ? f->version : 0;
     if (f) {
         bits_set(&t->live, slot);
     } else {
         bits_unset(&t->live, slot);
         xds_form_unref(take_ptr(t->accepted[slot]));
     }
-    xds_form_unref(before);
+    return before;
 }
 
 void xds_form_accept(struct xds_form *f)
@@ -239,21 +254,16 @@ struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g
     return t->accepted[slot];
 }
 
-/* Without a word to anybody. */
-static void table_empty(struct xds_table *t)
-{
-    for (uint32_t slot = bits_next(&t->live, 0); slot != BITS_END; slot = bits_next(&t->live, slot + 1))
-        set_current(t, slot, NULL);
-}
-
 static void table_clear(struct xds_table *t)
 {
-    table_empty(t);
+    for (uint32_t slot = bits_next(&t->live, 0); slot != BITS_END; slot = bits_next(&t->live, slot + 1))
+        xds_form_unref(set_current(t, slot, NULL));
     for (unsigned v = 0; v < XDS_VARIANTS; v++)
         mem_free(t->blocks[v]);
     bits_clear(&t->live);
     mem_free(t->current);
     mem_free(t->accepted);
+    mem_free(t->versions);
 }
 
 /* ---- blocks and parts ---- */
@@ -457,29 +467,54 @@ void xds_directory_free(struct xds_directory *d)
     mem_free(d);
 }
 
-/* True when the change changed something. */
+/* True when the change changed something; ret->before has a reference then. */
 static bool apply_change(struct xds_gateway *g, const struct xds_change *c, struct xds_touched *ret)
 {
     struct xds_table *t = &g->tables[c->type];
     uint32_t slot = xds_slot_find(t->space, c->name, strlen(c->name));
     struct xds_form *before = slot == XDS_NO_SLOT ? NULL : xds_current(t, slot);
-    struct xds_form *f;
 
     *ret = (struct xds_touched){.type = c->type, .slot = slot};
     if (!c->after) {
         if (!before)
             return false;
-        set_current(t, slot, NULL);
+        ret->before = set_current(t, slot, NULL);
         return true;
     }
     assert(c->after->type == c->type);
     if (before && before->version == c->after->version)
         return false;
     ret->slot = xds_slot_get(t->space, c->name, strlen(c->name));
-    f = form_of(g, c->after, ret->slot);
-    set_current(t, ret->slot, f);
+    ret->before = set_current(t, ret->slot, form_of(g, c->after, ret->slot));
     xds_slot_unref(t->space, ret->slot);
     return true;
+}
+
+/* Tells the watchers; what was current before is let go afterwards. */
+static void tell_touched(struct xds_gateway *g, struct xds_touched *touched, size_t n)
+{
+    if (n > 0)
+        tell(&g->watchers, touched, n);
+    for (size_t i = 0; i < n; i++)
+        xds_form_unref(touched[i].before);
+}
+
+/* The gateway is no more: its content goes. Its proxies keep what they have, as it is not known any more: that would
+ * be no reason to take their configuration away. */
+static void gateway_empty(struct xds_gateway *g)
+{
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
+        struct xds_table *t = &g->tables[type];
+        struct xds_touched *touched = mem_array(struct xds_touched, t->live.count);
+        size_t n = 0;
+
+        for (uint32_t slot = bits_next(&t->live, 0); slot != BITS_END; slot = bits_next(&t->live, slot + 1)) {
+            touched[n] = (struct xds_touched){.type = (enum xds_type)type, .slot = slot};
+            touched[n++].before = set_current(t, slot, NULL);
+        }
+        tell_touched(g, touched, n);
+        mem_free(touched);
+    }
 }
 
 static bool is_named(const struct xds_batch *batch, const char *name)
@@ -511,10 +546,8 @@ static void apply_gateways(struct xds_directory *d, const struct xds_batch *batc
 
         if (!g->kept || is_named(batch, g->name))
             continue;
-        /* Its proxies keep what they have: a gateway that is gone is no reason to take their configuration away. */
         g->known = g->kept = false;
-        for (unsigned type = 0; type < XDS_TYPES; type++)
-            table_empty(&g->tables[type]);
+        gateway_empty(g);
         xds_gateway_unref(g);
     }
     for (size_t i = 0; i < batch->n_gateways; i++) {
@@ -543,10 +576,9 @@ void xds_directory_apply(struct xds_directory *d, const struct xds_batch *batch)
         gateway_keep(g);
         for (n = 0; i + n < batch->n_changes && strcmp(c[n].gateway, c->gateway) == 0; n++)
             n_touched += apply_change(g, &c[n], &touched[n_touched]);
-        if (n_touched > 0) {
+        if (n_touched > 0)
             g->revision = batch->revision;
-            tell(&g->watchers, touched, n_touched);
-        }
+        tell_touched(g, touched, n_touched);
         xds_gateway_unref(g);
     }
     if (batch->complete)

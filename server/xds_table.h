@@ -1,8 +1,9 @@
 /*
- * What all streams share: for each gateway and type the current resources by a small dense number, a "slot", so that a
- * stream keeps its state in arrays and bit sets instead of maps of names.
+ * What all streams share: for each gateway and type the current resources by a small dense number, a "slot", so that
+ * a stream keeps its state in arrays and bit sets instead of maps of names.
  *
- * A slot stands for a name and lives as long as anybody knows it: a resource, or a stream that named it or holds a form
+ * A slot stands for a name and lives as long as anybody knows it: a resource, or a stream that named it or holds a
+ * form
  * of it. Clusters and endpoint assignments share their numbers, since an assignment bears the name of its cluster.
  *
  * A form is one version of one resource. It is held by the table while it is current, by every stream whose client
@@ -35,7 +36,8 @@ struct xds_form {
     struct resource *resource; /* NULL: only the client knows its bytes (it told the version when it came back) */
     struct xds_gateway *gateway;
     enum xds_type type;
-    bool accepted; /* some client took it */
+    bool accepted;       /* some client took it */
+    struct hash128 hash; /* of its name and version; not of a form that only a client has */
     /* Slots of what it names: clusters; then route configurations, then secrets. */
     uint32_t n_clusters, n_routes, n_secrets;
     uint32_t uses[];
@@ -74,16 +76,18 @@ struct xds_table {
     struct bits live;           /* slots that have a current form */
     struct xds_form **current;  /* by slot, up to cap; NULL: there is none */
     struct xds_form **accepted; /* the last form that a client took; NULL: none yet */
+    uint64_t *versions;         /* of the current forms; 0: there is none */
     uint32_t cap;
     struct hash128 sum;                      /* of all current forms: see xds_form_hash() */
     struct xds_block **blocks[XDS_VARIANTS]; /* by slot / 64, made when asked for */
     uint32_t n_blocks;
 };
 
-/* A slot whose current form changed, appeared or went. */
+/* A slot whose current form changed, appeared or went. before: the form until now, or NULL; borrowed for the call. */
 struct xds_touched {
     enum xds_type type;
     uint32_t slot;
+    struct xds_form *before;
 };
 
 /* Somebody who wants to hear of a gateway's changes: a session. */
@@ -136,6 +140,8 @@ static inline struct xds_space *xds_space_of(struct xds_gateway *g, enum xds_typ
 uint32_t xds_slot_find(const struct xds_space *s, const char *name, size_t len);
 /* The slot of a name, given to it when it had none; one reference more. */
 uint32_t xds_slot_get(struct xds_space *s, const char *name, size_t len);
+/* As xds_slot_get() for a name that was just looked up and has none. */
+uint32_t xds_slot_new(struct xds_space *s, const char *name, size_t len);
 static inline void xds_slot_ref(struct xds_space *s, uint32_t slot)
 {
     s->names[slot]->refs++;
@@ -175,9 +181,8 @@ static inline const char *xds_form_name(const struct xds_form *f)
     return xds_space_of(f->gateway, f->type)->names[f->slot]->text;
 }
 
-/* The 128-bit hash of a form (name and version). A content's version is the sum over its forms: it does not depend on
- * any order, and is kept up by adding and subtracting. */
-struct hash128 xds_form_hash(const struct xds_form *f);
+/* A content's version is the sum over its forms' hashes: it does not depend on any order, and is kept up by adding
+ * and subtracting. */
 static inline void xds_sum_add(struct hash128 *sum, struct hash128 h)
 {
     sum->low += h.low;

@@ -61,7 +61,10 @@ TEST(members_are_found_in_order_whatever_was_added_and_removed)
     bits_add_all(&copy, &b);
     CHECK_INT(copy.count, count + 1);
     CHECK_INT(bits_next(&copy, at), N + 70000);
+    CHECK(bits_holds_all(&copy, &b));
+    CHECK(!bits_holds_all(&b, &copy));
     bits_reset(&b);
+    CHECK(bits_holds_all(&copy, &b));
     CHECK_INT(bits_next(&b, 0), BITS_END);
     for (uint32_t i = 0; i < N; i++)
         CHECK(!bits_get(&b, i));

@@ -1,5 +1,5 @@
-/* The tests' gRPC client: see xds_client.h. All calls of a connection share its completion queue; what comes out of it
- * for another call is noted there. */
+/* The tests' gRPC client: see xds_client.h. All calls of a connection share its completion queue; what comes out of
+ * it for another call is noted there. */
 #include "tests/unit/xds_client.h"
 
 #include "base/buf.h"

@@ -4,8 +4,8 @@
  * The world is a handful of clusters, listeners, routes and secrets that refer to each other; a change makes it
  * consistent again and publishes what differs. Contents are few, so that they come back.
  *
- * Client and session are joined by two pipes, which are moved on at random. The client applies what it reads and checks,
- * after each response, what must hold:
+ * Client and session are joined by two pipes, which are moved on at random. The client applies what it reads and
+ * checks, after each response, what must hold:
  *   - a nonce is new and not empty, nothing comes that was not asked for;
  *   - the same version stands for the same content, and another content has another (state of the world);
  *   - no listener or route names a cluster that it does not hold, or whose assignment it was not sent; no listener a
@@ -61,12 +61,12 @@ struct pipe {
 /* What the client knows of a type. */
 struct side {
     struct item *held[N_NAMES];
-    bool lost[N_NAMES];     /* refused with others, or by itself: what it names is not to be relied on */
-    bool sent[N_NAMES];     /* an assignment came, taken or not */
+    bool lost[N_NAMES];              /* refused with others, or by itself: what it names is not to be relied on */
+    bool sent[N_NAMES];              /* an assignment came, taken or not */
     unsigned drops, drops_delivered; /* how often it asked for less */
-    bool claims; /* version is that of what it has */
-    bool asked, everything; /* a request was made; for all there are */
-    unsigned names;         /* bits: asked for by name */
+    bool claims;                     /* version is that of what it has */
+    bool asked, everything;          /* a request was made; for all there are */
+    unsigned names;                  /* bits: asked for by name */
     bool asked_delivered, everything_delivered; /* the same, as the session knows it */
     unsigned names_delivered;
     char version[40], nonce[40], nonce_sent[40]; /* sent: by the session */
@@ -186,10 +186,9 @@ static struct item *make_item(struct model *m, enum xds_type type, int name, con
     item->routes = t->routes;
     item->secrets = t->secrets;
     item->bad = m->o->refusal != MODEL_TAKES_ALL && pick(m, 6) == 0;
-    item->resource = wire_resource_new(type, name_of(type, name, own), text,
-                                       list_of(XDS_CLUSTER, t->clusters, names[0], lists[0]),
-                                       list_of(XDS_ROUTE, t->routes, names[1], lists[1]),
-                                       list_of(XDS_SECRET, t->secrets, names[2], lists[2]));
+    item->resource = wire_resource_new(
+        type, name_of(type, name, own), text, list_of(XDS_CLUSTER, t->clusters, names[0], lists[0]),
+        list_of(XDS_ROUTE, t->routes, names[1], lists[1]), list_of(XDS_SECRET, t->secrets, names[2], lists[2]));
     item->resource->uses_eds = item->eds;
     item->resource->alone = pick(m, 8) == 0;
     snprintf(item->version, sizeof(item->version), "%016llx", (unsigned long long)item->resource->version);
@@ -410,8 +409,8 @@ static void want(struct model *m, enum xds_type type, unsigned names)
     if (side->asked && !more && !less)
         return;
     side->names = names;
-    /* The version is that of what it had. Who drops something and asks for it again before an answer came can't say so
-     * on a new stream: a flaw of the protocol, so this client does not claim the version then. */
+    /* The version is that of what it had. Who drops something and asks for it again before an answer came can't say
+     * so on a new stream: a flaw of the protocol, so this client does not claim the version then. */
     side->claims &= !less;
     side->drops += less != 0;
     for (int i = 0; i < N_NAMES; i++) {
@@ -459,6 +458,7 @@ static void follow(struct model *m)
 
 /* ---- the client's checks ---- */
 
+/* lint: complex because each clause is one rule of the order */
 static void check_order(struct model *m)
 {
     struct side *cds = &m->sides[XDS_CLUSTER], *eds = &m->sides[XDS_ENDPOINT];
@@ -476,8 +476,8 @@ static void check_order(struct model *m)
 
             if (!user || m->sides[users[k]].lost[i])
                 continue;
-            /* What was refused is served in its last good form, which may name what is gone. In state of the world, that
-             * a route is gone is told by its listener's new form, which may be refused. */
+            /* What was refused is served in its last good form, which may name what is gone. In state of the world,
+             * that a route is gone is told by its listener's new form, which may be refused. */
             if (m->o->refusal != MODEL_TAKES_ALL && (!m->current[users[k]][i] || m->current[users[k]][i]->bad))
                 continue;
             for (int c = 0; c < N_NAMES; c++) {
@@ -554,8 +554,8 @@ static void check_asked(struct model *m, const struct wire_response *r)
 
         EXPECT(m, side->everything_delivered || (side->names_delivered >> n & 1), "%s %s comes unasked",
                xds_type_name[r->type], r->resources[i].name);
-        EXPECT(m, !item_of(m, r->type, &r->resources[i])->culprit,
-               "%s %s, which was found to be bad, comes again", xds_type_name[r->type], r->resources[i].name);
+        EXPECT(m, !item_of(m, r->type, &r->resources[i])->culprit, "%s %s, which was found to be bad, comes again",
+               xds_type_name[r->type], r->resources[i].name);
     }
 }
 
@@ -594,9 +594,10 @@ static bool is_full(const struct model *m, enum xds_type type)
 }
 
 /*
- * Takes what is good of a response, or all of it. crossed: the session sent it before it knew that the client had asked
- * for less; so it can't know that the client took it all the same, because it asks for more again.
+ * Takes what is good of a response, or all of it. crossed: the session sent it before it knew that the client had
+ * asked for less; so it can't know that the client took it all the same, because it asks for more again.
  */
+/* lint: complex because it follows a response entry by entry, as a client would */
 static void apply(struct model *m, const struct wire_response *r, bool losing, bool crossed)
 {
     struct side *side = &m->sides[r->type];
@@ -888,6 +889,7 @@ static bool is_any_up(const struct model *m)
     return false;
 }
 
+/* lint: complex because each case is one kind of step */
 static void random_step(struct model *m)
 {
     unsigned lane = pick(m, n_lanes(m));

@@ -1,6 +1,7 @@
 /*
  * A model of an xDS client, strict about all that the protocol promises, and of a world that changes: run against a
- * session in random interleavings of changes, requests, responses, refusals and cuts. The same seed gives the same run.
+ * session in random interleavings of changes, requests, responses, refusals and cuts. The same seed gives the same
+ * run.
  */
 #ifndef TESTS_UNIT_XDS_MODEL_H
 #define TESTS_UNIT_XDS_MODEL_H
@@ -20,9 +21,9 @@ enum model_refusal {
 struct model_options {
     enum xds_variant variant;
     enum model_refusal refusal;
-    bool aggregated;  /* else one session for each type */
-    bool cuts;        /* streams are cut and come back */
-    bool warms;       /* answers for clusters wait for their assignments */
+    bool aggregated;   /* else one session for each type */
+    bool cuts;         /* streams are cut and come back */
+    bool warms;        /* answers for clusters wait for their assignments */
     bool asks_by_name; /* for some clusters and listeners only, and changes its mind */
     unsigned steps;
 };

@@ -55,8 +55,8 @@ bool wire_is_removed(const struct wire_response *r, const char *name);
 
 /* ---- resources ---- */
 
-/* A message whose field 1 is the name, as all five types have it, and that differs with content (a text). Lists end with
- * NULL and may be NULL. */
+/* A message whose field 1 is the name, as all five types have it, and that differs with content (a text). Lists end
+ * with NULL and may be NULL. */
 struct resource *wire_resource_new(enum xds_type type, const char *name, const char *content,
                                    const char *const *clusters, const char *const *routes,
                                    const char *const *secrets);
