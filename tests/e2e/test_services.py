@@ -126,10 +126,11 @@ def nested(depth):
 
 @pytest.mark.sanitized
 @pytest.mark.parametrize("data, code", [
-    (b"\xff" * 100, INVALID), (b"\x0a\xff\xff\xff\xff\x0f", INVALID), (b"\x0a", INVALID), (nested(5000), None),
-    (nested(60000), None), (b"\x08\x01" * 1000, None),
+    (b"\xff" * 100, INVALID), (b"\x0a\xff\xff\xff\xff\x0f", INVALID), (b"\x0a", INVALID), (5000, None),
+    (15000, None), (b"\x08\x01" * 1000, None),
 ], ids=["ff", "too long", "cut", "nested", "nested deeper", "wrong types"])
 def test_requests_that_are_no_requests_end_at_most_their_own_stream(served, data, code):
+    data = nested(data) if isinstance(data, int) else data
     with Mirror(served.igwd.xds[0]) as mirror:
         wait_until(lambda: sorted(mirror.get(CDS)) == served.names[CDS])
         channel, call = raw_stream(served, [data])
