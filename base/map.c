@@ -74,6 +74,41 @@ void *map_get(const struct map *m, const char *key, size_t key_len)
     return find(m, key, key_len, hash_key(key, key_len))->value;
 }
 
+void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n)
+{
+    uint64_t hashes[MAP_MANY_MAX];
+    const struct map_entry *found[MAP_MANY_MAX];
+
+    assert(n <= MAP_MANY_MAX);
+    for (size_t i = 0; i < n; i++) {
+        lookups[i].value = NULL;
+        if (m->count == 0)
+            continue;
+        hashes[i] = hash_key(lookups[i].key, lookups[i].key_len);
+        __builtin_prefetch(&m->entries[hashes[i] & (m->cap - 1)]);
+    }
+    /* The first place of that hash; whose key it is, is looked at when that has come too. */
+    for (size_t i = 0; m->count > 0 && i < n; i++) {
+        size_t place = hashes[i] & (m->cap - 1);
+
+        while (m->entries[place].value && m->entries[place].hash != hashes[i])
+            place = (place + 1) & (m->cap - 1);
+        found[i] = &m->entries[place];
+        if (found[i]->value)
+            __builtin_prefetch(found[i]->key);
+    }
+    for (size_t i = 0; m->count > 0 && i < n; i++) {
+        const struct map_lookup *l = &lookups[i];
+
+        if (!found[i]->value)
+            continue;
+        if (found[i]->key_len == l->key_len && (l->key_len == 0 || memcmp(found[i]->key, l->key, l->key_len) == 0))
+            lookups[i].value = found[i]->value;
+        else
+            lookups[i].value = find(m, l->key, l->key_len, hashes[i])->value;
+    }
+}
+
 void *map_put(struct map *m, const char *key, size_t key_len, void *value)
 {
     uint64_t hash = hash_key(key, key_len);

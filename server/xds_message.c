@@ -54,33 +54,20 @@ void xds_version_text(struct hash128 version, char ret[33])
              (unsigned long long)version.low);
 }
 
-/* A digit's value, or 0x10. By table: digits are random, and so would be the branches. */
-static const uint8_t *hex_digits(void)
-{
-    static uint8_t digits[256];
-
-    if (digits[0] == 0) {
-        memset(digits, 0x10, sizeof(digits));
-        for (unsigned i = 0; i < 16; i++)
-            digits[(uint8_t) "0123456789abcdef"[i]] = (uint8_t)i;
-    }
-    return digits;
-}
-
+/* Without branches on the digits, which are random. */
 bool xds_hex_parse(const char *p, size_t n, uint64_t *ret)
 {
-    const uint8_t *digits = hex_digits();
     uint64_t value = 0;
-    uint8_t bad = 0;
+    unsigned bad = 0;
 
     for (size_t i = 0; i < n; i++) {
-        uint8_t digit = digits[(uint8_t)p[i]];
+        unsigned c = (uint8_t)p[i];
 
-        bad |= digit;
-        value = value << 4 | (digit & 0xf);
+        bad |= (c - '0' > 9U) & (c - 'a' > 5U);
+        value = value << 4 | ((c & 0xf) + 9 * (c >> 6));
     }
     *ret = value;
-    return bad < 0x10;
+    return bad == 0;
 }
 
 bool xds_version_parse(struct xds_span text, struct hash128 *ret)

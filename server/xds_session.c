@@ -283,23 +283,81 @@ static int take_node(struct xds_session *s, const struct xds_node *node, struct 
 /* ---- subscriptions ---- */
 
 /*
- * The slot of a name that the client speaks of. A name that nobody knew gets one, with a reference that is the
- * caller's (ret_new).
+ * The names of a list with their slots, looked up some at a time: a request may hold ten thousand of each of three kinds,
+ * and most of the time would go into waiting for memory.
  */
-static int name_slot(struct xds_sub *sub, struct xds_span name, uint32_t *ret_slot, bool *ret_new, struct err *e)
-{
-    uint32_t slot = xds_slot_find(sub->table->space, name.p, name.n);
+struct names {
+    struct xds_list list;
+    bool is_map;
+    const struct xds_space *space;
+    struct xds_span names[MAP_MANY_MAX], values[MAP_MANY_MAX];
+    uint32_t slots[MAP_MANY_MAX];
+    size_t n, at;
+};
 
-    *ret_new = slot == XDS_NO_SLOT;
-    if (*ret_new) {
-        if (utf8_prefix(name.p, name.n) != name.n || memchr(name.p, 0, name.n))
-            return err_set(e, -EINVAL, NULL, "resource_names", "a name is not valid UTF-8");
-        if (sub->named.count + sub->holding.count > 2 * sub->table->live.count + XDS_UNKNOWN_NAMES_MAX)
-            return err_set(e, -ENOBUFS, NULL, "resource_names", "more than %d names that do not exist",
-                           XDS_UNKNOWN_NAMES_MAX);
-        slot = xds_slot_new(sub->table->space, name.p, name.n);
+static void names_begin(struct names *it, const struct xds_sub *sub, struct xds_list list, bool is_map)
+{
+    it->list = list;
+    it->is_map = is_map;
+    it->space = sub->table->space;
+    it->n = it->at = 0;
+}
+
+static bool names_fill(struct names *it)
+{
+    struct map_lookup found[MAP_MANY_MAX];
+
+    it->at = 0;
+    for (it->n = 0; it->n < MAP_MANY_MAX; it->n++) {
+        struct xds_span *name = &it->names[it->n];
+
+        if (!(it->is_map ? xds_map_next(&it->list, name, &it->values[it->n]) : xds_list_next(&it->list, name)))
+            break;
+        found[it->n].key = name->p;
+        found[it->n].key_len = name->n;
     }
-    *ret_slot = slot;
+    map_get_many(&it->space->by_name, found, it->n);
+    for (size_t i = 0; i < it->n; i++)
+        it->slots[i] = found[i].value ? ((const struct xds_name *)found[i].value)->slot : XDS_NO_SLOT;
+    return it->n > 0;
+}
+
+/* The next name; its slot is XDS_NO_SLOT if nobody knew it when it was looked up (at most MAP_MANY_MAX names ago). */
+static bool names_next(struct names *it, struct xds_span *ret_name, uint32_t *ret_slot)
+{
+    if (it->at == it->n && !names_fill(it))
+        return false;
+    *ret_name = it->names[it->at];
+    *ret_slot = it->slots[it->at++];
+    return true;
+}
+
+/* Of a map: what stands beside the name that came last. */
+static struct xds_span names_value(const struct names *it)
+{
+    return it->values[it->at - 1];
+}
+
+/*
+ * The slot of a name that the client speaks of; slot: what was found. A name that nobody knew gets one, with a reference
+ * that is the caller's (ret_new).
+ */
+static int name_slot(struct xds_sub *sub, struct xds_span name, uint32_t *slot, bool *ret_new, struct err *e)
+{
+    *ret_new = false;
+    if (*slot != XDS_NO_SLOT)
+        return 0;
+    /* It may stand twice in one request. */
+    *slot = xds_slot_find(sub->table->space, name.p, name.n);
+    if (*slot != XDS_NO_SLOT)
+        return 0;
+    if (utf8_prefix(name.p, name.n) != name.n || memchr(name.p, 0, name.n))
+        return err_set(e, -EINVAL, NULL, "resource_names", "a name is not valid UTF-8");
+    if (sub->named.count + sub->holding.count > 2 * sub->table->live.count + XDS_UNKNOWN_NAMES_MAX)
+        return err_set(e, -ENOBUFS, NULL, "resource_names", "more than %d names that do not exist",
+                       XDS_UNKNOWN_NAMES_MAX);
+    *slot = xds_slot_new(sub->table->space, name.p, name.n);
+    *ret_new = true;
     return 0;
 }
 
@@ -354,10 +412,12 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
     struct bits wanted = {0};
     struct xds_span name;
     bool wildcard = false, more = false, new;
+    struct names it;
     uint32_t slot;
     int r = 0;
 
-    while (r == 0 && xds_list_next(&list, &name)) {
+    names_begin(&it, sub, list, false);
+    while (r == 0 && names_next(&it, &name, &slot)) {
         if (is_wildcard(name) && allows_wildcard(sub->type)) {
             wildcard = true;
             continue;
@@ -392,19 +452,18 @@ static int replace_names(struct xds_session *s, struct xds_sub *sub, struct xds_
  */
 static void drop_unnamed(struct xds_sub *sub, const struct xds_request *request)
 {
-    struct xds_list list = request->names;
     struct bits kept = {0};
     struct xds_span name;
+    struct names it;
+    uint32_t slot;
 
     if (request->memo == (int)sub->type)
         return;
-    while (xds_list_next(&list, &name)) {
-        uint32_t slot = xds_slot_find(sub->table->space, name.p, name.n);
-
+    names_begin(&it, sub, request->names, false);
+    while (names_next(&it, &name, &slot))
         if (slot != XDS_NO_SLOT)
             bits_set(&kept, slot);
-    }
-    for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
+    for (slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
         if (!bits_get(&kept, slot) && unsubscribe(sub, slot))
             sub->memo = (struct xds_memo){0};
     bits_clear(&kept);
@@ -429,11 +488,13 @@ static int take_names(struct xds_session *s, struct xds_sub *sub, const struct x
 static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first, struct err *e)
 {
     struct xds_span name;
+    struct names it;
     uint32_t slot;
     bool new;
     int r;
 
-    while (xds_list_next(&list, &name)) {
+    names_begin(&it, sub, list, false);
+    while (names_next(&it, &name, &slot)) {
         if (is_wildcard(name) && allows_wildcard(sub->type)) {
             set_wildcard(sub, true);
             continue;
@@ -454,16 +515,17 @@ static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first
 static void unsubscribe_delta(struct xds_sub *sub, struct xds_list list)
 {
     struct xds_span name;
+    struct names it;
+    uint32_t slot;
 
-    while (xds_list_next(&list, &name)) {
-        uint32_t slot;
-
+    names_begin(&it, sub, list, false);
+    while (names_next(&it, &name, &slot)) {
         if (is_wildcard(name) && allows_wildcard(sub->type)) {
             set_wildcard(sub, false);
             continue;
         }
-        slot = xds_slot_find(sub->table->space, name.p, name.n);
-        if (slot == XDS_NO_SLOT)
+        /* Not known, or not any more: the list may hold it twice. */
+        if (slot == XDS_NO_SLOT || !sub->table->space->names[slot])
             continue;
         unsubscribe(sub, slot);
         /* Still covered by the wildcard: the client has to be told that it stays (xds_protocol). */
@@ -487,12 +549,14 @@ static uint64_t parse_version(struct xds_span text)
 /* initial_resource_versions: what the client has from an earlier stream. */
 static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_list list, struct err *e)
 {
-    struct xds_span name, text;
+    struct xds_span name;
+    struct names it;
     uint32_t slot;
     bool new;
 
-    while (xds_map_next(&list, &name, &text)) {
-        uint64_t version = parse_version(text);
+    names_begin(&it, sub, list, true);
+    while (names_next(&it, &name, &slot)) {
+        uint64_t version = parse_version(names_value(&it));
         struct xds_form *f;
         int r = name_slot(sub, name, &slot, &new, e);
 

@@ -26,6 +26,15 @@ static void check_content(const struct map *m, void *const model[KEYS])
         count += model[i] != NULL;
     }
     CHECK_INT(m->count, count);
+    for (unsigned i = 0; i + MAP_MANY_MAX <= KEYS; i += 7) {
+        struct map_lookup lookups[MAP_MANY_MAX];
+
+        for (unsigned k = 0; k < MAP_MANY_MAX; k++)
+            lookups[k] = (struct map_lookup){.key = keys[i + k], .key_len = strlen(keys[i + k]), .value = keys};
+        map_get_many(m, lookups, MAP_MANY_MAX);
+        for (unsigned k = 0; k < MAP_MANY_MAX; k++)
+            CHECK(lookups[k].value == model[i + k]);
+    }
     for (size_t i = 0; map_next(m, &i, &e); walked++)
         CHECK(e->key_len == strlen(e->key) && map_get(m, e->key, e->key_len) == e->value);
     CHECK_INT(walked, count);
