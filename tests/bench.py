@@ -37,6 +37,8 @@ NOISE = 200
 NOISE_SECONDS = 5
 ANSWER_S = 120       # the longest that a command may take
 QUIET_S = 0.3        # a process that used no CPU for that long has nothing left to do
+QUIET_DISK_S = 2     # the same, where it may wait for the disk
+IDLE_SHARE = 0.003   # of a core: timers of gRPC and the like
 SHORT = [(1000, 100, "delta"), (1000, 1000, "delta"), (10000, 100, "delta"), (10000, 100, "sotw")]
 FULL = [(services, streams, variant) for services in (1000, 10000) for variant in ("delta", "sotw")
         for streams in (1, 100, 1000)]
@@ -84,14 +86,14 @@ class Program:
                     return int(line.split()[1]) * 1024
         raise Failed("no %s of %d" % (key, self.pid))
 
-    def settle(self, limit=60.0):
-        """Waits until it is idle; the CPU time it has used by then."""
+    def settle(self, quiet=QUIET_S, limit=60.0):
+        """Waits until it was idle for `quiet` seconds; the CPU time it has used by then."""
         end = time.monotonic() + limit
         before = self.cpu()
         while time.monotonic() < end:
-            time.sleep(QUIET_S)
+            time.sleep(quiet)
             after = self.cpu()
-            if after - before < 0.003 * QUIET_S + 0.0005:
+            if after - before < IDLE_SHARE * quiet + 0.0005:
                 return after
             before = after
         raise Failed("process %d does not come to rest" % self.pid)
@@ -201,8 +203,8 @@ class Bench:
         self.world.stop()
         self.agent.stop()
 
-    def start(self):
-        """igwd from nothing until a client has everything."""
+    def start(self, what):
+        """From igwd's start until a client has everything."""
         socket = self.world.path("xds.sock")
         begin = time.monotonic()
         self.igwd = self.world.start(
@@ -213,19 +215,27 @@ class Bench:
         if self.igwd.child.poll() is not None:
             raise Failed("igwd ended: " + self.igwd.tail())
         all_arrived(load.ask("open", "delta", 1, self.services, 60000), "start")
-        self.figures["start"] = time.monotonic() - begin
-        self.igwd.settle()
-        self.figures["peak"] = self.igwd.memory("VmHWM")
+        self.figures[what] = time.monotonic() - begin
+        self.figures[what + "_cpu"] = self.igwd.cpu()
+        self.igwd.settle(QUIET_DISK_S)
+        self.figures[what + "_peak"] = self.igwd.memory("VmHWM")
         self.figures["rest"] = self.igwd.memory("VmRSS")
         load.stop()
 
+    def restart(self):
+        """The same with the state of the run before."""
+        self.igwd.stop()
+        if self.igwd.child.returncode != 0:
+            raise Failed("igwd ended with %d: %s" % (self.igwd.child.returncode, self.igwd.tail()))
+        self.start("restart")
+
     def noise(self):
         """CPU at irrelevant events: a share of one core."""
-        before, begin = self.igwd.settle(), time.monotonic()
+        before, begin = self.igwd.settle(QUIET_DISK_S), time.monotonic()
         self.agent.start_noise(NOISE)
         time.sleep(NOISE_SECONDS)
         self.agent.stop_noise()
-        self.figures["noise"] = (self.igwd.settle() - before) / (time.monotonic() - begin - QUIET_S)
+        self.figures["noise"] = (self.igwd.cpu() - before) / (time.monotonic() - begin)
 
     def flip(self, service, up):
         self.agent.resource_down("bench/svc/s%05d" % service, "n%d" % (1 + service % ENDPOINTS), up=up)
@@ -290,7 +300,7 @@ class Case:
         self.streams = streams
         self.variant = variant
         self.load = bench.world.load("xds.sock")
-        self.n = max(10, min(100, 20000 // streams))
+        self.n = max(20, min(200, 30000 // streams))
         self.figures = {"services": bench.services, "streams": streams, "variant": variant}
 
     def check_equal(self, what):
@@ -434,7 +444,8 @@ def targets(cases, starts):
         row("200 irrelevant events/s, %d services, of a core" % services, start["noise"] * 100, 0.5, " %")
     if 10000 in starts:
         row("start with 10,000 services", starts[10000]["start"], 2, " s")
-        row("peak memory at the start", starts[10000]["peak"] / 1e6, 250, " MB")
+        row("peak memory at the start", starts[10000]["start_peak"] / 1e6, 250, " MB")
+        row("start with 10,000 services and their state", starts[10000]["restart"], 1, " s")
     return rows
 
 
@@ -450,13 +461,15 @@ def run_size(build, services, wanted, cases, starts):
     with Bench(build, services) as bench:
         say("== %d services of %d endpoints; daemon_status has %.1f MB" % (services, ENDPOINTS,
                                                                           bench.status_bytes / 1e6))
-        bench.start()
+        bench.start("start")
+        bench.restart()
         bench.noise()
         starts[services] = bench.figures
-        say("  start until complete %.2f s, peak %.0f MB, at rest %.0f MB (%.0f B per endpoint), "
-            "200 irrelevant events/s %.2f %% of a core" % (
-                bench.figures["start"], bench.figures["peak"] / 1e6, bench.figures["rest"] / 1e6,
-                bench.figures["rest"] / services / ENDPOINTS, bench.figures["noise"] * 100))
+        for what in ("start", "restart"):
+            say("  %s until complete %.2f s, CPU until then %.2f s, peak %.0f MB" % (
+                what, bench.figures[what], bench.figures[what + "_cpu"], bench.figures[what + "_peak"] / 1e6))
+        say("  at rest %.0f MB, %.0f B per endpoint; 200 irrelevant events/s: %.2f %% of a core" % (
+            bench.figures["rest"] / 1e6, bench.figures["rest"] / services / ENDPOINTS, bench.figures["noise"] * 100))
         for _, streams, variant in wanted:
             figures = Case(bench, streams, variant).run()
             figures["rss_endpoint"] = figures["rss"] / services / ENDPOINTS
