@@ -201,7 +201,7 @@ asan:
 	@$(SUB) BUILD=$(BUILD)/asan SAN=address unit
 
 tsan:
-	@$(SUB) BUILD=$(BUILD)/tsan SAN=thread unit
+	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(SUB) BUILD=$(BUILD)/tsan SAN=thread unit
 
 # The sanitized builds wait for the plain one: they share what is generated.
 .PHONY: san-programs

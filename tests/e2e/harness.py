@@ -289,9 +289,9 @@ class Igwd(Process):
         env = {key: value for key, value in os.environ.items()
                if not key.startswith("IGWD_") and key not in ("JOURNAL_STREAM", "NOTIFY_SOCKET",
                                                               "CREDENTIALS_DIRECTORY", "OPENSVC_LSNR_SOCK")}
-        env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-        env.setdefault("TSAN_OPTIONS", "exitcode=98:second_deadlock_stack=1")
+        env.setdefault("TSAN_OPTIONS", "second_deadlock_stack=1:suppressions=%s" % (ROOT / "tests" / "tsan.supp"))
         return {**env, **self.env}
 
     def start(self, wait=True):
