@@ -71,8 +71,8 @@ struct names {
 
 /* What a stream holds of a type, by the name's id. */
 struct held {
-    uint64_t *hashes; /* of the resource's bytes; 0: not held */
-    uint32_t *marks;  /* the goal during which it came last */
+    uint32_t *hashes; /* of the resource's bytes; 0: not held */
+    uint32_t *marks;  /* of assignments: the goal during which it came last */
     size_t n, cap;
     char version[VERSION_MAX]; /* state of the world */
     bool asked;
@@ -378,7 +378,7 @@ static void check_goal(struct stream *s, clock_ns now)
 
 /* ---- receiving ---- */
 
-static void held_grow(struct held *h, size_t n)
+static void held_grow(struct held *h, size_t n, bool marked)
 {
     size_t cap = h->cap ? h->cap : 1024;
 
@@ -386,10 +386,12 @@ static void held_grow(struct held *h, size_t n)
         return;
     while (cap < n)
         cap *= 2;
-    h->hashes = mem_realloc(h->hashes, cap, sizeof(uint64_t));
-    h->marks = mem_realloc(h->marks, cap, sizeof(uint32_t));
-    memset(h->hashes + h->cap, 0, (cap - h->cap) * sizeof(uint64_t));
-    memset(h->marks + h->cap, 0, (cap - h->cap) * sizeof(uint32_t));
+    h->hashes = mem_realloc(h->hashes, cap, sizeof(uint32_t));
+    memset(h->hashes + h->cap, 0, (cap - h->cap) * sizeof(uint32_t));
+    if (marked) {
+        h->marks = mem_realloc(h->marks, cap, sizeof(uint32_t));
+        memset(h->marks + h->cap, 0, (cap - h->cap) * sizeof(uint32_t));
+    }
     h->cap = cap;
 }
 
@@ -419,7 +421,6 @@ static void take_resource(struct stream *s, const struct wire_record *record, st
     struct wire_record any = *record, value, name, version = {0};
     struct held *h = &s->held[r->type];
     struct name *found;
-    uint64_t hash;
 
     if (l->variant == VARIANT_DELTA) {
         if (!find(record->data, record->len, 2, &any))
@@ -437,16 +438,16 @@ static void take_resource(struct stream *s, const struct wire_record *record, st
         memcpy(found->version, version.data, version.len);
         found->version[version.len] = '\0';
     }
-    held_grow(h, l->names[r->type].n);
-    hash = hash_bytes(value.data, value.len) | 1;
+    held_grow(h, l->names[r->type].n, r->type == TYPE_ENDPOINT);
     if (!h->hashes[found->id]) {
         h->n++;
         r->new_names = true;
     }
-    h->hashes[found->id] = hash;
-    if (r->type == TYPE_ENDPOINT && h->marks[found->id] != l->goal_number)
+    h->hashes[found->id] = (uint32_t)hash_bytes(value.data, value.len) | 1;
+    if (h->marks && h->marks[found->id] != l->goal_number) {
+        h->marks[found->id] = l->goal_number;
         s->n_distinct++;
-    h->marks[found->id] = l->goal_number;
+    }
     l->counts.resources++;
 }
 
@@ -725,7 +726,7 @@ static bool all_equal(const struct load *l)
             const struct held *a = &l->streams[0].held[t], *b = &l->streams[i].held[t];
 
             if (a->n != b->n || a->cap != b->cap ||
-                (a->cap > 0 && memcmp(a->hashes, b->hashes, a->cap * sizeof(uint64_t)) != 0))
+                (a->cap > 0 && memcmp(a->hashes, b->hashes, a->cap * sizeof(uint32_t)) != 0))
                 return false;
         }
     return true;
