@@ -71,4 +71,15 @@ static inline bool bits_unset(struct bits *b, uint32_t i)
     return true;
 }
 
+/* Removes those of the 64 members from 64 * word on that are in mask. */
+static inline void bits_unset_word(struct bits *b, uint32_t word, uint64_t mask)
+{
+    if (word >= b->n_words || (b->words[word] & mask) == 0)
+        return;
+    b->count -= (uint32_t)__builtin_popcountll(b->words[word] & mask);
+    b->words[word] &= ~mask;
+    if (b->words[word] == 0)
+        b->summary[word / 64] &= ~(UINT64_C(1) << (word % 64));
+}
+
 #endif

@@ -61,6 +61,15 @@ static int read_field(struct reader *r, struct field *ret)
     if (r->p == r->end)
         return 0;
     ret->start = r->p;
+    /* Nearly all: a small field number and a short text. */
+    if (r->end - r->p >= 2 && r->p[0] < 0x80 && (r->p[0] & 7) == WIRE_LEN && r->p[0] >> 3 != 0 && r->p[1] < 0x80 &&
+        r->p[1] <= r->end - r->p - 2) {
+        ret->number = r->p[0] >> 3;
+        ret->type = WIRE_LEN;
+        ret->bytes = (struct xds_span){(const char *)r->p + 2, r->p[1]};
+        r->p += 2 + r->p[1];
+        return 1;
+    }
     if (!read_varint(r, &tag) || tag >> 3 == 0 || tag > UINT32_MAX)
         return -EBADMSG;
     ret->number = (unsigned)(tag >> 3);
@@ -281,22 +290,6 @@ int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, in
     return more < 0 ? malformed(e, NULL) : 0;
 }
 
-/* An entry of the map initial_resource_versions. */
-static int add_version(struct xds_list *list, const struct field *f, const struct reader *r, struct err *e)
-{
-    struct reader entry = reader_of(f->bytes);
-    struct field part;
-    int more;
-
-    while ((more = read_field(&entry, &part)) > 0)
-        if (part.type == WIRE_LEN && part.bytes.n > XDS_NAME_MAX)
-            return err_set(e, -E2BIG, NULL, "initial_resource_versions",
-                           "a name or version of %zu bytes; at most %d are allowed", part.bytes.n, XDS_NAME_MAX);
-    if (more < 0)
-        return malformed(e, "initial_resource_versions");
-    return add_entry(list, f, r, e);
-}
-
 int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct err *e)
 {
     struct reader r = {p, p + n};
@@ -321,7 +314,7 @@ int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct
             failed = add_name(&ret->unsubscribe, &f, &r, e);
             break;
         case 5:
-            failed = add_version(&ret->versions, &f, &r, e);
+            failed = add_entry(&ret->versions, &f, &r, e);
             break;
         case 6:
             ret->nonce = f.bytes;
@@ -368,22 +361,27 @@ bool xds_list_next(struct xds_list *list, struct xds_span *ret)
     return next_entry(list, ret);
 }
 
-bool xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value)
+int xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value)
 {
     struct xds_span bytes, key = {0}, value = {0};
     struct reader entry;
     struct field part;
+    int more;
 
     if (!next_entry(list, &bytes))
-        return false;
+        return 0;
     entry = reader_of(bytes);
-    while (read_field(&entry, &part) > 0) {
+    while ((more = read_field(&entry, &part)) > 0) {
         if (part.type == WIRE_LEN && part.number == 1)
             key = part.bytes;
         else if (part.type == WIRE_LEN && part.number == 2)
             value = part.bytes;
     }
+    if (more < 0)
+        return more;
+    if (key.n > XDS_NAME_MAX || value.n > XDS_NAME_MAX)
+        return -E2BIG;
     *ret_key = key;
     *ret_value = value;
-    return true;
+    return 1;
 }

@@ -75,8 +75,8 @@ int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct
 struct xds_memo xds_list_memo(const struct xds_list *list);
 /* The next entry of a list of texts; false at its end. Works on a copy of the list. */
 bool xds_list_next(struct xds_list *list, struct xds_span *ret);
-/* The next entry of a map of texts. */
-bool xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value);
+/* The next entry of a map of texts: 1, 0 at its end, -EBADMSG when it is none, -E2BIG when a text is too long. */
+int xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value);
 
 static inline bool xds_span_is(struct xds_span s, const char *text)
 {

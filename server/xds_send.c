@@ -39,9 +39,10 @@ enum { BLOCK_SLOTS = 64 };
 /* What a look at a slot finds. */
 enum step { STEP_NONE, STEP_SEND, STEP_REMOVE, STEP_WAIT };
 
-/* Slots of one type that are to be sent or taken away, in order. */
+/* What is to be sent or taken away of one type, by slot. Forms are borrowed. */
 struct picked {
-    uint32_t *adds, *removes;
+    struct xds_form **adds;
+    uint32_t *removes;
     size_t n_adds, n_removes;
     bool waiting; /* some slots were held back */
 };
@@ -218,11 +219,14 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
 }
 
 /* lint: complex because it is the decision table of one slot, best read in one place */
-static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot, clock_ns now)
+/* ret_target: what to send, where that is to be done. */
+static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot, clock_ns now,
+                      struct xds_form **ret_target)
 {
     struct xds_form *held = xds_held(sub, slot), *target = xds_target(s, sub, slot);
     bool owed = bits_get(&sub->owed, slot);
 
+    *ret_target = target;
     if (!target) {
         if (!held)
             return owed && s->options.variant == XDS_DELTA && xds_covers(sub, slot) ? STEP_REMOVE : STEP_NONE;
@@ -242,19 +246,34 @@ static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
     return STEP_SEND;
 }
 
+/* Slots of which the client has the current form, and nothing else is due: there is nothing to look at. */
+static void skip_settled(const struct xds_session *s, struct xds_sub *sub)
+{
+    const struct bits *pending = &sub->pending;
+
+    if (xds_refusing_count(s->refusing) > 0)
+        return;
+    for (uint32_t slot = bits_next(pending, 0); slot != BITS_END; slot = bits_next(pending, (slot | 63) + 1))
+        bits_unset_word(&sub->pending, slot / BLOCK_SLOTS,
+                        bits_word(&sub->same, slot / BLOCK_SLOTS) & ~bits_word(&sub->owed, slot / BLOCK_SLOTS) &
+                            ~bits_word(&sub->suspect, slot / BLOCK_SLOTS));
+}
+
 /* Looks at all pending slots but the suspects. What is found stays pending until it is sent. */
 static void look_at_pending(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct picked *ret)
 {
     struct bits *pending = &sub->pending;
+    struct xds_form *target;
 
-    *ret =
-        (struct picked){.adds = mem_array(uint32_t, pending->count), .removes = mem_array(uint32_t, pending->count)};
+    skip_settled(s, sub);
+    *ret = (struct picked){.adds = mem_array(struct xds_form *, pending->count),
+                           .removes = mem_array(uint32_t, pending->count)};
     for (uint32_t slot = bits_next(pending, 0); slot != BITS_END; slot = bits_next(pending, slot + 1)) {
         if (bits_get(&sub->suspect, slot))
             continue;
-        switch (look(s, sub, slot, now)) {
+        switch (look(s, sub, slot, now, &target)) {
         case STEP_SEND:
-            ret->adds[ret->n_adds++] = slot;
+            ret->adds[ret->n_adds++] = target;
             break;
         case STEP_REMOVE:
             ret->removes[ret->n_removes++] = slot;
@@ -327,16 +346,18 @@ static struct xds_response *new_response(struct xds_session *s, struct xds_sub *
     return r;
 }
 
-/* The client will have the target of this slot. */
-static void put_add(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, uint32_t slot, size_t n)
+/* The client will have this form. */
+static void put_add(struct xds_sub *sub, struct xds_response *r, struct xds_form *target, size_t n)
 {
-    struct xds_form *before = xds_held(sub, slot), *target = xds_target(s, sub, slot);
+    uint32_t slot = target->slot;
+    struct xds_form *before = xds_held(sub, slot);
 
     if (before && !r->before)
         r->before = mem_array(struct xds_form *, n);
     if (before)
         r->before[r->n] = xds_form_ref(before);
     r->forms[r->n++] = xds_form_ref(target);
+    r->fresh |= !target->accepted;
     xds_hold(sub, slot, target);
     bits_unset(&sub->pending, slot);
     bits_unset(&sub->owed, slot);
@@ -414,7 +435,7 @@ static void respond(struct xds_session *s, struct xds_sub *sub, const struct pic
     struct xds_response *r = new_response(s, sub, p->n_adds, p->n_removes, now);
 
     for (size_t i = 0; i < p->n_adds; i++)
-        put_add(s, sub, r, p->adds[i], p->n_adds);
+        put_add(sub, r, p->adds[i], p->n_adds);
     for (size_t i = 0; i < p->n_removes; i++)
         put_remove(sub, r, p->removes[i]);
     r->version = sub->sum;
@@ -438,7 +459,7 @@ static void respond(struct xds_session *s, struct xds_sub *sub, const struct pic
 
 static bool is_alone(const struct xds_sub *sub, const struct xds_form *f)
 {
-    return sub->type == XDS_SECRET || (f->resource->alone && !f->accepted);
+    return sub->type == XDS_SECRET || (f->alone && !f->accepted);
 }
 
 /*
@@ -451,14 +472,12 @@ static void choose(struct xds_session *s, struct xds_sub *sub, struct picked *p)
     bool full = xds_is_full(s, sub->type);
 
     for (size_t i = 0; i < p->n_adds; i++)
-        n_alone += is_alone(sub, xds_target(s, sub, p->adds[i]));
+        n_alone += is_alone(sub, p->adds[i]);
     if (n_alone < p->n_adds) {
         for (size_t i = 0; i < p->n_adds && (full || bytes < XDS_RESPONSE_BYTES); i++) {
-            const struct xds_form *f = xds_target(s, sub, p->adds[i]);
-
-            if (is_alone(sub, f))
+            if (is_alone(sub, p->adds[i]))
                 continue;
-            bytes += f->resource->wire_len;
+            bytes += p->adds[i]->len;
             p->adds[n++] = p->adds[i];
         }
         p->n_adds = n;
@@ -476,15 +495,16 @@ static bool take_group(struct xds_session *s, struct xds_sub *sub, clock_ns now,
     while (sub->groups) {
         struct xds_group *group = sub->groups;
 
-        *ret = (struct picked){.adds = mem_array(uint32_t, group->n)};
+        *ret = (struct picked){.adds = mem_array(struct xds_form *, group->n)};
         for (uint32_t i = 0; i < group->n; i++) {
             uint32_t slot = group->slots[i];
+            struct xds_form *target;
 
             /* It may have been forgotten, or forgotten and asked for again. */
             if (!bits_get(&sub->suspect, slot))
                 continue;
-            if (look(s, sub, slot, now) == STEP_SEND) {
-                ret->adds[ret->n_adds++] = slot;
+            if (look(s, sub, slot, now, &target) == STEP_SEND) {
+                ret->adds[ret->n_adds++] = target;
                 continue;
             }
             bits_unset(&sub->suspect, slot);

@@ -293,6 +293,7 @@ struct names {
     struct xds_span names[MAP_MANY_MAX], values[MAP_MANY_MAX];
     uint32_t slots[MAP_MANY_MAX];
     size_t n, at;
+    int failed; /* what comes next is no entry: the error that xds_map_next() gave */
 };
 
 static void names_begin(struct names *it, const struct xds_sub *sub, struct xds_list list, bool is_map)
@@ -301,6 +302,7 @@ static void names_begin(struct names *it, const struct xds_sub *sub, struct xds_
     it->is_map = is_map;
     it->space = sub->table->space;
     it->n = it->at = 0;
+    it->failed = 0;
 }
 
 static bool names_fill(struct names *it)
@@ -310,8 +312,11 @@ static bool names_fill(struct names *it)
     it->at = 0;
     for (it->n = 0; it->n < MAP_MANY_MAX; it->n++) {
         struct xds_span *name = &it->names[it->n];
+        int more = it->is_map ? xds_map_next(&it->list, name, &it->values[it->n]) : xds_list_next(&it->list, name);
 
-        if (!(it->is_map ? xds_map_next(&it->list, name, &it->values[it->n]) : xds_list_next(&it->list, name)))
+        if (more < 0)
+            it->failed = more;
+        if (more <= 0)
             break;
         found[it->n].key = name->p;
         found[it->n].key_len = name->n;
@@ -574,6 +579,9 @@ static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_
         if (new)
             xds_slot_unref(sub->table->space, slot);
     }
+    if (it.failed)
+        return err_set(e, -EINVAL, NULL, "initial_resource_versions",
+                       it.failed == -E2BIG ? "a name or version is too long" : "not a valid protobuf message");
     return 0;
 }
 

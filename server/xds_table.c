@@ -124,6 +124,8 @@ static struct xds_form *form_of(struct xds_gateway *g, struct resource *r, uint3
     uint32_t *use = f->uses;
 
     f->resource = resource_ref(r);
+    f->alone = r->alone;
+    f->len = (uint32_t)r->wire_len;
     f->hash = form_hash(f);
     f->n_clusters = (uint32_t)r->n_clusters;
     f->n_routes = (uint32_t)r->n_route_needs;
@@ -221,7 +223,7 @@ void xds_form_accept(struct xds_form *f)
 {
     struct xds_table *t = &f->gateway->tables[f->type];
 
-    if (f->accepted && (f != xds_current(t, f->slot) || t->accepted[f->slot] == f))
+    if (f->accepted)
         return;
     f->accepted = true;
     if (f != xds_current(t, f->slot))

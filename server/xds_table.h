@@ -37,6 +37,8 @@ struct xds_form {
     struct xds_gateway *gateway;
     enum xds_type type;
     bool accepted;       /* some client took it */
+    bool alone;          /* of the resource, as is */
+    uint32_t len;        /* its wire_len */
     struct hash128 hash; /* of its name and version; not of a form that only a client has */
     /* Slots of what it names: clusters; then route configurations, then secrets. */
     uint32_t n_clusters, n_routes, n_secrets;

@@ -50,7 +50,7 @@ static void unlink_response(struct xds_sub *sub, struct xds_response *r, struct 
 
 static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
 {
-    for (uint32_t i = 0; i < r->n; i++) {
+    for (uint32_t i = 0; (r->fresh || r->trial) && i < r->n; i++) {
         xds_form_accept(r->forms[i]);
         if (r->trial)
             bits_unset(&sub->suspect, r->forms[i]->slot);
@@ -333,6 +333,7 @@ static void pass_on(struct xds_response *r, struct xds_response *next)
             insert_removed(next, r->removed[i]);
     }
     next->trial |= r->trial;
+    next->fresh |= r->fresh;
 }
 
 static struct xds_response *next_unanswered(struct xds_response *r)

@@ -63,6 +63,15 @@ TEST(members_are_found_in_order_whatever_was_added_and_removed)
     CHECK_INT(bits_next(&copy, at), N + 70000);
     CHECK(bits_holds_all(&copy, &b));
     CHECK(!bits_holds_all(&b, &copy));
+    for (uint32_t word = 0; word < N / 64 + 2; word++) {
+        uint32_t before = copy.count;
+        uint64_t mask = test_random(&random), there = bits_word(&copy, word);
+
+        bits_unset_word(&copy, word, mask);
+        CHECK_INT(bits_word(&copy, word), there & ~mask);
+        CHECK_INT(before - copy.count, __builtin_popcountll(there & mask));
+    }
+    CHECK(bits_next(&copy, 0) != BITS_END);
     bits_reset(&b);
     CHECK(bits_holds_all(&copy, &b));
     CHECK_INT(bits_next(&b, 0), BITS_END);
