@@ -88,7 +88,7 @@ bool list_parameter(const struct collection *collection, const char *name, struc
         *ret = (struct parameter){.name = a->name,
                                   .type = a->type,
                                   .max = a->type == PARAMETER_INT ? LIST_PORT_MAX : LIST_TEXT_MAX,
-                                  .repeatable = true,
+                                  .repeatable = a->type != PARAMETER_BOOL,
                                   .values = a->values};
         return true;
     }

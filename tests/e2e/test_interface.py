@@ -69,9 +69,9 @@ def test_an_unknown_variable_or_a_missing_file_is_an_error(world, igwd):
 
 def test_a_good_configuration_passes_the_check(world, igwd):
     igwd.run("--check-config", "--agent", world.path("x"), "--state", world.path("s"), "--xds", "127.0.0.1:1234",
-             "--xds", "unix:" + world.path("xds.sock") + "=*", "--api", "127.0.0.1:4321", "--gateway", "g",
-             "--port-range", "1025-2000", "--endpoint-networks", "127.0.0.0/8,::1/128", "--log-level", "debug",
-             "--log-format", "logfmt")
+             "--xds", "unix:" + world.path("xds.sock") + "=*", "--api", "unix:" + world.path("api.sock"),
+             "--gateway", "g", "--port-range", "1025-2000", "--endpoint-networks", "127.0.0.0/8,::1/128",
+             "--log-level", "debug", "--log-format", "logfmt")
     assert not os.path.exists(world.path("s")), "a check changes nothing"
 
 

@@ -1,0 +1,77 @@
+"""A daemon that serves the REST interface, and short ways to ask it."""
+
+import hashlib
+import socket
+import urllib.parse
+
+from harness import SLOW, exchange, wait_until
+
+TOKEN = "igwd_" + "V" * 43
+VIEWER = "igwd_" + "w" * 43
+
+
+def digest(token):
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def quote(name):
+    """A name as one segment of a path."""
+    return urllib.parse.quote(name, safe="")
+
+
+class Api:
+    """igwd with a unix socket and a TCP address for the REST interface."""
+
+    def __init__(self, world, agent, args=(), **options):
+        self.socket = world.path("api.sock")
+        self.tcp = world.ip(4) + ":8001"
+        self.tokens = world.write("tokens", "# of the tests\nboss admin %s\nguest viewer %s\n" % (
+            digest(TOKEN), digest(VIEWER)), 0o600)
+        self.igwd = world.igwd(agent=agent, args=["--api", "unix:" + self.socket, "--api", self.tcp,
+                                                  "--api-token-file", self.tokens, *args], **options)
+
+    def connect(self, tcp=False):
+        s = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
+        s.settimeout(10 * SLOW)
+        host, _, port = self.tcp.rpartition(":")
+        s.connect((host, int(port)) if tcp else self.socket)
+        return s
+
+    def get(self, path, method="GET", headers=None, body=None, tcp=False):
+        with self.connect(tcp) as s:
+            return exchange(s, path, method, headers=headers, body=body)
+
+    def json(self, path, **options):
+        response = self.get(path, **options)
+        assert response.status == 200, (path, response)
+        return response.json
+
+    def v1(self, path, **options):
+        return self.json("/api/v1" + path, **options)
+
+    def raw(self, data, tcp=False, limit=1 << 20):
+        """All that comes back for these bytes, until the other side closes."""
+        with self.connect(tcp) as s:
+            s.sendall(data)
+            found = b""
+            while len(found) < limit:
+                part = s.recv(65536)
+                if not part:
+                    break
+                found += part
+            return found
+
+    def pages(self, path, limit):
+        """The pages of a list, each the list of its items."""
+        mark = "&" if "?" in path else "?"
+        after = ""
+        while True:
+            page = self.v1("%s%slimit=%d%s" % (path, mark, limit, after))
+            yield page["items"]
+            if page["next"] is None:
+                return
+            after = "&after=" + page["next"]
+
+    def wait_exposures(self, n):
+        wait_until(lambda: len(self.v1("/exposures?limit=1000")["items"]) == n, what="%d exposures" % n)
+        return self

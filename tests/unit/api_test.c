@@ -1,0 +1,385 @@
+/* The pure parts of the REST interface: targets, routing, parameters, cursors, negotiation, tags, tokens, dispatch. */
+#include "api/contract.h"
+#include "api/dispatch.h"
+#include "api/list.h"
+#include "api/objects.h"
+#include "tests/unit/model.h"
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static struct arena *arena;
+
+static struct target parsed(const char *text)
+{
+    struct target t = {0};
+
+    arena = arena ? arena : arena_new();
+    CHECK_INT(target_parse(text, arena, &t, NULL), 0);
+    return t;
+}
+
+TEST(an_encoded_slash_is_part_of_its_segment)
+{
+    struct target t = parsed("/a/test%2Fsvc%2fx.expose%230/b?q=a%26b+c&d&e=");
+
+    CHECK_INT(t.n_segments, 3);
+    CHECK_STR(t.segments[1], "test/svc/x.expose#0");
+    CHECK_INT(t.n_pairs, 3);
+    CHECK_STR(t.pairs[0].value, "a&b c");
+    CHECK_STR(t.pairs[1].value, "");
+}
+
+TEST(a_plus_in_a_path_stays_one_and_the_absolute_form_is_its_path)
+{
+    struct target t = parsed("http://host:80/a+b?x=1");
+
+    CHECK_INT(t.n_segments, 1);
+    CHECK_STR(t.segments[0], "a+b");
+    CHECK_STR(t.query, "x=1");
+}
+
+TEST(what_is_badly_encoded_is_refused)
+{
+    const char *const bad[] = {"/%", "/%0", "/%zz", "/a%00b", "/%ff", "/?a=%c0%80", "a", "", "?x=1"};
+    struct target t;
+
+    arena = arena ? arena : arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (target_parse(bad[i], arena, &t, NULL) != -EINVAL)
+            test_fail(__FILE__, __LINE__, "%s was taken", bad[i]);
+    CHECK_INT(target_parse("/1/2/3/4/5/6/7/8/9", arena, &t, NULL), -E2BIG);
+}
+
+static void handle_ok(struct call *c)
+{
+    (void)buf_append_str(&c->answer->body, "{\"a\":1}");
+    call_done(c);
+}
+
+static const char *const takes_json[] = {"application/merge-patch+json", NULL};
+static const struct parameter some_parameters[] = {
+    {"n", PARAMETER_INT, 1, 10, false, NULL}, {"flag", PARAMETER_BOOL, 0, 0, false, NULL}, {.name = NULL}};
+static const struct api_route table[] = {
+    {.method = "GET",
+     .path = "/things/{name}",
+     .access = ROLE_VIEWER,
+     .produces = "application/json",
+     .parameters = some_parameters,
+     .handle = handle_ok},
+    {.method = "PATCH",
+     .path = "/things/{name}",
+     .access = ROLE_ADMIN,
+     .produces = "application/json",
+     .takes = takes_json,
+     .handle = handle_ok},
+    {.method = "GET", .path = "/open", .access = ROLE_NONE, .produces = "application/json", .handle = handle_ok},
+};
+
+TEST(a_route_is_found_by_method_and_path_and_head_is_get)
+{
+    struct target t = parsed("/things/a%2Fb");
+    const char *arguments[ROUTE_ARGUMENTS_MAX];
+
+    CHECK(route_find(table, ARRAY_LEN(table), "HEAD", &t, arguments) == &table[0]);
+    CHECK_STR(arguments[0], "a/b");
+    CHECK(route_find(table, ARRAY_LEN(table), "PATCH", &t, arguments) == &table[1]);
+    CHECK(route_find(table, ARRAY_LEN(table), "PUT", &t, arguments) == NULL);
+    CHECK_STR(route_allow(table, ARRAY_LEN(table), &t, arena), "GET, HEAD, PATCH, OPTIONS");
+    t = parsed("/things/");
+    CHECK(route_allow(table, ARRAY_LEN(table), &t, arena) == NULL);
+}
+
+TEST(every_bad_parameter_is_a_fault)
+{
+    struct target t = parsed("/things/a?n=0&n=3&flag=yes&other=1&n=+3");
+    struct fault_list faults = {.arena = arena};
+
+    parameters_check(&table[0], &t, &faults);
+    CHECK_INT(faults.n, 5);
+    CHECK_STR(faults.items[0].code, "invalid");
+    CHECK_STR(faults.items[1].code, "duplicate");
+    CHECK_STR(faults.items[2].code, "invalid");
+    CHECK_STR(faults.items[3].code, "unknown");
+}
+
+/* ---- dispatch ---- */
+
+struct field {
+    const char *name, *value;
+};
+
+static const char *field_value(void *arg, const char *name)
+{
+    for (const struct field *f = arg; f && f->name; f++)
+        if (strcasecmp(f->name, name) == 0)
+            return f->value;
+    return NULL;
+}
+
+static struct view *the_view(void *arg)
+{
+    (void)arg; /* there is one kind */
+    return view_new(NULL);
+}
+
+struct asked {
+    unsigned status;
+    char body[1024];
+    const char *allow, *etag, *authenticate;
+};
+
+static struct asked ask(const struct http_peer *peer, const char *method, const char *target, struct field *fields,
+                        const char *body)
+{
+    const struct dispatcher d = {
+        .routes = table, .n_routes = ARRAY_LEN(table), .backend = {.view = the_view}, .group = (gid_t)-1};
+    struct http_request r = {.id = "0123456789abcdef",
+                             .method = method,
+                             .target = target,
+                             .peer = peer,
+                             .header = field_value,
+                             .header_arg = fields,
+                             .body = body,
+                             .body_len = body ? strlen(body) : 0};
+    static struct arena *kept; /* of the last answer's texts */
+    struct asked asked = {0};
+
+    arena_free(kept);
+    kept = arena_new();
+    struct http_answer a = {.arena = kept};
+    buf_init(&a.body, 0);
+    dispatch(&d, NULL, &r, &a);
+    asked.status = a.status;
+    (void)snprintf(asked.body, sizeof(asked.body), "%s", buf_cstr(&a.body));
+    for (size_t i = 0; i < a.n_headers; i++) {
+        if (strcmp(a.headers[i].name, "Allow") == 0)
+            asked.allow = a.headers[i].value;
+        if (strcmp(a.headers[i].name, "ETag") == 0)
+            asked.etag = a.headers[i].value;
+        if (strcmp(a.headers[i].name, "WWW-Authenticate") == 0)
+            asked.authenticate = a.headers[i].value;
+    }
+    buf_clear(&a.body);
+    return asked;
+}
+
+static const struct http_peer root = {.is_unix = true, .uid = 0};
+static const struct http_peer stranger = {.is_unix = true, .uid = 4000000000U};
+static const struct http_peer tcp = {.is_unix = false};
+
+TEST(who_is_not_known_learns_neither_paths_nor_objects)
+{
+    CHECK_INT(ask(&tcp, "GET", "/things/a", NULL, NULL).status, 401);
+    CHECK_INT(ask(&tcp, "GET", "/nothing", NULL, NULL).status, 401);
+    CHECK_INT(ask(&tcp, "OPTIONS", "/things/a", NULL, NULL).status, 401);
+    CHECK(ask(&tcp, "GET", "/things/%zz", NULL, NULL).authenticate != NULL);
+    CHECK_INT(ask(&stranger, "GET", "/things/a", NULL, NULL).status, 403);
+    CHECK_INT(ask(&tcp, "GET", "/open", NULL, NULL).status, 200);
+}
+
+TEST(methods_types_and_queries_are_checked_in_turn)
+{
+    struct field html[] = {{"Accept", "text/html"}, {NULL}}, xml[] = {{"Content-Type", "text/xml"}, {NULL}},
+                 merge[] = {{"Content-Type", "application/merge-patch+json; charset=utf-8"}, {NULL}};
+
+    CHECK_INT(ask(&root, "GET", "/nothing", NULL, NULL).status, 404);
+    CHECK_INT(ask(&root, "DELETE", "/things/a", NULL, NULL).status, 405);
+    CHECK_STR(ask(&root, "DELETE", "/things/a", NULL, NULL).allow, "GET, HEAD, PATCH, OPTIONS");
+    CHECK_INT(ask(&root, "OPTIONS", "/things/a", NULL, NULL).status, 204);
+    CHECK_INT(ask(&root, "GET", "/things/a", html, NULL).status, 406);
+    CHECK_INT(ask(&root, "PATCH", "/things/a", xml, "{}").status, 415);
+    CHECK_INT(ask(&root, "PATCH", "/things/a", merge, "{}").status, 200);
+    struct asked bad = ask(&root, "GET", "/things/a?x=1&n=99", NULL, NULL);
+    CHECK_INT(bad.status, 400);
+    CHECK(strstr(bad.body, "{\"parameter\":\"x\",\"code\":\"unknown\"") != NULL);
+    CHECK(strstr(bad.body, "{\"parameter\":\"n\",\"code\":\"invalid\"") != NULL);
+    CHECK(strstr(bad.body, "\"request_id\":\"0123456789abcdef\"") != NULL);
+}
+
+TEST(an_answer_that_is_there_already_is_a_304_without_content)
+{
+    struct asked first = ask(&root, "GET", "/things/a", NULL, NULL);
+    _cleanup_(mem_free_p) char *tag = mem_strdup(first.etag);
+    struct field fields[] = {{"If-None-Match", tag}, {NULL}};
+    struct asked second = ask(&root, "GET", "/things/a", fields, NULL);
+
+    CHECK_INT(first.status, 200);
+    CHECK_INT(second.status, 304);
+    CHECK_STR(second.body, "");
+    CHECK_STR(second.etag, tag);
+}
+
+/* ---- negotiation ---- */
+
+TEST(accept_takes_the_most_exact_element)
+{
+    CHECK(accept_takes(NULL, "application/json"));
+    CHECK(accept_takes("", "application/json"));
+    CHECK(accept_takes("text/html, application/json;q=0.2", "application/json"));
+    CHECK(accept_takes("Application/*", "application/json"));
+    CHECK(!accept_takes("text/html", "application/json"));
+    CHECK(!accept_takes("*/*, application/json; q=0.000", "application/json"));
+    CHECK(accept_takes("application/*;q=0, application/json", "application/json"));
+    CHECK(accept_takes_gzip("br, gzip;q=0.5"));
+    CHECK(accept_takes_gzip("*"));
+    CHECK(!accept_takes_gzip("*, gzip;q=0"));
+    CHECK(!accept_takes_gzip(NULL));
+    CHECK(!accept_takes_gzip("identity"));
+}
+
+TEST(tags_match_weakly_in_lists_and_in_both_forms)
+{
+    CHECK(etag_is_listed("\"a\", W/\"b\"", "\"b\""));
+    CHECK(etag_is_listed("*", "\"b\""));
+    CHECK(etag_is_listed("\"b-gzip\"", "\"b\""));
+    CHECK(!etag_is_listed("\"bb\"", "\"b\""));
+    CHECK(!etag_is_listed("b", "\"b\""));
+    CHECK(!etag_is_listed("\"b", "\"b\""));
+    CHECK(!etag_is_listed(NULL, "\"b\""));
+}
+
+/* ---- cursors ---- */
+
+TEST(a_cursor_comes_back_as_it_was_and_belongs_to_its_list)
+{
+    struct cursor in = {
+        .key = "ns/svc/\xc3\xa9.expose#0", .values = {{.text = "a\"b"}, {.number = -7}}, .n_values = 2};
+    struct cursor out;
+    _cleanup_(mem_free_p) char *text = cursor_write(&in, 42);
+
+    arena = arena ? arena : arena_new();
+    CHECK_INT(cursor_read(text, 42, arena, &out), 0);
+    CHECK_STR(out.key, in.key);
+    CHECK_STR(out.values[0].text, "a\"b");
+    CHECK_INT(out.values[1].number, -7);
+    CHECK_INT(cursor_read(text, 43, arena, &out), -ESTALE);
+    CHECK_INT(cursor_read("x", 42, arena, &out), -EINVAL);
+    CHECK_INT(cursor_read("W10", 42, arena, &out), -EINVAL);
+    CHECK_INT(cursor_read("a b", 42, arena, &out), -EINVAL);
+}
+
+/* ---- names, pointers, secrets ---- */
+
+TEST(exposures_are_in_the_order_of_services_then_of_numbers)
+{
+    CHECK(exposure_name_compare("a/svc/x.expose#2", "a/svc/x.expose#10") < 0);
+    CHECK(exposure_name_compare("a/svc/x.expose#10", "a/svc/x1.expose#0") < 0);
+    CHECK(exposure_name_compare("a/svc/x.expose#0", "a/svc/x.expose#0") == 0);
+    CHECK(exposure_name_compare("a/svc/x.y.expose#0", "a/svc/x.expose#9") > 0);
+}
+
+TEST(a_field_becomes_a_pointer_into_the_document)
+{
+    struct declaration *d =
+        model_declaration("a/svc/x", "expose#0 {'port': 80, 'vhosts': ['vhost#3']}\n"
+                                     "vhost#3 {'domains': ['a'], 'routes': ['route#1', 'route#7']}\n"
+                                     "route#1 {'match_prefix': '/a'}\n"
+                                     "route#7 {'match_prefix': '/', 'hash_policies': ['hashpolicy#2']}\n"
+                                     "hashpolicy#2 {'header_header_name': 'x'}\n");
+    const struct exposure *x = declaration_find(d, "expose#0");
+
+    arena = arena ? arena : arena_new();
+    CHECK_STR(exposure_pointer(x, "route#7.match_regex", arena), "#/vhosts/0/routes/1/match_regex");
+    CHECK_STR(exposure_pointer(x, "hashpolicy#2", arena), "#/vhosts/0/routes/1/hash_policies/0");
+    CHECK_STR(exposure_pointer(x, "vhost#3.domains", arena), "#/vhosts/0/domains");
+    CHECK_STR(exposure_pointer(x, "expose#0.port", arena), "#/port");
+    CHECK_STR(exposure_pointer(x, "listener_port", arena), "#/listener_port");
+    CHECK(exposure_pointer(x, "route#9", arena) == NULL);
+    declaration_unref(d);
+}
+
+TEST(what_is_named_like_a_secret_is_left_out)
+{
+    _cleanup_(mem_free_p) char *text =
+        json_redacted("{\"a\":{\"inline_string\":\"s1\",\"b\":[{\"key\":\"Authorization\",\"value\":\"s2\"}]},"
+                      "\"Password\":\"s3\",\"c\":{\"key\":\"x\",\"value\":\"kept\"}}");
+
+    CHECK(strstr(text, "s1") == NULL && strstr(text, "s2") == NULL && strstr(text, "s3") == NULL);
+    CHECK(strstr(text, "kept") != NULL && strstr(text, "Authorization") != NULL);
+}
+
+TEST(only_certificates_are_taken_out_of_a_pem_text)
+{
+    arena = arena ? arena : arena_new();
+    CHECK_STR(pem_certificates("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+                               "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\ntail",
+                               arena),
+              "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n");
+    CHECK_STR(pem_certificates("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n"
+                               "-----END CERTIFICATE-----\n",
+                               arena),
+              "");
+}
+
+TEST(days_left_are_whole_and_negative_once_past)
+{
+    CHECK_INT(days_until(100 + DAY_SECONDS, 100), 1);
+    CHECK_INT(days_until(99 + DAY_SECONDS, 100), 0);
+    CHECK_INT(days_until(99, 100), -1);
+}
+
+/* ---- tokens ---- */
+
+TEST(a_token_file_says_where_it_is_wrong)
+{
+    static const char digest[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const char *const bad[] = {"a admin",      "a boss %s",      "a admin 12",
+                               "a admin %s x", "a operator= %s", "a admin %s\na viewer %s"};
+    struct tokens *t = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct buf b;
+        struct err e = {0};
+        buf_init(&b, 0);
+        (void)buf_append_str(&b, "# tokens\n\n");
+        for (const char *p = bad[i]; *p; p += *p == '%' ? 2 : 1)
+            (void)(*p == '%' ? buf_append_str(&b, digest) : buf_append(&b, p, 1));
+        if (tokens_parse("file", buf_cstr(&b), &t, &e) != -EINVAL)
+            test_fail(__FILE__, __LINE__, "\"%s\" was taken", bad[i]);
+        CHECK(strncmp(e.object, "file:", 5) == 0 && strstr(e.text, digest) == NULL);
+        buf_clear(&b);
+    }
+}
+
+/* ---- the table and the contract ---- */
+
+TEST(every_route_stands_in_the_contract_and_every_operation_in_the_table)
+{
+    size_t n, operations = 0;
+    const char *text = contract_text(&n);
+
+    for (size_t i = 0; i < api_n_routes; i++) {
+        _cleanup_(mem_free_p) char *path = mem_printf("\n  %s:\n", api_routes[i].path);
+        _cleanup_(mem_free_p) char *operation = mem_printf("\n      operationId: %s\n", api_routes[i].operation);
+        const char *at = strstr(text, path), *id = at ? strstr(at, operation) : NULL;
+        const char *next = at ? strstr(at + strlen(path), "\n  /") : NULL;
+        if (!id || (next && id > next))
+            test_fail(__FILE__, __LINE__, "%s %s is not in the contract", api_routes[i].operation,
+                      api_routes[i].path);
+    }
+    for (const char *at = text; (at = strstr(at, "\n      operationId: ")); at++)
+        operations++;
+    CHECK_INT(operations, api_n_routes);
+}
+
+TEST(every_parameter_of_the_table_stands_in_the_contract_below_its_path)
+{
+    size_t n;
+    const char *text = contract_text(&n);
+
+    for (size_t i = 0; i < api_n_routes; i++) {
+        const struct collection *l = api_routes[i].collection;
+        _cleanup_(mem_free_p) char *path = mem_printf("\n  %s:\n", api_routes[i].path);
+        const char *at = strstr(text, path), *end = at ? strstr(at + strlen(path), "\n  /") : NULL;
+        for (const struct attribute *a = l ? l->attributes : NULL; a && a->name; a++) {
+            _cleanup_(mem_free_p) char *name = mem_printf("\n      - name: %s\n", a->name);
+            const char *found = strstr(at, name);
+            if (a->uses & ATTRIBUTE_FILTER && (!found || (end && found > end)))
+                test_fail(__FILE__, __LINE__, "%s of %s is not in the contract", a->name, api_routes[i].path);
+        }
+    }
+}
