@@ -193,7 +193,8 @@ def test_make_before_break_when_a_service_is_replaced(lab, sotw):
     wait_answer(lab.at(8000), host="web.test")
     with Load(lab.at(8000), "keepalive", host="web.test", workers=2) as load:
         for name, old, backend in (("second", "first", two), ("third", "second", one), ("fourth", "third", two)):
-            lab.add("test/svc/" + name, l7(backend.address, lab.at(8000), "web.test"))
+            lab.add("test/svc/" + name, l7(backend.address, lab.at(8000), ["web.test", name + ".test"]))
+            wait_answer(lab.at(8000), host=name + ".test")
             load.wait_answered(5)
             lab.agent.set_keywords("test/svc/" + old, {"vhost#0.domains": "old.test"})
             wait_answer(lab.at(8000), host="web.test", backend=backend.name)
