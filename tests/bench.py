@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -484,6 +485,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where igwd and the tools are")
     options = parser.parse_args()
+    # Whoever ends this ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(1))
     matrix = FULL if os.environ.get("FULL", "0") not in ("", "0") else SHORT
     cases, starts, failures = {}, {}, 0
     for services in sorted({case[0] for case in matrix}):
