@@ -23,7 +23,7 @@ import time
 import xml.etree.ElementTree as xml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-UNIT_LIMIT = 600    # seconds for one program
+UNIT_LIMIT = 1200   # seconds for one program
 E2E_LIMIT = 1500    # seconds for one run of pytest
 LINT_LIMIT = 600
 RETRIES_MAX = 8     # more failures than that are no accident

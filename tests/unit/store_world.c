@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UNTIL_SECONDS = 30, RESOURCES = 32, ADDRESSES = 64 };
+enum { UNTIL_SECONDS = 120, RESOURCES = 32, ADDRESSES = 64 };
 
 static void on_alarm(void *arg, const char *name, const char *text)
 {
