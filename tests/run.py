@@ -24,7 +24,7 @@ import xml.etree.ElementTree as xml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 UNIT_LIMIT = 1200   # seconds for one program
-E2E_LIMIT = 1500    # seconds for one run of pytest
+E2E_LIMIT = 2400    # seconds for one run of pytest
 LINT_LIMIT = 600
 RETRIES_MAX = 8     # more failures than that are no accident
 KINDS = ["lint", "unit", "asan", "tsan", "e2e", "e2e-asan", "e2e-tsan"]
