@@ -136,8 +136,9 @@ void parameters_check(const struct api_route *r, const struct target *t, struct 
         const struct parameter *p = find_parameter(r, t->pairs[i].name, &buffer);
         if (!p)
             fault_add(faults, FAULT_PARAMETER, t->pairs[i].name, "unknown", "there is no such parameter here");
-        else if (!p->repeatable && times_before(t, i))
-            fault_add(faults, FAULT_PARAMETER, p->name, "duplicate", "it can be given once only");
+        else if (times_before(t, i) >= (p->repeatable ? (size_t)PARAMETER_REPEATS_MAX : 1))
+            fault_add(faults, FAULT_PARAMETER, p->name, "duplicate", "it can be given %d times at most",
+                      p->repeatable ? PARAMETER_REPEATS_MAX : 1);
         else
             check_value(p, t->pairs[i].value, faults);
     }

@@ -12,7 +12,7 @@
 struct call;
 struct collection;
 
-enum { ROUTE_ARGUMENTS_MAX = 2 };
+enum { ROUTE_ARGUMENTS_MAX = 2, PARAMETER_REPEATS_MAX = 8 };
 
 enum parameter_type { PARAMETER_TEXT, PARAMETER_INT, PARAMETER_BOOL };
 

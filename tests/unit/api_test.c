@@ -1,4 +1,4 @@
-/* The pure parts of the REST interface: targets, routing, parameters, cursors, negotiation, tags, tokens, dispatch. */
+/* The pure parts of the REST interface: targets, routes, parameters, cursors, negotiation, tags, tokens, dispatch. */
 #include "api/contract.h"
 #include "api/dispatch.h"
 #include "api/list.h"
@@ -91,6 +91,20 @@ TEST(a_route_is_found_by_method_and_path_and_head_is_get)
     CHECK_STR(route_allow(table, ARRAY_LEN(table), &t, arena), "GET, HEAD, PATCH, OPTIONS");
     t = parsed("/things/");
     CHECK(route_allow(table, ARRAY_LEN(table), &t, arena) == NULL);
+}
+
+TEST(a_filter_can_be_repeated_so_often_and_no_more)
+{
+    const struct api_route list = {.collection = &exposure_collection};
+    struct target t = parsed("/x?service=1&service=2&service=3&service=4&service=5&service=6&service=7&service=8");
+    struct fault_list faults = {.arena = arena};
+
+    parameters_check(&list, &t, &faults);
+    CHECK_INT(faults.n, 0);
+    t.pairs[t.n_pairs++] = (struct query_pair){"service", "9"};
+    parameters_check(&list, &t, &faults);
+    CHECK_INT(faults.n, 1);
+    CHECK_STR(faults.items[0].code, "duplicate");
 }
 
 TEST(every_bad_parameter_is_a_fault)
