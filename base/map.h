@@ -31,7 +31,8 @@ struct map_lookup {
     void *value;
 };
 enum { MAP_MANY_MAX = 32 };
-/* map_get() of n keys (at most MAP_MANY_MAX) at once: in a large map that is faster, as the waits for memory overlap. */
+/* map_get() of n keys (at most MAP_MANY_MAX) at once: in a large map that is faster, as the waits for memory
+ * overlap. */
 void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n);
 /* value must not be NULL. Returns the value that was there before (its key is replaced by the new one), or NULL. */
 void *map_put(struct map *m, const char *key, size_t key_len, void *value);

@@ -54,6 +54,7 @@ static bool skip(struct reader *r, size_t n)
 }
 
 /* 1, 0 at the end of the range, or -EBADMSG. */
+/* lint: complex because the usual field has a way of its own, which is most of the cost of a request */
 static int read_field(struct reader *r, struct field *ret)
 {
     uint64_t tag, n;
@@ -61,6 +62,7 @@ static int read_field(struct reader *r, struct field *ret)
     if (r->p == r->end)
         return 0;
     ret->start = r->p;
+    ret->bytes = (struct xds_span){0};
     /* Nearly all: a small field number and a short text. */
     if (r->end - r->p >= 2 && r->p[0] < 0x80 && (r->p[0] & 7) == WIRE_LEN && r->p[0] >> 3 != 0 && r->p[1] < 0x80 &&
         r->p[1] <= r->end - r->p - 2) {
@@ -92,9 +94,15 @@ static int read_field(struct reader *r, struct field *ret)
     }
 }
 
+/* p may be NULL when n is 0. */
+static struct reader reader_over(const uint8_t *p, size_t n)
+{
+    return (struct reader){p, n ? p + n : p};
+}
+
 static struct reader reader_of(struct xds_span s)
 {
-    return (struct reader){(const uint8_t *)s.p, (const uint8_t *)s.p + s.n};
+    return reader_over((const uint8_t *)s.p, s.n);
 }
 
 /* Of google.protobuf.Value: string_value = 3. */
@@ -241,7 +249,7 @@ static int match_memo(const uint8_t *p, const uint8_t *end, const struct xds_mem
 int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, int n_memos, struct xds_request *ret,
                     struct err *e)
 {
-    struct reader r = {p, p + n};
+    struct reader r = reader_over(p, n);
     struct field f;
     int more, failed = 0;
 
@@ -292,7 +300,7 @@ int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, in
 
 int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct err *e)
 {
-    struct reader r = {p, p + n};
+    struct reader r = reader_over(p, n);
     struct field f;
     int more, failed = 0;
 

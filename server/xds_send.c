@@ -218,8 +218,8 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
     return s->options.variant == XDS_SOTW && !xds_is_full(s, type);
 }
 
-/* lint: complex because it is the decision table of one slot, best read in one place */
 /* ret_target: what to send, where that is to be done. */
+/* lint: complex because it is the decision table of one slot, best read in one place */
 static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot, clock_ns now,
                       struct xds_form **ret_target)
 {

@@ -283,8 +283,8 @@ static int take_node(struct xds_session *s, const struct xds_node *node, struct 
 /* ---- subscriptions ---- */
 
 /*
- * The names of a list with their slots, looked up some at a time: a request may hold ten thousand of each of three kinds,
- * and most of the time would go into waiting for memory.
+ * The names of a list with their slots, looked up some at a time: a request may hold ten thousand of each of three
+ * kinds, and most of the time would go into waiting for memory.
  */
 struct names {
     struct xds_list list;
@@ -344,8 +344,8 @@ static struct xds_span names_value(const struct names *it)
 }
 
 /*
- * The slot of a name that the client speaks of; slot: what was found. A name that nobody knew gets one, with a reference
- * that is the caller's (ret_new).
+ * The slot of a name that the client speaks of; slot: what was found. A name that nobody knew gets one, with a
+ * reference that is the caller's (ret_new).
  */
 static int name_slot(struct xds_sub *sub, struct xds_span name, uint32_t *slot, bool *ret_new, struct err *e)
 {

@@ -32,8 +32,8 @@ struct xds_response {
     struct xds_form **forms;   /* what it brought, by slot */
     struct xds_form **before;  /* what the client held of each before; NULL: nothing of any */
     struct xds_form **removed; /* what it took away (state of the world: by leaving it out), by slot */
-    bool fresh;    /* it brought forms that no client had taken before */
-    bool trial;    /* of suspects */
+    bool fresh;                /* it brought forms that no client had taken before */
+    bool trial;                /* of suspects */
     bool waived;               /* of clusters: their assignments are waited for no longer */
     bool answered;             /* refused: kept for a while, see in_use */
 };
