@@ -275,9 +275,9 @@ def test_a_domain_of_several_services_of_one_namespace_is_merged_by_paths(lab):
 
 
 def test_a_change_of_routes_touches_routes_alone(lab):
-    two_services(lab, [{"match_prefix": "/a"}])
+    two_services(lab, [{"match_prefix": "/start"}])
     envoy = lab.up()
-    wait_taken(lab, "/a", "marked")
+    wait_taken(lab, "/start", "marked")
     before = envoy.updates()
     with Load(lab.at(8000), "keepalive", host="web.test", workers=2) as load:
         for i in range(10):
