@@ -4,7 +4,8 @@
  *
  * What the library lets through is refused here (RFC 9112): Content-Length beside Transfer-Encoding, either of them
  * twice, codings other than chunked, no or several Host fields. What it refuses itself (a request line or fields that
- * can't be parsed, a method of 16 KiB) it answers in its own words, without a problem document.
+ * can't be parsed) it answers in its own words, without a problem document, and ends the connection; version 0.9.75
+ * writes the head of such an answer twice.
  *
  * An exchange (one request, one answer) lives from the request line to the last byte of its answer. It belongs to the
  * thread of its connection, as the connection's own data does.
@@ -121,13 +122,15 @@ static void read_peer(int fd, struct http_peer *p)
     if (name.ss_family == AF_UNIX) {
         read_unix_peer(fd, p);
     } else if (name.ss_family == AF_INET) {
-        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&name;
-        (void)snprintf(p->text, sizeof(p->text), "%s:%u", inet_ntop(AF_INET, &four->sin_addr, host, sizeof(host)),
-                       ntohs(four->sin_port));
-    } else {
-        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&name;
-        (void)snprintf(p->text, sizeof(p->text), "[%s]:%u", inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof(host)),
-                       ntohs(six->sin6_port));
+        struct sockaddr_in four;
+        memcpy(&four, &name, sizeof(four));
+        (void)snprintf(p->text, sizeof(p->text), "%s:%u", inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host)),
+                       ntohs(four.sin_port));
+    } else if (name.ss_family == AF_INET6) {
+        struct sockaddr_in6 six;
+        memcpy(&six, &name, sizeof(six));
+        (void)snprintf(p->text, sizeof(p->text), "[%s]:%u", inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host)),
+                       ntohs(six.sin6_port));
     }
 }
 
@@ -446,14 +449,14 @@ static int start_place(struct http *h, const char *text, struct err *e)
     if (r)
         return r;
     unsigned limit = THREADS * (API_CONNECTIONS_MAX + 2 * CONNECTIONS_ABOVE);
-    p->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL,
-                                 on_access, p, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
-                                 MHD_OPTION_LISTEN_SOCKET, p->fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-                                 MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_SECONDS,
-                                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
-                                 MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p, MHD_OPTION_NOTIFY_COMPLETED,
-                                 on_completed, p, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
+    p->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL, on_access, p,
+                         MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, p->fd,
+                         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, limit,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)API_IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
+                         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                         p, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
     if (!p->daemon) {
         listen_close(&p->address, p->fd);
         return err_set(e, -EIO, text, NULL, "the HTTP library can't serve there");

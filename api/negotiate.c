@@ -126,7 +126,7 @@ bool etag_is_listed(const char *if_none_match, const char *etag)
     while (p && *p) {
         p += strspn(p, " \t,");
         if (*p == '*')
-            return true;
+            return p[1 + strspn(p + 1, " \t")] == '\0';
         if (strncmp(p, "W/", 2) == 0)
             p += 2;
         if (*p != '"')

@@ -46,7 +46,7 @@ static int split_path(const char *path, size_t n, struct arena *arena, struct ta
     for (size_t at = 1; at <= n;) {
         const char *slash = memchr(path + at, '/', n - at);
         size_t end = slash ? (size_t)(slash - path) : n;
-        char *segment;
+        char *segment = NULL;
         if (t->n_segments == TARGET_SEGMENTS_MAX)
             return err_set(e, -E2BIG, NULL, NULL, "the path has more than %d segments", TARGET_SEGMENTS_MAX);
         int r = target_decode(path + at, end - at, false, arena, &segment, e);

@@ -111,12 +111,18 @@ def test_security_fields_stand_on_every_answer(api):
 @pytest.mark.parametrize("lines", [
     ["Host: a", "Host: b"], [], ["Host: a", "Content-Length: 3", "Transfer-Encoding: chunked"],
     ["Host: a", "Content-Length: 3", "Content-Length: 4"], ["Host: a", "Transfer-Encoding: gzip"],
-    ["Host: a", "Content-Length: -1"], ["Host: a", "Content-Length: 3"],
+    ["Host: a", "Content-Length: 3"],
     ["Host: a", "Transfer-Encoding: chunked"]])
 def test_ambiguous_framing_and_content_nobody_takes_are_refused(api, lines):
     answer = api.raw(("\r\n".join(["GET /livez HTTP/1.1"] + lines) + "\r\n\r\n").encode())
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"\r\nDate: ") == 1, "the connection ends"
+
+
+def test_what_the_library_refuses_itself_ends_the_connection(api):
+    answer = api.raw(b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n"
+                     b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"HTTP/1.1 200" not in answer, answer
 
 
 def test_limits_have_answers(api):

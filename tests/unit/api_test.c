@@ -251,6 +251,7 @@ TEST(tags_match_weakly_in_lists_and_in_both_forms)
     CHECK(etag_is_listed("*", "\"b\""));
     CHECK(etag_is_listed("\"b-gzip\"", "\"b\""));
     CHECK(!etag_is_listed("\"bb\"", "\"b\""));
+    CHECK(!etag_is_listed("*b", "\"b\""));
     CHECK(!etag_is_listed("b", "\"b\""));
     CHECK(!etag_is_listed("\"b", "\"b\""));
     CHECK(!etag_is_listed(NULL, "\"b\""));
