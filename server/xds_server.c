@@ -535,24 +535,32 @@ static void refuse_call(struct stream *stream, grpc_status_code code, const char
     set_deadline(stream, stream->end_by);
 }
 
+/* Appends the message's bytes and frees it. False when it can't be decompressed. */
+static bool bytes_from_grpc(struct buf *b, grpc_byte_buffer *message)
+{
+    grpc_byte_buffer_reader reader;
+    grpc_slice *slice;
+    bool ok = grpc_byte_buffer_reader_init(&reader, message);
+
+    while (ok && grpc_byte_buffer_reader_peek(&reader, &slice))
+        buf_append(b, GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
+    if (ok)
+        grpc_byte_buffer_reader_destroy(&reader);
+    grpc_byte_buffer_destroy(message);
+    return ok;
+}
+
 static void on_incoming(struct stream *stream, clock_ns now)
 {
     struct xds_server *s = stream->server;
-    grpc_byte_buffer_reader reader;
     struct err e = {0};
-    grpc_slice *slice;
     int r;
 
     buf_reset(&s->bytes);
-    if (!grpc_byte_buffer_reader_init(&reader, stream->incoming)) {
-        grpc_byte_buffer_destroy(take_ptr(stream->incoming));
+    if (!bytes_from_grpc(&s->bytes, take_ptr(stream->incoming))) {
         end_stream(stream, GRPC_STATUS_INTERNAL, "the message can't be decompressed", now);
         return;
     }
-    while (grpc_byte_buffer_reader_peek(&reader, &slice))
-        buf_append(&s->bytes, GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
-    grpc_byte_buffer_reader_destroy(&reader);
-    grpc_byte_buffer_destroy(take_ptr(stream->incoming));
     if (s->bytes.overflow || s->bytes.len > XDS_REQUEST_MAX) {
         s->bytes.overflow = false;
         end_stream(stream, GRPC_STATUS_RESOURCE_EXHAUSTED, "the request is too large", now);
@@ -912,12 +920,15 @@ static int prepare_unix(const char *path, struct err *e)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     _cleanup_(mem_free_p) char *copy = mem_strdup(path);
+    struct stat st;
     int fd, r;
 
     if (strlen(path) >= sizeof(address.sun_path))
         return err_set(e, -ENAMETOOLONG, path, NULL, "the path of a unix socket has at most %zu characters",
                        sizeof(address.sun_path) - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return err_set(e, -EADDRINUSE, path, NULL, "there is something that is no socket");
     if (mkdir(dirname(copy), DIRECTORY_MODE) < 0 && errno != EEXIST)
         return err_set(e, -errno, path, NULL, "its directory can't be made: %s", strerrordesc_np(errno));
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -929,7 +940,9 @@ static int prepare_unix(const char *path, struct err *e)
         return 0;
     if (r == -ECONNREFUSED)
         return unlink(path) < 0 ? err_set(e, -errno, path, NULL, "can't be removed: %s", strerrordesc_np(errno)) : 0;
-    return err_set(e, -EADDRINUSE, path, NULL, r == 0 ? "another process listens there" : "is no socket");
+    if (r == 0)
+        return err_set(e, -EADDRINUSE, path, NULL, "another process listens there");
+    return err_set(e, r, path, NULL, "it can't be told whether another process listens there");
 }
 
 static grpc_server_credentials *make_credentials(struct listener *l)

@@ -213,23 +213,34 @@ void xds_call_cancel(struct xds_call *k)
     grpc_call_cancel(k->call, NULL);
 }
 
-uint8_t *xds_call_receive_bytes(struct xds_call *k, size_t *ret_len, int ms)
+/* Names end in from_grpc where bytes are read that gRPC's threads wrote: see tests/tsan.supp. */
+static void bytes_from_grpc(struct buf *b, grpc_byte_buffer *message)
 {
-    struct buf bytes = {0};
     grpc_byte_buffer_reader reader;
     grpc_slice slice;
-    int ok;
+    int ok = grpc_byte_buffer_reader_init(&reader, message);
 
-    if (!wait_for(&k->received, ms) || !k->incoming)
-        return NULL;
-    ok = grpc_byte_buffer_reader_init(&reader, k->incoming);
     assert(ok);
     while (grpc_byte_buffer_reader_next(&reader, &slice)) {
-        buf_append(&bytes, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice));
+        buf_append(b, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice));
         grpc_slice_unref(slice);
     }
     grpc_byte_buffer_reader_destroy(&reader);
-    grpc_byte_buffer_destroy(take_ptr(k->incoming));
+    grpc_byte_buffer_destroy(message);
+}
+
+static char *text_from_grpc(grpc_slice slice)
+{
+    return mem_strndup((const char *)GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice));
+}
+
+uint8_t *xds_call_receive_bytes(struct xds_call *k, size_t *ret_len, int ms)
+{
+    struct buf bytes = {0};
+
+    if (!wait_for(&k->received, ms) || !k->incoming)
+        return NULL;
+    bytes_from_grpc(&bytes, take_ptr(k->incoming));
     start_receive(k);
     return (uint8_t *)buf_take(&bytes, ret_len);
 }
@@ -249,7 +260,7 @@ int xds_call_status(struct xds_call *k, int ms)
     if (!wait_for(&k->ended, ms))
         return -1;
     if (!k->text)
-        k->text = mem_strndup((const char *)GRPC_SLICE_START_PTR(k->details), GRPC_SLICE_LENGTH(k->details));
+        k->text = text_from_grpc(k->details);
     return (int)k->status;
 }
 
