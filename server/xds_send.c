@@ -12,6 +12,8 @@
  *     (may_send). A cluster that it will not get (left out, not subscribed) is not waited for, nor an assignment
  * that it
  *     does not subscribe to within XDS_PATIENCE of taking the cluster, or within XDS_WARMING of being sent it.
+ *   - One that replaces another form waits until the client took the clusters that are new to it, for at most
+ *     XDS_READY: Envoy routes by it at once, but answers 503 for a cluster whose first health checks are not over.
  *   - What is gone is held back while a form of a listener or route configuration that the client may still have
  * names
  *     it (in_use): one that is still to be replaced, or was replaced by a response that is not answered yet, for at
@@ -109,8 +111,33 @@ static bool has_assignment(struct xds_session *s, const struct xds_form *cluster
     return bits_get(&s->waived, slot);
 }
 
-/* Whether the client has what this listener or route configuration needs. */
-static bool may_send(struct xds_session *s, const struct xds_form *f, clock_ns now)
+/* Whether this response brought a cluster that the client did not have before. */
+static bool brought_anew(const struct xds_response *r, uint32_t slot)
+{
+    uint32_t from = 0, to = r->n;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+
+        if (r->forms[middle]->slot < slot)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < r->n && r->forms[from]->slot == slot && !(r->before && r->before[from]);
+}
+
+/* Whether the client may still be getting this cluster ready. */
+static bool is_warming(const struct xds_session *s, uint32_t slot, clock_ns now)
+{
+    for (const struct xds_response *r = s->subs[XDS_CLUSTER].first; r; r = r->next)
+        if (!r->answered && now < r->sent_at + XDS_READY && brought_anew(r, slot))
+            return true;
+    return false;
+}
+
+/* Whether the client has what this listener or route configuration needs; replaces: it has another form of it. */
+static bool may_send(struct xds_session *s, const struct xds_form *f, bool replaces, clock_ns now)
 {
     struct xds_sub *cds = &s->subs[XDS_CLUSTER];
 
@@ -125,6 +152,8 @@ static bool may_send(struct xds_session *s, const struct xds_form *f, clock_ns n
         if (!held && xds_target(s, cds, slot))
             return false;
         if (held && !has_assignment(s, held))
+            return false;
+        if (held && replaces && is_warming(s, slot, now))
             return false;
     }
     return true;
@@ -241,7 +270,7 @@ static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
     }
     if (!target->resource || xds_is_refused(s, sub->type, target->version))
         return STEP_NONE;
-    if ((sub->type == XDS_LISTENER || sub->type == XDS_ROUTE) && !may_send(s, target, now))
+    if ((sub->type == XDS_LISTENER || sub->type == XDS_ROUTE) && !may_send(s, target, held != NULL, now))
         return STEP_WAIT;
     return STEP_SEND;
 }
@@ -688,6 +717,9 @@ static void set_deadline(struct xds_session *s, clock_ns now)
         wake_at(s, s->claimed_until);
     if (s->in_use_valid)
         wake_at(s, s->in_use_until);
+    for (const struct xds_response *r = s->subs[XDS_CLUSTER].first; r; r = r->next)
+        if (!r->answered && now < r->sent_at + XDS_READY)
+            wake_at(s, r->sent_at + XDS_READY);
     for (const struct xds_response *r = s->subs[XDS_CLUSTER].first; r; r = r->next)
         if (!r->waived) {
             wake_at(s, r->sent_at + XDS_WARMING);

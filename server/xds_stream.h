@@ -19,6 +19,8 @@
 /* Envoy's own patience with a subscription (initial_fetch_timeout); a client that warms may be silent for that
  * long. */
 #define XDS_WARMING (15 * CLOCK_NS_PER_S)
+/* For a client to get a new cluster ready: what takes longer has no endpoint that answers. */
+#define XDS_READY (500 * (clock_ns)CLOCK_NS_PER_MS)
 /* For the types that a client has not asked for yet at the beginning of a stream. */
 #define XDS_GRACE (100 * (clock_ns)CLOCK_NS_PER_MS)
 

@@ -205,6 +205,21 @@ def test_make_before_break_when_a_service_is_replaced(lab, sotw):
     assert envoy.rejected() == {}
 
 
+def test_a_route_to_a_new_cluster_waits_until_envoy_has_it_ready(lab, sotw):
+    """Two services claim a domain; the second one's cluster comes only when it gets the domain."""
+    backends = [lab.world.backend(10), lab.world.backend(11)]
+    lab.add("test/svc/s0", l7(backends[0].address, lab.at(8000), "web.test"))
+    lab.up(sotw)
+    wait_answer(lab.at(8000), host="web.test")
+    with Load(lab.at(8000), "keepalive", host="web.test", workers=2, pause=0.001) as load:
+        for i in range(1, 9):
+            lab.add("test/svc/s%d" % i, l7(backends[i % 2].address, lab.at(8000), "web.test"))
+            lab.igwd.wait_logged("test/svc/s%d.expose#0" % i, "test/svc/s%d.expose#0" % (i - 1))
+            lab.agent.set_keywords("test/svc/s%d" % (i - 1), {"vhost#0.domains": "old%d.test" % i})
+            wait_answer(lab.at(8000), host="web.test", backend=backends[i % 2].name)
+    load.assert_clean()
+
+
 def test_connections_under_way_end_in_peace_when_their_endpoint_is_drained(lab):
     one, two = lab.world.backend(10), lab.world.backend(11)
     lab.add("test/svc/web", l7({"n1": one.address, "n2": two.address}, lab.at(8000), "web.test"), started=["n1"])
