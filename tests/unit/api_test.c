@@ -390,6 +390,7 @@ TEST(every_parameter_of_the_table_stands_in_the_contract_below_its_path)
         const struct collection *l = api_routes[i].collection;
         _cleanup_(mem_free_p) char *path = mem_printf("\n  %s:\n", api_routes[i].path);
         const char *at = strstr(text, path), *end = at ? strstr(at + strlen(path), "\n  /") : NULL;
+        CHECK(at != NULL);
         for (const struct attribute *a = l ? l->attributes : NULL; a && a->name; a++) {
             _cleanup_(mem_free_p) char *name = mem_printf("\n      - name: %s\n", a->name);
             const char *found = strstr(at, name);
