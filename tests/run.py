@@ -6,9 +6,9 @@ plain daemon; and those of them that are marked `sanitized` with the sanitized d
 failed: what was not tried is not known to hold. A program that crashes, hangs or leaks counts as one failed test.
 
 Unit tests run two at a time, end-to-end tests in two workers (each test has its own network and directory); what
-measures time (marked `alone`) runs after all others of its kind, on its own. A few end-to-end tests that failed beside
-others are tried once more with nothing beside them: what fails again has failed, what passes is counted and said to be
-unstable, with what it failed of.
+measures time (marked `alone`) runs after all others of its kind, on its own. A few tests that failed beside others are
+tried once more with nothing beside them: what fails again has failed, what passes is counted and said to be unstable,
+with what it failed of.
 """
 
 import argparse
@@ -179,22 +179,28 @@ def unit_programs(build, kinds):
 
 
 def run_units(build, kinds, part):
+    programs = unit_programs(build, kinds)
     results = []
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        waiting = []
-        for program, kind in unit_programs(build, kinds):
-            if program.exists():
-                waiting.append(pool.submit(run_unit, program, kind, part))
-                continue
-            missing = Result("%s/%s" % (kind, program.name))
-            missing.failures = ["it was not built"]
-            results.append(missing)
-        for done in waiting:
-            results.append(done.result())
-            show(results[-1])
-    for result in results:
-        if result.failures == ["it was not built"]:
+        waiting = [pool.submit(run_unit, *program, part) if program[0].exists() else None for program in programs]
+        for (program, kind), done in zip(programs, waiting):
+            result = done.result() if done else Result("%s/%s" % (kind, program.name))
+            if not done:
+                result.failures = ["it was not built"]
+            results.append(result)
             show(result)
+    return units_again(results, programs, part)
+
+
+def units_again(results, programs, part):
+    """As try_again(), for whole programs."""
+    bad = [(i, p) for i, p in enumerate(programs) if results[i].failures and p[0].exists()]
+    for i, (program, kind) in bad if len(bad) <= RETRIES_MAX else []:
+        again = run_unit(program, kind, part)
+        again.unstable = [] if again.failures else results[i].failures
+        again.name += ", again"
+        results[i] = again
+        show(again)
     return results
 
 
