@@ -163,14 +163,14 @@ def test_udp_and_tcp_share_a_port(lab):
 def test_ipv6_listeners_and_endpoints(lab):
     six = lab.world.add(Backend("::1", free_port("::1"), name="six").start())
     four = lab.world.backend(10)
-    port = free_port("::1")
+    port, other = free_port("::1"), free_port("::1")
     lab.add("test/svc/six", l4("::1", "[::1]:%d" % port, port=six.port))
     lab.add("test/svc/mixed", l4("::1", lab.at(8000), port=six.port))
-    lab.add("test/svc/other", l4(four.address, "[::1]:%d" % (port + 1)))
+    lab.add("test/svc/other", l4(four.address, "[::1]:%d" % other))
     envoy = lab.up()
     assert wait_answer("[::1]:%d" % port).backend == "six"
     assert wait_answer(lab.at(8000)).backend == "six"
-    assert wait_answer("[::1]:%d" % (port + 1)).backend == "b10"
+    assert wait_answer("[::1]:%d" % other).backend == "b10"
     assert "[::1]:%d/tcp" % port in envoy.dynamic_listeners()
 
 

@@ -208,6 +208,19 @@ def test_sotw_names_that_do_not_exist_get_nothing_until_they_do(served):
         assert list(client.resources(client.next())) == [name]
 
 
+def test_two_streams_of_one_node_live_side_by_side(served):
+    """As during a hot restart of Envoy."""
+    with XdsClient(served.igwd.xds[0], node_id="twin") as old, XdsClient(served.igwd.xds[0], node_id="twin") as new:
+        for client in (old, new):
+            client.subscribe(CDS)
+            client.ack(client.next())
+            client.subscribe(EDS, *served.names[EDS])
+            client.ack(client.next())
+        served.agent.resource_down("test/svc/tcp", "n1")
+        for client in (old, new):
+            assert list(client.resources(client.next())) == ["test/svc/tcp.expose#0"]
+
+
 def test_ten_thousand_clusters_in_one_response(lab):
     """gRPC's limits are set on purpose: by default 4 MiB would be too much."""
     lab.agent.generate(10000, 1, listener_addr=lab.world.ip(1), namespace="n" * 400)
