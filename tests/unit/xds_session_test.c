@@ -1,46 +1,1725 @@
-/* Sessions: each promise by itself, then all of them against a model of a client. */
+/* Sessions: what the protocol promises, one by one. All of it together: xds_model_test.c. */
 #include "server/xds_session.h"
 
 #include "tests/unit/test.h"
-#include "tests/unit/xds_model.h"
 #include "tests/unit/xds_wire.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { RUNS = 300 };
+enum { MANY = 500, TEXT = 64 };
 
-static void run_model(const struct model_options *o)
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* The tables, and one session. */
+struct world {
+    struct xds_common common;
+    struct xds_session *session;
+    enum xds_variant variant;
+    clock_ns now;
+    uint64_t revision;
+    bool node_sent;
+    unsigned ready; /* calls of ready() */
+    char culprits[512], words[512];
+    unsigned refusals; /* reports of whole responses */
+};
+
+static void on_ready(void *arg)
 {
-    for (uint64_t seed = 1; seed <= RUNS; seed++)
-        model_run(seed, o);
+    struct world *w = arg;
+
+    w->ready++;
 }
 
-#define MODEL_TEST(test_name, ...)                                                                                   \
-    TEST(test_name)                                                                                                  \
-    {                                                                                                                \
-        run_model(&(struct model_options){.steps = 200, __VA_ARGS__});                                               \
-    }
+static bool is_allowed(void *arg, const char *gateway)
+{
+    (void)arg;
+    return strcmp(gateway, "forbidden") != 0;
+}
 
-MODEL_TEST(model_delta, .variant = XDS_DELTA, .aggregated = true)
-MODEL_TEST(model_delta_by_name, .variant = XDS_DELTA, .aggregated = true, .asks_by_name = true)
-MODEL_TEST(model_delta_single_services, .variant = XDS_DELTA)
-MODEL_TEST(model_delta_cut, .variant = XDS_DELTA, .aggregated = true, .cuts = true)
-MODEL_TEST(model_delta_cut_by_name, .variant = XDS_DELTA, .aggregated = true, .cuts = true, .asks_by_name = true)
-MODEL_TEST(model_delta_names_culprits, .variant = XDS_DELTA, .aggregated = true, .refusal = MODEL_NAMES)
-MODEL_TEST(model_delta_loses_all, .variant = XDS_DELTA, .aggregated = true, .refusal = MODEL_LOSES_ALL)
-MODEL_TEST(model_delta_loses_and_names, .variant = XDS_DELTA, .aggregated = true, .refusal = MODEL_LOSES_NAMES)
-MODEL_TEST(model_delta_refuses_and_is_cut, .variant = XDS_DELTA, .aggregated = true, .refusal = MODEL_LOSES_ALL,
-           .cuts = true, .asks_by_name = true)
-MODEL_TEST(model_sotw, .variant = XDS_SOTW, .aggregated = true)
-MODEL_TEST(model_sotw_by_name, .variant = XDS_SOTW, .aggregated = true, .asks_by_name = true)
-MODEL_TEST(model_sotw_single_services, .variant = XDS_SOTW)
-MODEL_TEST(model_sotw_warms, .variant = XDS_SOTW, .aggregated = true, .warms = true)
-MODEL_TEST(model_sotw_cut, .variant = XDS_SOTW, .aggregated = true, .cuts = true)
-MODEL_TEST(model_sotw_cut_by_name, .variant = XDS_SOTW, .aggregated = true, .cuts = true, .asks_by_name = true)
-MODEL_TEST(model_sotw_names_culprits, .variant = XDS_SOTW, .aggregated = true, .refusal = MODEL_NAMES)
-MODEL_TEST(model_sotw_loses_all, .variant = XDS_SOTW, .aggregated = true, .refusal = MODEL_LOSES_ALL)
-MODEL_TEST(model_sotw_loses_and_names, .variant = XDS_SOTW, .aggregated = true, .refusal = MODEL_LOSES_NAMES)
-MODEL_TEST(model_sotw_refuses_and_warms, .variant = XDS_SOTW, .aggregated = true, .refusal = MODEL_LOSES_ALL,
-           .warms = true)
-MODEL_TEST(model_sotw_refuses_and_is_cut, .variant = XDS_SOTW, .aggregated = true, .refusal = MODEL_LOSES_ALL,
-           .cuts = true, .asks_by_name = true)
+static void on_nack(void *arg, const struct xds_report *r)
+{
+    struct world *w = arg;
+    size_t n = strlen(w->culprits);
+
+    if (r->culprit)
+        snprintf(w->culprits + n, sizeof(w->culprits) - n, "%s ", r->name);
+    else
+        w->refusals++;
+    snprintf(w->words, sizeof(w->words), "%s", r->words);
+}
+
+static void open_session(struct world *w, bool aggregated, enum xds_type type)
+{
+    struct xds_session_options o = {.common = &w->common,
+                                    .variant = w->variant,
+                                    .aggregated = aggregated,
+                                    .type = type,
+                                    .peer = "test",
+                                    .allowed = is_allowed,
+                                    .ready = on_ready,
+                                    .arg = w};
+
+    w->session = xds_session_new(&o, w->now);
+    w->node_sent = false;
+}
+
+static struct world *world_new(enum xds_variant variant)
+{
+    struct world *w = mem_new(struct world);
+
+    w->variant = variant;
+    w->now = CLOCK_NS_PER_S;
+    w->common.directory = xds_directory_new();
+    w->common.refusals = xds_refusals_new();
+    w->common.nacked = on_nack;
+    w->common.arg = w;
+    open_session(w, true, XDS_TYPES);
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    xds_session_free(w->session);
+    xds_directory_free(w->common.directory);
+    xds_refusals_free(w->common.refusals);
+    mem_free(w);
+}
+
+static void reopen(struct world *w)
+{
+    xds_session_free(w->session);
+    open_session(w, true, XDS_TYPES);
+}
+
+/* ---- the tables ---- */
+
+static void apply(struct world *w, struct wire_batch *b, bool complete)
+{
+    struct xds_batch *batch = wire_batch_finish(b, ++w->revision, complete);
+
+    xds_directory_apply(w->common.directory, batch);
+    xds_batch_free(batch);
+}
+
+static struct wire_batch *begin_batch(void)
+{
+    struct wire_batch *b = wire_batch_new();
+
+    wire_batch_gateway(b, "g");
+    return b;
+}
+
+/* content NULL: it is gone. clusters, routes and secrets: what it names, or NULL. */
+static void put_using(struct wire_batch *b, enum xds_type type, const char *name, const char *content,
+                      const char *const *clusters, const char *const *routes)
+{
+    wire_batch_change(b, "g", type, name,
+                      content ? wire_resource_new(type, name, content, clusters, routes, NULL) : NULL);
+}
+
+static void put(struct wire_batch *b, enum xds_type type, const char *name, const char *content)
+{
+    put_using(b, type, name, content, NULL, NULL);
+}
+
+/* A cluster without EDS. */
+static void put_static_cluster(struct wire_batch *b, const char *name, const char *content)
+{
+    struct resource *r = wire_resource_new(XDS_CLUSTER, name, content, NULL, NULL, NULL);
+
+    r->uses_eds = false;
+    wire_batch_change(b, "g", XDS_CLUSTER, name, r);
+}
+
+static void change(struct world *w, enum xds_type type, const char *name, const char *content)
+{
+    struct wire_batch *b = begin_batch();
+
+    put(b, type, name, content);
+    apply(w, b, true);
+}
+
+/* ---- the client ---- */
+
+static void send(struct world *w, struct wire_request r)
+{
+    struct err e = {0};
+    size_t n;
+    uint8_t *bytes;
+
+    if (!w->node_sent) {
+        r.node_id = "client";
+        r.node_gateway = "g";
+        w->node_sent = true;
+    }
+    bytes = wire_pack(w->variant, &r, &n);
+    if (xds_session_request(w->session, bytes, n, w->now, &e) < 0)
+        test_fail(__FILE__, __LINE__, "the request is refused: %s", e.text);
+    mem_free(bytes);
+}
+
+static void ask(struct world *w, enum xds_type type, const char *const *names)
+{
+    send(w, (struct wire_request){.type = type, .names = names});
+}
+
+static struct wire_response *next(struct world *w)
+{
+    struct xds_message m = {0};
+    struct wire_response *r = NULL;
+    struct err e = {0};
+    int code = xds_session_next(w->session, w->now, &m, &e);
+
+    if (code < 0)
+        test_fail(__FILE__, __LINE__, "the stream is ended: %s", e.text);
+    if (code > 0) {
+        uint8_t *bytes = mem_alloc(m.len);
+        size_t at = m.head.len;
+
+        memcpy(bytes, m.head.data, at);
+        for (size_t i = 0; i < m.n_parts; i++) {
+            memcpy(bytes + at, m.parts[i].p, m.parts[i].n);
+            at += m.parts[i].n;
+        }
+        CHECK_INT(at, m.len);
+        r = wire_unpack(w->variant, bytes, at);
+        CHECK(r != NULL);
+        mem_free(bytes);
+    }
+    xds_message_clear(&m);
+    return r;
+}
+
+static void expect_nothing(struct world *w)
+{
+    struct wire_response *r = next(w);
+
+    if (r)
+        test_fail(__FILE__, __LINE__, "an unexpected response: %s with %zu resources, %zu removed",
+                  xds_type_name[r->type], r->n_resources, r->n_removed);
+}
+
+/* The next response, which is of that type and holds just these resources. */
+static struct wire_response *expect(struct world *w, enum xds_type type, const char *const *names)
+{
+    struct wire_response *r = next(w);
+    size_t n = 0;
+
+    if (!r)
+        test_fail(__FILE__, __LINE__, "no response, where %s are due", xds_type_name[type]);
+    if (r->type != type)
+        test_fail(__FILE__, __LINE__, "%s come, not %s", xds_type_name[r->type], xds_type_name[type]);
+    for (; names && names[n]; n++)
+        if (!wire_find(r, names[n]))
+            test_fail(__FILE__, __LINE__, "%s is missing", names[n]);
+    if (r->n_resources != n)
+        test_fail(__FILE__, __LINE__, "%zu resources come, not %zu", r->n_resources, n);
+    CHECK(r->nonce[0] != '\0');
+    return r;
+}
+
+static void expect_content(const struct wire_response *r, const char *name, const char *content)
+{
+    const struct wire_resource *found = wire_find(r, name);
+    char *text;
+
+    CHECK(found != NULL);
+    text = wire_content(found->bytes, found->len);
+    CHECK_STR(text, content);
+    mem_free(text);
+}
+
+static void expect_removed(const struct wire_response *r, const char *const *names)
+{
+    size_t n = 0;
+
+    for (; names[n]; n++)
+        CHECK(wire_is_removed(r, names[n]));
+    CHECK_INT(r->n_removed, n);
+}
+
+/* names: state of the world's subscription. Frees the response. */
+static void ack_with(struct world *w, struct wire_response *r, const char *const *names)
+{
+    send(w, (struct wire_request){.type = r->type,
+                                  .nonce = r->nonce,
+                                  .version = r->version,
+                                  .names = w->variant == XDS_SOTW ? names : NULL});
+    wire_response_free(r);
+}
+
+static void ack(struct world *w, struct wire_response *r)
+{
+    ack_with(w, r, NULL);
+}
+
+/* version: what the client had before. Frees the response. */
+static void nack(struct world *w, struct wire_response *r, const char *version, const char *words)
+{
+    send(w, (struct wire_request){.type = r->type, .nonce = r->nonce, .version = version, .refusal = words});
+    wire_response_free(r);
+}
+
+/* The next response of just these resources is taken. */
+static void expect_and_ack(struct world *w, enum xds_type type, const char *const *names)
+{
+    ack(w, expect(w, type, names));
+}
+
+#define EACH_VARIANT(v) for (enum xds_variant v = XDS_SOTW; v <= XDS_DELTA; v++)
+
+/* ---- both variants ---- */
+
+TEST(each_response_has_a_nonce_of_its_own)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        char before[TEXT] = "";
+
+        change(w, XDS_CLUSTER, "a", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        for (unsigned i = 0; i < 40; i++) {
+            struct wire_response *r = expect(w, XDS_CLUSTER, LIST("a"));
+            char content[TEXT];
+
+            CHECK(strcmp(r->nonce, before) != 0);
+            snprintf(before, sizeof(before), "%s", r->nonce);
+            ack(w, r);
+            snprintf(content, sizeof(content), "%u", i + 1);
+            change(w, XDS_CLUSTER, "a", content);
+        }
+        world_free(w);
+    }
+}
+
+TEST(an_acknowledgement_is_not_answered)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_CLUSTER, "a", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        expect_nothing(w);
+        w->now += 100 * CLOCK_NS_PER_S;
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(types_on_one_stream_do_not_disturb_each_other)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_response *secrets;
+
+        change(w, XDS_SECRET, "s", "0");
+        change(w, XDS_CLUSTER, "a", "0");
+        ask(w, XDS_SECRET, LIST("s"));
+        secrets = expect(w, XDS_SECRET, LIST("s"));
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        nack(w, secrets, NULL, "bad secret");
+        change(w, XDS_CLUSTER, "a", "1");
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        if (v == XDS_DELTA)
+            expect_and_ack(w, XDS_SECRET, NULL); /* there is none to be had */
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(an_unknown_type_gets_nothing)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_CLUSTER, "a", "0");
+        send(w, (struct wire_request){.type_url = "type.googleapis.com/envoy.service.runtime.v3.Runtime"});
+        send(w, (struct wire_request){.type_url = ""});
+        expect_nothing(w);
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        world_free(w);
+    }
+}
+
+TEST(what_was_not_asked_for_is_not_sent_and_does_not_wake_anybody)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        unsigned ready;
+
+        change(w, XDS_ENDPOINT, "a", "0");
+        ask(w, XDS_ENDPOINT, LIST("a"));
+        ack_with(w, expect(w, XDS_ENDPOINT, LIST("a")), LIST("a"));
+        expect_nothing(w);
+        ready = w->ready;
+        change(w, XDS_ENDPOINT, "b", "0");
+        change(w, XDS_CLUSTER, "a", "0");
+        change(w, XDS_LISTENER, "a", "0");
+        CHECK_INT(w->ready, ready);
+        expect_nothing(w);
+        change(w, XDS_ENDPOINT, "a", "1");
+        CHECK_INT(w->ready, ready + 1);
+        world_free(w);
+    }
+}
+
+TEST(a_change_touches_its_own_type_only)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+
+        for (unsigned type = 0; type < XDS_TYPES; type++)
+            put(b, (enum xds_type)type, "a", "0");
+        apply(w, b, true);
+        for (unsigned type = 0; type < XDS_TYPES; type++)
+            ask(w, (enum xds_type)type, type == XDS_CLUSTER || type == XDS_LISTENER ? NULL : LIST("a"));
+        for (struct wire_response *r; (r = next(w)) != NULL;)
+            ack_with(w, r, r->type == XDS_CLUSTER || r->type == XDS_LISTENER ? NULL : LIST("a"));
+        change(w, XDS_ENDPOINT, "a", "1");
+        ack_with(w, expect(w, XDS_ENDPOINT, LIST("a")), LIST("a"));
+        expect_nothing(w);
+        change(w, XDS_SECRET, "a", "1");
+        ack_with(w, expect(w, XDS_SECRET, LIST("a")), LIST("a"));
+        expect_nothing(w);
+        change(w, XDS_ROUTE, "a", "1");
+        ack_with(w, expect(w, XDS_ROUTE, LIST("a")), LIST("a"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(changes_while_a_message_is_under_way_come_once_and_in_their_newest_form)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_response *r;
+
+        change(w, XDS_CLUSTER, "a", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        /* The stream is not asked for a message meanwhile: it is busy. */
+        for (unsigned i = 1; i <= 100; i++) {
+            char content[TEXT];
+
+            snprintf(content, sizeof(content), "%u", i);
+            change(w, XDS_CLUSTER, "a", content);
+        }
+        r = expect(w, XDS_CLUSTER, LIST("a"));
+        expect_content(r, "a", "100");
+        ack(w, r);
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_change_that_is_taken_back_before_it_is_sent_is_not_sent)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_CLUSTER, "a", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        change(w, XDS_CLUSTER, "a", "1");
+        change(w, XDS_CLUSTER, "a", "0");
+        change(w, XDS_CLUSTER, "b", "0");
+        change(w, XDS_CLUSTER, "b", NULL);
+        expect_nothing(w);
+        change(w, XDS_CLUSTER, "a", NULL);
+        change(w, XDS_CLUSTER, "a", "0");
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+/* ---- before there is anything, and where there is nothing ---- */
+
+TEST(requests_wait_for_the_first_complete_state)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+
+        ask(w, XDS_CLUSTER, NULL);
+        ask(w, XDS_LISTENER, NULL);
+        expect_nothing(w);
+        put(b, XDS_CLUSTER, "a", "0");
+        apply(w, b, false);
+        expect_nothing(w);
+        change(w, XDS_CLUSTER, "b", "0");
+        expect_and_ack(w, XDS_CLUSTER, LIST("a", "b"));
+        expect_and_ack(w, XDS_LISTENER, NULL);
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_gateway_that_does_not_exist_is_not_answered_until_it_does)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = wire_batch_new();
+
+        wire_batch_gateway(b, "another");
+        apply(w, b, true);
+        ask(w, XDS_CLUSTER, NULL);
+        expect_nothing(w);
+        CHECK_STR(xds_session_unknown_gateway(w->session), "g");
+        change(w, XDS_CLUSTER, "a", "0");
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        CHECK(xds_session_unknown_gateway(w->session) == NULL);
+        world_free(w);
+    }
+}
+
+TEST(a_gateway_that_goes_takes_nothing_away_and_may_come_back)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b;
+
+        change(w, XDS_CLUSTER, "a", "0");
+        change(w, XDS_CLUSTER, "b", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a", "b"));
+        b = wire_batch_new();
+        wire_batch_gateway(b, "another");
+        wire_batch_change(b, "g", XDS_CLUSTER, "a", NULL);
+        apply(w, b, true);
+        expect_nothing(w);
+        w->now += 100 * CLOCK_NS_PER_S;
+        expect_nothing(w);
+        /* It comes back without b, and with a as it was. */
+        change(w, XDS_CLUSTER, "a", "0");
+        if (v == XDS_DELTA) {
+            struct wire_response *r = expect(w, XDS_CLUSTER, NULL);
+
+            expect_removed(r, LIST("b"));
+            ack(w, r);
+        } else {
+            expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        }
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(requests_that_wait_are_bounded)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        unsigned n = 0;
+
+        while (xds_session_takes_requests(w->session)) {
+            ask(w, XDS_ENDPOINT, LIST("a", "b", "c"));
+            CHECK(++n < 100000);
+        }
+        CHECK(n > 1000);
+        change(w, XDS_ENDPOINT, "b", "0");
+        wire_response_free(next(w));
+        CHECK(xds_session_takes_requests(w->session));
+        world_free(w);
+    }
+}
+
+TEST(a_gateway_that_the_peer_may_not_have_ends_the_stream)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_request r = {.type = XDS_CLUSTER, .node_gateway = "forbidden"};
+        struct err e = {0};
+        size_t n;
+        uint8_t *bytes = wire_pack(v, &r, &n);
+
+        CHECK_INT(xds_session_request(w->session, bytes, n, w->now, &e), -EACCES);
+        CHECK_STR(e.object, "forbidden");
+        mem_free(bytes);
+        world_free(w);
+    }
+}
+
+/* Not before the gateways are known can it be told that the cluster's name is one. */
+TEST(a_gateway_found_by_cluster_that_the_peer_may_not_have_ends_the_stream_later)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_request r = {.type = XDS_CLUSTER, .node_cluster = "forbidden"};
+        struct xds_message m = {0};
+        struct wire_batch *b = wire_batch_new();
+        struct err e = {0};
+        size_t n;
+        uint8_t *bytes = wire_pack(v, &r, &n);
+
+        CHECK_INT(xds_session_request(w->session, bytes, n, w->now, &e), 0);
+        CHECK_INT(xds_session_next(w->session, w->now, &m, &e), 0);
+        wire_batch_gateway(b, "forbidden");
+        apply(w, b, true);
+        CHECK_INT(xds_session_next(w->session, w->now, &m, &e), -EACCES);
+        mem_free(bytes);
+        xds_message_clear(&m);
+        world_free(w);
+    }
+}
+
+TEST(the_node_counts_from_the_first_request_only)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_CLUSTER, "a", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        send(w, (struct wire_request){.type = XDS_ENDPOINT, .node_id = "another", .node_gateway = "forbidden"});
+        CHECK_STR(xds_session_node(w->session), "client");
+        CHECK_STR(xds_session_gateway(w->session), "g");
+        world_free(w);
+    }
+}
+
+TEST(a_name_that_is_no_text_is_refused)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_request r = {.type = XDS_ENDPOINT, .names = LIST("\xff\xfe"), .node_gateway = "g"};
+        struct err e = {0};
+        size_t n;
+        uint8_t *bytes = wire_pack(v, &r, &n);
+
+        change(w, XDS_ENDPOINT, "a", "0");
+        CHECK_INT(xds_session_request(w->session, bytes, n, w->now, &e), -EINVAL);
+        CHECK_STR(e.field, "resource_names");
+        mem_free(bytes);
+        world_free(w);
+    }
+}
+
+TEST(names_that_do_not_exist_have_a_limit)
+{
+    enum { NAMES = 1000 };
+    static char texts[NAMES][16];
+    static const char *names[NAMES];
+
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct err e = {0};
+        int code = 0;
+
+        change(w, XDS_CLUSTER, "x", "0");
+        for (unsigned round = 0; round < XDS_UNKNOWN_NAMES_MAX / NAMES + 2 && code == 0; round++) {
+            struct wire_request r = {.type = XDS_ENDPOINT, .node_gateway = "g", .names = names, .n_names = NAMES};
+            size_t n;
+            uint8_t *bytes;
+
+            for (unsigned i = 0; i < NAMES; i++) {
+                snprintf(texts[i], sizeof(texts[i]), "n%u", v == XDS_DELTA ? round * NAMES + i : i);
+                names[i] = texts[i];
+            }
+            bytes = wire_pack(v, &r, &n);
+            code = xds_session_request(w->session, bytes, n, w->now, &e);
+            mem_free(bytes);
+        }
+        /* State of the world replaces its names with each request. */
+        CHECK_INT(code, v == XDS_DELTA ? -ENOBUFS : 0);
+        world_free(w);
+    }
+}
+
+/* ---- state of the world ---- */
+
+TEST(sotw_the_same_content_has_the_same_version_on_every_stream_whatever_came_before)
+{
+    struct world *a = world_new(XDS_SOTW), *b = world_new(XDS_SOTW);
+    struct wire_response *r;
+    char version[TEXT];
+
+    change(a, XDS_CLUSTER, "x", "1");
+    change(a, XDS_CLUSTER, "y", "1");
+    ask(a, XDS_CLUSTER, NULL);
+    r = expect(a, XDS_CLUSTER, LIST("x", "y"));
+    snprintf(version, sizeof(version), "%s", r->version);
+    CHECK(*version != '\0');
+    ack(a, r);
+    change(b, XDS_CLUSTER, "y", "0");
+    ask(b, XDS_CLUSTER, NULL);
+    r = expect(b, XDS_CLUSTER, LIST("y"));
+    CHECK(strcmp(r->version, version) != 0);
+    ack(b, r);
+    change(b, XDS_CLUSTER, "z", "1");
+    expect_and_ack(b, XDS_CLUSTER, LIST("y", "z"));
+    change(b, XDS_CLUSTER, "x", "1");
+    change(b, XDS_CLUSTER, "y", "1");
+    change(b, XDS_CLUSTER, "z", NULL);
+    b->now += CLOCK_NS_PER_S; /* it might have told of listeners that use z */
+    r = expect(b, XDS_CLUSTER, LIST("x", "y"));
+    CHECK_STR(r->version, version);
+    ack(b, r);
+    world_free(a);
+    world_free(b);
+}
+
+TEST(sotw_the_version_is_that_of_what_the_client_holds_not_of_the_target)
+{
+    struct world *w = world_new(XDS_SOTW);
+    struct wire_response *r;
+    char one[TEXT];
+
+    /* Two secrets, each in a response of its own. */
+    change(w, XDS_SECRET, "a", "0");
+    change(w, XDS_SECRET, "b", "0");
+    ask(w, XDS_SECRET, LIST("a", "b"));
+    r = expect(w, XDS_SECRET, LIST("a"));
+    snprintf(one, sizeof(one), "%s", r->version);
+    ack_with(w, r, LIST("a", "b"));
+    r = expect(w, XDS_SECRET, LIST("b"));
+    CHECK(strcmp(r->version, one) != 0);
+    wire_response_free(r);
+    /* The stream is cut in between: a client with the first version lacks the second secret. */
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_SECRET, .names = LIST("a", "b"), .version = one});
+    r = expect(w, XDS_SECRET, LIST("a"));
+    ack_with(w, r, LIST("a", "b"));
+    r = expect(w, XDS_SECRET, LIST("b"));
+    wire_response_free(r);
+    world_free(w);
+}
+
+TEST(sotw_a_client_that_comes_back_with_the_current_version_is_sent_nothing)
+{
+    struct world *w = world_new(XDS_SOTW);
+    char clusters[TEXT], endpoints[TEXT];
+    struct wire_response *r;
+
+    change(w, XDS_CLUSTER, "a", "0");
+    change(w, XDS_ENDPOINT, "a", "0");
+    ask(w, XDS_CLUSTER, NULL);
+    r = expect(w, XDS_CLUSTER, LIST("a"));
+    snprintf(clusters, sizeof(clusters), "%s", r->version);
+    ack(w, r);
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    r = expect(w, XDS_ENDPOINT, LIST("a"));
+    snprintf(endpoints, sizeof(endpoints), "%s", r->version);
+    ack_with(w, r, LIST("a"));
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_CLUSTER, .version = clusters});
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .version = endpoints, .names = LIST("a")});
+    expect_nothing(w);
+    /* And is sent what changes from then on. */
+    change(w, XDS_ENDPOINT, "a", "1");
+    r = expect(w, XDS_ENDPOINT, LIST("a"));
+    ack_with(w, r, LIST("a"));
+    /* With another version, or other names, all is sent. */
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_CLUSTER, .version = "something else"});
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .version = endpoints, .names = LIST("a")});
+    wire_response_free(expect(w, XDS_ENDPOINT, LIST("a")));
+    world_free(w);
+}
+
+TEST(sotw_a_stale_request_is_not_answered)
+{
+    struct world *w = world_new(XDS_SOTW);
+    struct wire_response *first, *second;
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    change(w, XDS_ENDPOINT, "b", "0");
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    first = expect(w, XDS_ENDPOINT, LIST("a"));
+    ack_with(w, first, LIST("a"));
+    change(w, XDS_ENDPOINT, "a", "1");
+    second = expect(w, XDS_ENDPOINT, LIST("a"));
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .nonce = "1", .names = LIST("a", "b")});
+    expect_nothing(w);
+    ack_with(w, second, LIST("a", "b"));
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("b")), LIST("a", "b"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_what_a_stale_request_drops_and_the_next_asks_for_is_sent_again)
+{
+    struct world *w = world_new(XDS_SOTW);
+    struct wire_response *r;
+
+    change(w, XDS_ROUTE, "a", "0");
+    change(w, XDS_ROUTE, "b", "0");
+    ask(w, XDS_ROUTE, LIST("a", "b"));
+    ack_with(w, expect(w, XDS_ROUTE, LIST("a", "b")), LIST("a", "b"));
+    change(w, XDS_ROUTE, "b", "1");
+    r = expect(w, XDS_ROUTE, LIST("b"));
+    /* With the nonce of the response before: these cross the one that was just sent. */
+    send(w, (struct wire_request){.type = XDS_ROUTE, .nonce = "1", .names = LIST("b")});
+    send(w, (struct wire_request){.type = XDS_ROUTE, .nonce = "1", .names = LIST("a", "b")});
+    expect_nothing(w);
+    ack_with(w, r, LIST("a", "b"));
+    wire_response_free(expect(w, XDS_ROUTE, LIST("a")));
+    world_free(w);
+}
+
+TEST(sotw_new_names_are_answered_although_nothing_changed)
+{
+    struct world *w = world_new(XDS_SOTW);
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    change(w, XDS_ENDPOINT, "b", "0");
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("a")), LIST("a", "b"));
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("b")), LIST("a", "b"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_empty_is_the_wildcard_until_there_were_names)
+{
+    static const enum xds_type types[] = {XDS_CLUSTER, XDS_LISTENER};
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct world *w = world_new(XDS_SOTW);
+        struct wire_response *r;
+
+        change(w, types[i], "a", "0");
+        change(w, types[i], "b", "0");
+        ask(w, types[i], NULL);
+        r = expect(w, types[i], LIST("a", "b"));
+        ack_with(w, r, LIST("a"));
+        /* By name now: b is not asked for, and what is covered needs no answer. */
+        change(w, types[i], "b", "1");
+        expect_nothing(w);
+        change(w, types[i], "a", "1");
+        r = expect(w, types[i], LIST("a"));
+        ack_with(w, r, NULL);
+        change(w, types[i], "a", "2");
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(sotw_the_wildcard_has_a_name_too)
+{
+    struct world *w = world_new(XDS_SOTW);
+
+    change(w, XDS_CLUSTER, "a", "0");
+    change(w, XDS_CLUSTER, "b", "0");
+    ask(w, XDS_CLUSTER, LIST("*"));
+    ack_with(w, expect(w, XDS_CLUSTER, LIST("a", "b")), LIST("*"));
+    change(w, XDS_CLUSTER, "c", "0");
+    ack_with(w, expect(w, XDS_CLUSTER, LIST("a", "b", "c")), LIST("*", "b"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_empty_means_nothing_for_the_other_types)
+{
+    static const enum xds_type types[] = {XDS_ENDPOINT, XDS_ROUTE, XDS_SECRET};
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct world *w = world_new(XDS_SOTW);
+
+        change(w, types[i], "a", "0");
+        ask(w, types[i], NULL);
+        expect_nothing(w);
+        change(w, types[i], "a", "1");
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(sotw_clusters_and_listeners_come_whole_the_others_in_part)
+{
+    struct world *w = world_new(XDS_SOTW);
+
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
+        change(w, (enum xds_type)type, "a", "0");
+        change(w, (enum xds_type)type, "b", "0");
+    }
+    ask(w, XDS_ENDPOINT, LIST("a", "b"));
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("a", "b")), LIST("a", "b"));
+    change(w, XDS_ENDPOINT, "b", "1");
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("b")), LIST("a", "b"));
+    ask(w, XDS_LISTENER, NULL);
+    w->now += CLOCK_NS_PER_S;
+    expect_and_ack(w, XDS_LISTENER, LIST("a", "b"));
+    change(w, XDS_LISTENER, "b", "1");
+    expect_and_ack(w, XDS_LISTENER, LIST("a", "b"));
+    change(w, XDS_LISTENER, "a", NULL);
+    expect_and_ack(w, XDS_LISTENER, LIST("b"));
+    change(w, XDS_LISTENER, "b", NULL);
+    expect_and_ack(w, XDS_LISTENER, NULL);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_an_absent_name_is_sent_when_it_appears)
+{
+    struct world *w = world_new(XDS_SOTW);
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    ask(w, XDS_ENDPOINT, LIST("later"));
+    expect_nothing(w);
+    change(w, XDS_ENDPOINT, "later", "0");
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("later")), LIST("later"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_a_first_request_for_nothing_that_exists_is_answered_for_the_whole_types)
+{
+    struct world *w = world_new(XDS_SOTW);
+
+    change(w, XDS_SECRET, "x", "0");
+    ask(w, XDS_CLUSTER, NULL);
+    expect_and_ack(w, XDS_CLUSTER, NULL);
+    ask(w, XDS_LISTENER, LIST("not there"));
+    ack_with(w, expect(w, XDS_LISTENER, NULL), LIST("not there"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_a_long_list_that_is_repeated_is_still_the_same_subscription)
+{
+    static char texts[MANY][32];
+    static const char *names[MANY + 1];
+    struct world *w = world_new(XDS_SOTW);
+    struct wire_batch *b = begin_batch();
+
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "service-%03u", i);
+        names[i] = texts[i];
+        put(b, XDS_ENDPOINT, names[i], "0");
+    }
+    names[MANY] = NULL;
+    apply(w, b, true);
+    ask(w, XDS_ENDPOINT, names);
+    ack_with(w, expect(w, XDS_ENDPOINT, names), names);
+    for (unsigned i = 0; i < 10; i++) {
+        char content[TEXT];
+
+        snprintf(content, sizeof(content), "%u", i + 1);
+        change(w, XDS_ENDPOINT, names[i * 7], content);
+        ack_with(w, expect(w, XDS_ENDPOINT, LIST(names[i * 7])), names);
+        expect_nothing(w);
+    }
+    /* One fewer: its changes are not sent; then back: it is sent again. */
+    change(w, XDS_ENDPOINT, names[0], "x");
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST(names[0])), names + 1);
+    change(w, XDS_ENDPOINT, names[0], "y");
+    expect_nothing(w);
+    change(w, XDS_ENDPOINT, names[1], "y");
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST(names[1])), names);
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST(names[0])), names);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_the_next_of_a_type_that_comes_in_parts_waits_for_the_answer_or_repeats)
+{
+    struct world *w = world_new(XDS_SOTW);
+    struct wire_response *r;
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    change(w, XDS_ENDPOINT, "b", "0");
+    ask(w, XDS_ENDPOINT, LIST("a", "b"));
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("a", "b")), LIST("a", "b"));
+    change(w, XDS_ENDPOINT, "a", "1");
+    r = expect(w, XDS_ENDPOINT, LIST("a"));
+    change(w, XDS_ENDPOINT, "b", "1");
+    expect_nothing(w);
+    CHECK(xds_session_deadline(w->session) < INT64_MAX);
+    w->now = xds_session_deadline(w->session);
+    wire_response_free(r);
+    /* The version stands for both, so both come. */
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("a", "b")), LIST("a", "b"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+/* ---- incremental ---- */
+
+static const char *version_of(const struct wire_response *r, const char *name)
+{
+    const struct wire_resource *found = wire_find(r, name);
+
+    CHECK(found != NULL);
+    return found->version;
+}
+
+TEST(delta_a_client_that_comes_back_is_sent_what_differs)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *r;
+    char a[17], b[17];
+
+    change(w, XDS_CLUSTER, "a", "0");
+    change(w, XDS_CLUSTER, "b", "0");
+    change(w, XDS_CLUSTER, "d", "0");
+    ask(w, XDS_CLUSTER, NULL);
+    r = expect(w, XDS_CLUSTER, LIST("a", "b", "d"));
+    memcpy(a, version_of(r, "a"), sizeof(a));
+    memcpy(b, version_of(r, "b"), sizeof(b));
+    wire_response_free(r);
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_CLUSTER,
+                                  .have = LIST("a", "b", "gone"),
+                                  .have_versions = LIST(a, "0000000000000001", "whatever")});
+    r = expect(w, XDS_CLUSTER, LIST("b", "d"));
+    CHECK_STR(version_of(r, "b"), b);
+    ack(w, r);
+    w->now += CLOCK_NS_PER_S;
+    r = expect(w, XDS_CLUSTER, NULL);
+    expect_removed(r, LIST("gone"));
+    ack(w, r);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_a_client_that_comes_back_in_sync_is_sent_nothing)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *r;
+    char version[17];
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    r = expect(w, XDS_ENDPOINT, LIST("a"));
+    memcpy(version, version_of(r, "a"), sizeof(version));
+    wire_response_free(r);
+    reopen(w);
+    send(w, (struct wire_request){
+                .type = XDS_ENDPOINT, .names = LIST("a"), .have = LIST("a"), .have_versions = LIST(version)});
+    expect_nothing(w);
+    change(w, XDS_ENDPOINT, "a", "1");
+    wire_response_free(expect(w, XDS_ENDPOINT, LIST("a")));
+    world_free(w);
+}
+
+TEST(delta_an_absent_name_is_declared_absent_and_sent_when_it_appears)
+{
+    static const enum xds_type types[] = {XDS_CLUSTER, XDS_ENDPOINT, XDS_ROUTE, XDS_SECRET, XDS_LISTENER};
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct world *w = world_new(XDS_DELTA);
+        struct wire_response *r;
+
+        change(w, types[i], "a", "0");
+        ask(w, types[i], LIST("later"));
+        r = expect(w, types[i], NULL);
+        expect_removed(r, LIST("later"));
+        ack(w, r);
+        expect_nothing(w);
+        change(w, types[i], "later", "0");
+        expect_and_ack(w, types[i], LIST("later"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(delta_subscribing_again_sends_again_and_unsubscribing_stops_it)
+{
+    struct world *w = world_new(XDS_DELTA);
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    expect_and_ack(w, XDS_ENDPOINT, LIST("a"));
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    expect_and_ack(w, XDS_ENDPOINT, LIST("a"));
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .unsubscribe = LIST("a", "never heard of", "a")});
+    change(w, XDS_ENDPOINT, "a", "1");
+    expect_nothing(w);
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    expect_and_ack(w, XDS_ENDPOINT, LIST("a"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_the_first_empty_subscription_of_clusters_and_listeners_is_the_wildcard)
+{
+    static const enum xds_type types[] = {XDS_ENDPOINT, XDS_ROUTE, XDS_SECRET};
+    struct world *w = world_new(XDS_DELTA);
+
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        change(w, (enum xds_type)type, "a", "0");
+    ask(w, XDS_CLUSTER, NULL);
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    ask(w, XDS_LISTENER, NULL);
+    expect_and_ack(w, XDS_LISTENER, LIST("a"));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        ask(w, types[i], NULL);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_an_empty_wildcard_is_answered_unless_the_client_has_something)
+{
+    struct world *w = world_new(XDS_DELTA);
+
+    change(w, XDS_SECRET, "x", "0");
+    ask(w, XDS_CLUSTER, NULL);
+    expect_and_ack(w, XDS_CLUSTER, NULL);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_what_is_named_and_covered_stays_after_one_of_the_two_ends)
+{
+    struct world *w = world_new(XDS_DELTA);
+
+    change(w, XDS_CLUSTER, "a", "0");
+    change(w, XDS_CLUSTER, "b", "0");
+    ask(w, XDS_CLUSTER, LIST("*", "a"));
+    expect_and_ack(w, XDS_CLUSTER, LIST("a", "b"));
+    /* Its name ends: the wildcard covers it, and the client is told that it stays. */
+    send(w, (struct wire_request){.type = XDS_CLUSTER, .unsubscribe = LIST("a")});
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    change(w, XDS_CLUSTER, "a", "1");
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    /* By name again; then the wildcard ends. */
+    ask(w, XDS_CLUSTER, LIST("a"));
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    send(w, (struct wire_request){.type = XDS_CLUSTER, .unsubscribe = LIST("*")});
+    expect_nothing(w);
+    change(w, XDS_CLUSTER, "b", "1");
+    change(w, XDS_CLUSTER, "c", "0");
+    expect_nothing(w);
+    change(w, XDS_CLUSTER, "a", "2");
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_a_private_key_is_not_had_by_the_wildcard)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *r;
+
+    change(w, XDS_SECRET, "key", "0");
+    ask(w, XDS_SECRET, LIST("*"));
+    r = expect(w, XDS_SECRET, NULL);
+    expect_removed(r, LIST("*"));
+    ack(w, r);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_spontaneous_and_stale_requests_still_subscribe)
+{
+    struct world *w = world_new(XDS_DELTA);
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    change(w, XDS_ENDPOINT, "b", "0");
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    expect_and_ack(w, XDS_ENDPOINT, LIST("a"));
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .nonce = "cafe", .names = LIST("b")});
+    expect_and_ack(w, XDS_ENDPOINT, LIST("b"));
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .nonce = "cafe", .unsubscribe = LIST("b")});
+    change(w, XDS_ENDPOINT, "b", "1");
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(delta_answers_are_matched_by_nonce_not_by_order)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *a, *b;
+
+    change(w, XDS_ROUTE, "a", "0");
+    ask(w, XDS_ROUTE, LIST("a", "b"));
+    a = expect(w, XDS_ROUTE, LIST("a"));
+    wire_response_free(next(w)); /* that there is no b */
+    change(w, XDS_ROUTE, "b", "0");
+    b = expect(w, XDS_ROUTE, LIST("b"));
+    nack(w, b, NULL, "no");
+    CHECK_STR(w->culprits, "b ");
+    ack(w, a);
+    CHECK_STR(w->culprits, "b ");
+    world_free(w);
+}
+
+/* ---- order ---- */
+
+TEST(a_listener_waits_for_its_cluster_and_for_that_clusters_assignment)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+        struct wire_response *clusters;
+
+        put(b, XDS_CLUSTER, "a", "0");
+        put(b, XDS_ENDPOINT, "a", "0");
+        put_using(b, XDS_LISTENER, "l", "0", LIST("a"), NULL);
+        apply(w, b, true);
+        ask(w, XDS_LISTENER, NULL);
+        expect_nothing(w);
+        ask(w, XDS_CLUSTER, NULL);
+        clusters = expect(w, XDS_CLUSTER, LIST("a"));
+        expect_nothing(w);
+        ask(w, XDS_ENDPOINT, LIST("a"));
+        ack_with(w, expect(w, XDS_ENDPOINT, LIST("a")), LIST("a"));
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        ack(w, clusters);
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_cluster_without_eds_is_enough_by_itself)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+
+        put_static_cluster(b, "a", "0");
+        put_using(b, XDS_LISTENER, "l", "0", LIST("a"), NULL);
+        apply(w, b, true);
+        ask(w, XDS_CLUSTER, NULL);
+        ask(w, XDS_LISTENER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        world_free(w);
+    }
+}
+
+TEST(a_client_that_never_asks_for_clusters_is_not_made_to_wait)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+
+        put(b, XDS_CLUSTER, "a", "0");
+        put_using(b, XDS_LISTENER, "l", "0", LIST("a"), NULL);
+        apply(w, b, true);
+        ask(w, XDS_LISTENER, NULL);
+        expect_nothing(w);
+        CHECK(xds_session_deadline(w->session) <= w->now + CLOCK_NS_PER_S / 5);
+        w->now = xds_session_deadline(w->session);
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        world_free(w);
+    }
+}
+
+TEST(a_client_that_takes_a_cluster_and_asks_for_no_assignment_waits_two_seconds)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+
+        put(b, XDS_CLUSTER, "a", "0");
+        put(b, XDS_ENDPOINT, "a", "0");
+        put_using(b, XDS_LISTENER, "l", "0", LIST("a"), NULL);
+        apply(w, b, true);
+        ask(w, XDS_CLUSTER, NULL);
+        ask(w, XDS_LISTENER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+        expect_nothing(w);
+        w->now += 2 * CLOCK_NS_PER_S - 1;
+        expect_nothing(w);
+        CHECK_INT(xds_session_deadline(w->session), w->now + 1);
+        w->now++;
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        world_free(w);
+    }
+}
+
+TEST(a_changed_cluster_is_followed_by_its_assignment)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_ENDPOINT, "a", "0");
+        change(w, XDS_ENDPOINT, "b", "0");
+        change(w, XDS_CLUSTER, "a", "0");
+        change(w, XDS_CLUSTER, "b", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a", "b"));
+        ask(w, XDS_ENDPOINT, LIST("a", "b"));
+        ack_with(w, expect(w, XDS_ENDPOINT, LIST("a", "b")), LIST("a", "b"));
+        change(w, XDS_CLUSTER, "a", "1");
+        wire_response_free(expect(w, XDS_CLUSTER, v == XDS_DELTA ? LIST("a") : LIST("a", "b")));
+        ack_with(w, expect(w, XDS_ENDPOINT, LIST("a")), LIST("a", "b"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+/* A service is replaced by another: its listener, its cluster and its assignment. */
+static struct world *replace_service(enum xds_variant v)
+{
+    struct world *w = world_new(v);
+    struct wire_batch *b = begin_batch();
+
+    put(b, XDS_CLUSTER, "old", "0");
+    put(b, XDS_ENDPOINT, "old", "0");
+    put_using(b, XDS_LISTENER, "l", "0", LIST("old"), NULL);
+    apply(w, b, true);
+    ask(w, XDS_CLUSTER, NULL);
+    expect_and_ack(w, XDS_CLUSTER, LIST("old"));
+    ask(w, XDS_ENDPOINT, LIST("old"));
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("old")), LIST("old"));
+    ask(w, XDS_LISTENER, NULL);
+    expect_and_ack(w, XDS_LISTENER, LIST("l"));
+    ask(w, XDS_ROUTE, v == XDS_DELTA ? NULL : LIST("none"));
+    expect_nothing(w);
+    b = begin_batch();
+    put(b, XDS_CLUSTER, "old", NULL);
+    put(b, XDS_ENDPOINT, "old", NULL);
+    put(b, XDS_CLUSTER, "new", "0");
+    put(b, XDS_ENDPOINT, "new", "0");
+    put_using(b, XDS_LISTENER, "l", "1", LIST("new"), NULL);
+    apply(w, b, true);
+    return w;
+}
+
+TEST(delta_a_replaced_service_is_made_before_it_is_broken)
+{
+    struct world *w = replace_service(XDS_DELTA);
+    struct wire_response *r;
+
+    expect_and_ack(w, XDS_CLUSTER, LIST("new"));
+    expect_nothing(w);
+    ask(w, XDS_ENDPOINT, LIST("new"));
+    expect_and_ack(w, XDS_ENDPOINT, LIST("new"));
+    r = expect(w, XDS_LISTENER, LIST("l"));
+    expect_nothing(w); /* before the listener was taken, nothing goes */
+    ack(w, r);
+    r = expect(w, XDS_ENDPOINT, NULL);
+    expect_removed(r, LIST("old"));
+    ack(w, r);
+    r = expect(w, XDS_CLUSTER, NULL);
+    expect_removed(r, LIST("old"));
+    ack(w, r);
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(sotw_a_replaced_service_is_made_before_it_is_broken)
+{
+    struct world *w = replace_service(XDS_SOTW);
+    struct wire_response *r;
+
+    /* What is still in use stays in the response, with the bytes that it had. */
+    r = expect(w, XDS_CLUSTER, LIST("old", "new"));
+    expect_content(r, "old", "0");
+    ack(w, r);
+    expect_nothing(w);
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .nonce = "2", .names = LIST("old", "new")});
+    ack_with(w, expect(w, XDS_ENDPOINT, LIST("new")), LIST("old", "new"));
+    r = expect(w, XDS_LISTENER, LIST("l"));
+    expect_nothing(w);
+    ack(w, r);
+    expect_and_ack(w, XDS_CLUSTER, LIST("new"));
+    expect_nothing(w);
+    world_free(w);
+}
+
+TEST(who_does_not_answer_holds_up_removal_for_two_seconds)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = replace_service(v);
+
+        expect_and_ack(w, XDS_CLUSTER, v == XDS_DELTA ? LIST("new") : LIST("old", "new"));
+        send(w, (struct wire_request){
+                    .type = XDS_ENDPOINT, .nonce = v == XDS_DELTA ? NULL : "2", .names = LIST("old", "new")});
+        for (struct wire_response *r; (r = next(w)) != NULL;) {
+            CHECK(r->type != XDS_CLUSTER);
+            if (r->type == XDS_LISTENER)
+                wire_response_free(r); /* not answered */
+            else
+                ack_with(w, r, LIST("old", "new"));
+        }
+        w->now += 2 * CLOCK_NS_PER_S - 1;
+        expect_nothing(w);
+        w->now++;
+        if (v == XDS_DELTA)
+            wire_response_free(expect(w, XDS_ENDPOINT, NULL));
+        wire_response_free(expect(w, XDS_CLUSTER, v == XDS_DELTA ? NULL : LIST("new")));
+        world_free(w);
+    }
+}
+
+TEST(who_asks_for_no_listeners_holds_up_nothing)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_CLUSTER, "a", "0");
+        change(w, XDS_CLUSTER, "b", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("a", "b"));
+        w->now += CLOCK_NS_PER_S;
+        change(w, XDS_CLUSTER, "a", NULL);
+        wire_response_free(expect(w, XDS_CLUSTER, v == XDS_DELTA ? NULL : LIST("b")));
+        world_free(w);
+    }
+}
+
+TEST(delta_a_route_configuration_goes_after_the_listener_that_refers_to_it)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_batch *b = begin_batch();
+    struct wire_response *r;
+
+    put(b, XDS_ROUTE, "r", "0");
+    put_using(b, XDS_LISTENER, "l", "0", NULL, LIST("r"));
+    apply(w, b, true);
+    ask(w, XDS_LISTENER, NULL);
+    ask(w, XDS_ROUTE, LIST("r"));
+    expect_and_ack(w, XDS_LISTENER, LIST("l"));
+    expect_and_ack(w, XDS_ROUTE, LIST("r"));
+    b = begin_batch();
+    put(b, XDS_ROUTE, "r", NULL);
+    put(b, XDS_LISTENER, "l", NULL);
+    apply(w, b, true);
+    r = expect(w, XDS_LISTENER, NULL);
+    expect_removed(r, LIST("l"));
+    expect_nothing(w);
+    ack(w, r);
+    r = expect(w, XDS_ROUTE, NULL);
+    expect_removed(r, LIST("r"));
+    ack(w, r);
+    world_free(w);
+}
+
+TEST(single_services_know_no_order)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+
+        xds_session_free(w->session);
+        open_session(w, false, XDS_LISTENER);
+        put(b, XDS_CLUSTER, "a", "0");
+        put_using(b, XDS_LISTENER, "l", "0", LIST("a"), NULL);
+        apply(w, b, true);
+        ask(w, XDS_LISTENER, NULL);
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        world_free(w);
+    }
+}
+
+/* ---- refusals ---- */
+
+TEST(refused_bytes_are_not_sent_again_until_they_differ)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_response *r;
+        char version[TEXT];
+
+        change(w, XDS_ROUTE, "a", "good");
+        ask(w, XDS_ROUTE, LIST("a"));
+        r = expect(w, XDS_ROUTE, LIST("a"));
+        snprintf(version, sizeof(version), "%s", r->version);
+        ack_with(w, r, LIST("a"));
+        change(w, XDS_ROUTE, "a", "bad");
+        r = expect(w, XDS_ROUTE, LIST("a"));
+        send(w, (struct wire_request){.type = XDS_ROUTE,
+                                      .nonce = r->nonce,
+                                      .version = version,
+                                      .names = v == XDS_SOTW ? LIST("a") : NULL,
+                                      .refusal = "it is bad"});
+        wire_response_free(r);
+        CHECK_STR(w->culprits, "a ");
+        CHECK_STR(w->words, "it is bad");
+        CHECK_INT(w->refusals, 1);
+        /* Its last good form takes its place. */
+        r = expect(w, XDS_ROUTE, LIST("a"));
+        expect_content(r, "a", "good");
+        ack_with(w, r, LIST("a"));
+        expect_nothing(w);
+        change(w, XDS_ROUTE, "a", "good");
+        change(w, XDS_ROUTE, "a", "bad");
+        expect_nothing(w);
+        change(w, XDS_ROUTE, "a", "mended");
+        r = expect(w, XDS_ROUTE, LIST("a"));
+        expect_content(r, "a", "mended");
+        ack_with(w, r, LIST("a"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(what_was_refused_is_remembered_for_the_proxy_on_its_next_stream)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+
+        change(w, XDS_CLUSTER, "good", "0");
+        change(w, XDS_CLUSTER, "bad", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        nack(w, expect(w, XDS_CLUSTER, LIST("good", "bad")), NULL, "Error adding/updating cluster(s) bad: why");
+        CHECK_STR(w->culprits, "bad ");
+        reopen(w);
+        ask(w, XDS_CLUSTER, NULL);
+        expect_and_ack(w, XDS_CLUSTER, LIST("good"));
+        expect_nothing(w);
+        /* Another proxy is another matter. */
+        reopen(w);
+        w->node_sent = true;
+        send(w, (struct wire_request){.type = XDS_CLUSTER, .node_id = "another", .node_gateway = "g"});
+        expect_and_ack(w, XDS_CLUSTER, LIST("good", "bad"));
+        world_free(w);
+    }
+}
+
+TEST(names_in_the_words_count_where_they_stand_by_themselves)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_response *r;
+
+        change(w, XDS_CLUSTER, "ns/svc/a.expose#1", "0");
+        change(w, XDS_CLUSTER, "ns/svc/a.expose#11", "0");
+        change(w, XDS_CLUSTER, "svc/a.expose#1", "0");
+        ask(w, XDS_CLUSTER, NULL);
+        r = next(w);
+        nack(w, r, NULL, "Error adding/updating cluster(s) ns/svc/a.expose#11: Field 'x' is bad, sorry");
+        CHECK_STR(w->culprits, "ns/svc/a.expose#11 ");
+        world_free(w);
+    }
+}
+
+/*
+ * A client that loses a response with a bad resource and says no name. All others are live in the end, after few
+ * responses.
+ */
+static void isolate(enum xds_variant v, enum xds_type type, unsigned n_bad)
+{
+    static char texts[MANY][32];
+    static const char *names[MANY + 1];
+    bool by_name = type != XDS_CLUSTER && type != XDS_LISTENER, held[MANY] = {false};
+    struct world *w = world_new(v);
+    struct wire_batch *b = begin_batch();
+    unsigned n_live = 0, responses = 0;
+    char version[TEXT] = "";
+
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "service-%03u", i);
+        names[i] = texts[i];
+        put(b, type, names[i], i % (MANY / n_bad) == 7 ? "bad" : "good");
+    }
+    names[MANY] = NULL;
+    apply(w, b, true);
+    ask(w, type, by_name ? names : NULL);
+    for (struct wire_response *r; (r = next(w)) != NULL; responses++) {
+        bool bad = false;
+
+        CHECK(responses < (type == XDS_SECRET ? MANY : n_bad * 60));
+        for (size_t i = 0; i < r->n_resources; i++) {
+            char *content = wire_content(r->resources[i].bytes, r->resources[i].len);
+
+            bad |= content && strcmp(content, "bad") == 0;
+            mem_free(content);
+        }
+        for (size_t i = 0; i < r->n_resources && !bad; i++)
+            held[strtoul(r->resources[i].name + strlen("service-"), NULL, 10)] = true;
+        send(w, (struct wire_request){.type = type,
+                                      .nonce = r->nonce,
+                                      .version = bad ? version : r->version,
+                                      .names = v == XDS_SOTW && by_name ? names : NULL,
+                                      .refusal = bad ? "value must be greater than 0" : NULL});
+        if (!bad)
+            snprintf(version, sizeof(version), "%s", r->version);
+        wire_response_free(r);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        n_live += held[i];
+    /* A refused assignment is replaced by an empty one. */
+    CHECK_INT(n_live, type == XDS_ENDPOINT ? MANY : MANY - n_bad);
+    world_free(w);
+}
+
+TEST(one_bad_of_many_is_found_by_halves_and_the_others_are_live)
+{
+    EACH_VARIANT(v)
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        isolate(v, (enum xds_type)type, 1);
+}
+
+TEST(several_bad_ones_are_found_too)
+{
+    EACH_VARIANT(v)
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        isolate(v, (enum xds_type)type, 5);
+}
+
+TEST(a_client_that_refuses_everything_makes_no_loop)
+{
+    EACH_VARIANT(v)
+    {
+        enum { FEW = 20 };
+        struct world *w = world_new(v);
+        unsigned responses = 0;
+
+        for (unsigned i = 0; i < FEW; i++) {
+            char name[TEXT];
+
+            snprintf(name, sizeof(name), "service-%u", i);
+            change(w, XDS_CLUSTER, name, "0");
+        }
+        ask(w, XDS_CLUSTER, NULL);
+        for (struct wire_response *r; (r = next(w)) != NULL; responses++) {
+            CHECK(responses < 4 * FEW);
+            nack(w, r, NULL, "no");
+        }
+        for (unsigned i = 0; i < 100; i++) {
+            w->now += CLOCK_NS_PER_S;
+            expect_nothing(w);
+        }
+        world_free(w);
+    }
+}
+
+TEST(passed_through_resources_and_secrets_travel_alone)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+        struct resource *r = wire_resource_new(XDS_ROUTE, "passed-through", "0", NULL, NULL, NULL);
+
+        r->alone = true;
+        put(b, XDS_ROUTE, "plain", "0");
+        wire_batch_change(b, "g", XDS_ROUTE, "passed-through", r);
+        put(b, XDS_SECRET, "a", "0");
+        put(b, XDS_SECRET, "b", "0");
+        apply(w, b, true);
+        ask(w, XDS_ROUTE, LIST("plain", "passed-through"));
+        ack_with(w, expect(w, XDS_ROUTE, LIST("plain")), LIST("plain", "passed-through"));
+        ack_with(w, expect(w, XDS_ROUTE, LIST("passed-through")), LIST("plain", "passed-through"));
+        ask(w, XDS_SECRET, LIST("a", "b"));
+        ack_with(w, expect(w, XDS_SECRET, LIST("a")), LIST("a", "b"));
+        ack_with(w, expect(w, XDS_SECRET, LIST("b")), LIST("a", "b"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+/* Envoy, while it warms: one answer for two responses, with the version of the second and words about the first. */
+TEST(sotw_words_beside_the_version_that_was_just_sent_are_about_an_earlier_response)
+{
+    struct world *w = world_new(XDS_SOTW);
+    struct wire_response *first, *second;
+
+    change(w, XDS_CLUSTER, "a", "bad");
+    ask(w, XDS_CLUSTER, NULL);
+    first = expect(w, XDS_CLUSTER, LIST("a"));
+    change(w, XDS_CLUSTER, "a", "good");
+    second = expect(w, XDS_CLUSTER, LIST("a"));
+    nack(w, second, second->version, "about the first");
+    CHECK_INT(w->refusals, 1);
+    CHECK_STR(w->culprits, "");
+    expect_nothing(w);
+    wire_response_free(first);
+    world_free(w);
+}
+
+TEST(a_refused_assignment_that_never_was_good_is_replaced_by_an_empty_one)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_response *r;
+        char *content;
+
+        change(w, XDS_ENDPOINT, "a", "bad");
+        ask(w, XDS_ENDPOINT, LIST("a"));
+        r = expect(w, XDS_ENDPOINT, LIST("a"));
+        send(w, (struct wire_request){.type = XDS_ENDPOINT,
+                                      .nonce = r->nonce,
+                                      .names = v == XDS_SOTW ? LIST("a") : NULL,
+                                      .refusal = "bad"});
+        wire_response_free(r);
+        r = expect(w, XDS_ENDPOINT, LIST("a"));
+        content = wire_content(r->resources[0].bytes, r->resources[0].len);
+        CHECK(content == NULL);
+        CHECK_INT(r->resources[0].len, 3); /* its name, and nothing else */
+        ack_with(w, r, LIST("a"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+/* ---- much ---- */
+
+TEST(large_first_answers_are_split_where_they_may_be)
+{
+    enum { RESOURCES = 700, BYTES = 20000 };
+    EACH_VARIANT(v)
+    {
+        static char content[BYTES + 1];
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+        size_t n = 0, responses = 0;
+
+        memset(content, 'x', BYTES);
+        for (unsigned i = 0; i < RESOURCES; i++) {
+            char name[TEXT];
+
+            snprintf(name, sizeof(name), "service-%03u", i);
+            put(b, XDS_CLUSTER, name, content);
+        }
+        apply(w, b, true);
+        ask(w, XDS_CLUSTER, NULL);
+        for (struct wire_response *r; (r = next(w)) != NULL; responses++) {
+            n += r->n_resources;
+            CHECK(v == XDS_SOTW || r->n_resources * BYTES < XDS_RESPONSE_BYTES + 64 * BYTES);
+            ack(w, r);
+        }
+        CHECK_INT(n, RESOURCES);
+        CHECK_INT(responses, v == XDS_DELTA ? 4 : 1);
+        world_free(w);
+    }
+}
+
+TEST(a_client_that_never_answers_is_not_remembered_for_ever)
+{
+    struct world *w = world_new(XDS_DELTA);
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    ask(w, XDS_ENDPOINT, LIST("a"));
+    for (unsigned i = 0; i < 20 * XDS_UNANSWERED_MAX; i++) {
+        char content[TEXT];
+
+        wire_response_free(expect(w, XDS_ENDPOINT, LIST("a")));
+        snprintf(content, sizeof(content), "%u", i + 1);
+        change(w, XDS_ENDPOINT, "a", content);
+    }
+    /* The last one is still judged. */
+    nack(w, expect(w, XDS_ENDPOINT, LIST("a")), NULL, "no");
+    CHECK_STR(w->culprits, "a ");
+    world_free(w);
+}
