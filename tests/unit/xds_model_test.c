@@ -3,7 +3,7 @@
 
 #include "tests/unit/test.h"
 
-enum { RUNS = 300 };
+enum { RUNS = 100 };
 
 static void run_model(const struct model_options *o)
 {

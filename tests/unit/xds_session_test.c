@@ -1512,19 +1512,57 @@ TEST(names_in_the_words_count_where_they_stand_by_themselves)
     }
 }
 
+static bool has_content(const struct wire_response *r, const char *wanted)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < r->n_resources && !found; i++) {
+        char *content = wire_content(r->resources[i].bytes, r->resources[i].len);
+
+        found = content && strcmp(content, wanted) == 0;
+        mem_free(content);
+    }
+    return found;
+}
+
 /*
- * A client that loses a response with a bad resource and says no name. All others are live in the end, after few
- * responses.
+ * A client that loses a response with a bad resource and names nobody. Says yes or no to all that comes, and returns how
+ * many resources it has in the end. names: what it asks for in state of the world, or NULL.
  */
+static unsigned take_or_refuse(struct world *w, enum xds_type type, const char *const *names, unsigned limit)
+{
+    bool held[MANY] = {false};
+    char version[TEXT] = "";
+    unsigned responses = 0, n = 0;
+
+    for (struct wire_response *r; (r = next(w)) != NULL; responses++) {
+        bool bad = has_content(r, "bad");
+
+        CHECK(responses < limit);
+        for (size_t i = 0; i < r->n_resources && !bad; i++)
+            held[strtoul(r->resources[i].name + strlen("service-"), NULL, 10)] = true;
+        if (!bad)
+            snprintf(version, sizeof(version), "%s", r->version);
+        send(w, (struct wire_request){.type = type,
+                                      .nonce = r->nonce,
+                                      .version = version,
+                                      .names = w->variant == XDS_SOTW ? names : NULL,
+                                      .refusal = bad ? "value must be greater than 0" : NULL});
+        wire_response_free(r);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        n += held[i];
+    return n;
+}
+
+/* All but the bad ones are live in the end, after few responses. */
 static void isolate(enum xds_variant v, enum xds_type type, unsigned n_bad)
 {
     static char texts[MANY][32];
     static const char *names[MANY + 1];
-    bool by_name = type != XDS_CLUSTER && type != XDS_LISTENER, held[MANY] = {false};
+    bool by_name = type != XDS_CLUSTER && type != XDS_LISTENER;
     struct world *w = world_new(v);
     struct wire_batch *b = begin_batch();
-    unsigned n_live = 0, responses = 0;
-    char version[TEXT] = "";
 
     for (unsigned i = 0; i < MANY; i++) {
         snprintf(texts[i], sizeof(texts[i]), "service-%03u", i);
@@ -1534,31 +1572,9 @@ static void isolate(enum xds_variant v, enum xds_type type, unsigned n_bad)
     names[MANY] = NULL;
     apply(w, b, true);
     ask(w, type, by_name ? names : NULL);
-    for (struct wire_response *r; (r = next(w)) != NULL; responses++) {
-        bool bad = false;
-
-        CHECK(responses < (type == XDS_SECRET ? MANY : n_bad * 60));
-        for (size_t i = 0; i < r->n_resources; i++) {
-            char *content = wire_content(r->resources[i].bytes, r->resources[i].len);
-
-            bad |= content && strcmp(content, "bad") == 0;
-            mem_free(content);
-        }
-        for (size_t i = 0; i < r->n_resources && !bad; i++)
-            held[strtoul(r->resources[i].name + strlen("service-"), NULL, 10)] = true;
-        send(w, (struct wire_request){.type = type,
-                                      .nonce = r->nonce,
-                                      .version = bad ? version : r->version,
-                                      .names = v == XDS_SOTW && by_name ? names : NULL,
-                                      .refusal = bad ? "value must be greater than 0" : NULL});
-        if (!bad)
-            snprintf(version, sizeof(version), "%s", r->version);
-        wire_response_free(r);
-    }
-    for (unsigned i = 0; i < MANY; i++)
-        n_live += held[i];
-    /* A refused assignment is replaced by an empty one. */
-    CHECK_INT(n_live, type == XDS_ENDPOINT ? MANY : MANY - n_bad);
+    /* A refused assignment is replaced by an empty one. Secrets come one by one at first. */
+    CHECK_INT(take_or_refuse(w, type, by_name ? names : NULL, type == XDS_SECRET ? MANY : n_bad * 60),
+              type == XDS_ENDPOINT ? MANY : MANY - n_bad);
     world_free(w);
 }
 
