@@ -1526,8 +1526,8 @@ static bool has_content(const struct wire_response *r, const char *wanted)
 }
 
 /*
- * A client that loses a response with a bad resource and names nobody. Says yes or no to all that comes, and returns how
- * many resources it has in the end. names: what it asks for in state of the world, or NULL.
+ * A client that loses a response with a bad resource and names nobody. Says yes or no to all that comes, and returns
+ * how many resources it has in the end. names: what it asks for in state of the world, or NULL.
  */
 static unsigned take_or_refuse(struct world *w, enum xds_type type, const char *const *names, unsigned limit)
 {
