@@ -1,0 +1,94 @@
+/* The memory of refusals, and its bounds. */
+#include "server/xds_refusals.h"
+
+#include "tests/unit/test.h"
+
+#include <string.h>
+
+TEST(what_a_proxy_refused_is_known_as_long_as_it_is_and_after)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p = xds_refusing_get(r, 7), *other = xds_refusing_get(r, 8);
+
+    CHECK(xds_refusing_find(p, XDS_CLUSTER, 1) == NULL);
+    xds_refusing_add(p, XDS_CLUSTER, 1, "a", "it is bad", 9);
+    CHECK_STR(xds_refusing_find(p, XDS_CLUSTER, 1)->words, "it is bad");
+    CHECK_STR(xds_refusing_find(p, XDS_CLUSTER, 1)->name, "a");
+    CHECK(xds_refusing_find(p, XDS_LISTENER, 1) == NULL);
+    CHECK(xds_refusing_find(p, XDS_CLUSTER, 2) == NULL);
+    CHECK(xds_refusing_find(other, XDS_CLUSTER, 1) == NULL);
+    xds_refusing_put(r, p);
+    p = xds_refusing_get(r, 7);
+    CHECK_INT(xds_refusing_count(p), 1);
+    CHECK(xds_refusing_find(p, XDS_CLUSTER, 1) != NULL);
+    xds_refusing_put(r, p);
+    xds_refusing_put(r, other);
+    xds_refusing_put(r, NULL);
+    xds_refusals_free(r);
+}
+
+TEST(two_streams_of_a_proxy_share_what_it_refused)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *one = xds_refusing_get(r, 7), *two = xds_refusing_get(r, 7);
+
+    CHECK(one == two);
+    xds_refusing_put(r, one);
+    xds_refusing_add(two, XDS_ROUTE, 5, "a", "", 0);
+    CHECK_STR(xds_refusing_find(two, XDS_ROUTE, 5)->words, "");
+    xds_refusing_put(r, two);
+    xds_refusals_free(r);
+}
+
+TEST(the_newest_words_stand_and_long_ones_are_cut_between_characters)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p = xds_refusing_get(r, 7);
+    char words[2 * XDS_REFUSAL_WORDS_MAX];
+    const char *kept;
+
+    xds_refusing_add(p, XDS_ROUTE, 5, "a", "before", 6);
+    memset(words, 'x', sizeof(words));
+    memcpy(words + XDS_REFUSAL_WORDS_MAX - 1, "\xc3\xa9", 2);
+    xds_refusing_add(p, XDS_ROUTE, 5, "a", words, sizeof(words));
+    kept = xds_refusing_find(p, XDS_ROUTE, 5)->words;
+    CHECK_INT(strlen(kept), XDS_REFUSAL_WORDS_MAX - 1);
+    CHECK_INT(xds_refusing_count(p), 1);
+    xds_refusing_put(r, p);
+    xds_refusals_free(r);
+}
+
+TEST(the_oldest_refusal_goes_past_the_limit)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p = xds_refusing_get(r, 7);
+
+    for (uint64_t i = 1; i <= XDS_REFUSALS_MAX + 1; i++)
+        xds_refusing_add(p, XDS_ROUTE, i, "a", "no", 2);
+    CHECK_INT(xds_refusing_count(p), XDS_REFUSALS_MAX);
+    CHECK(xds_refusing_find(p, XDS_ROUTE, 1) == NULL);
+    CHECK(xds_refusing_find(p, XDS_ROUTE, 2) != NULL);
+    xds_refusing_put(r, p);
+    xds_refusals_free(r);
+}
+
+TEST(the_proxy_that_was_away_longest_is_forgotten_past_the_limit)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p;
+
+    for (uint64_t i = 0; i <= XDS_REFUSING_PROXIES_MAX; i++) {
+        p = xds_refusing_get(r, i);
+        xds_refusing_add(p, XDS_ROUTE, 1, "a", "no", 2);
+        xds_refusing_put(r, p);
+        if (i == 5) /* number 0 was here once more */
+            xds_refusing_put(r, xds_refusing_get(r, 0));
+    }
+    p = xds_refusing_get(r, 1);
+    CHECK_INT(xds_refusing_count(p), 0);
+    xds_refusing_put(r, p);
+    p = xds_refusing_get(r, 0);
+    CHECK_INT(xds_refusing_count(p), 1);
+    xds_refusing_put(r, p);
+    xds_refusals_free(r);
+}
