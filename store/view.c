@@ -67,7 +67,10 @@ struct view *view_new(const struct view *before)
     struct view *v = mem_new(struct view);
 
     if (before) {
-        *v = *before;
+        /* All but the count, which readers change meanwhile. */
+        v->revision = before->revision;
+        v->complete = before->complete;
+        v->stale = before->stale;
         v->services = pmap_ref(before->services);
         v->secrets = pmap_ref(before->secrets);
         v->gateways = pmap_ref(before->gateways);
