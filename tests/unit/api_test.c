@@ -146,11 +146,9 @@ struct asked {
     const char *allow, *etag, *authenticate;
 };
 
-static struct asked ask(const struct http_peer *peer, const char *method, const char *target, struct field *fields,
-                        const char *body)
+static struct asked ask_of(const struct dispatcher *d, const struct http_peer *peer, const char *method,
+                           const char *target, struct field *fields, const char *body)
 {
-    const struct dispatcher d = {
-        .routes = table, .n_routes = ARRAY_LEN(table), .backend = {.view = the_view}, .group = (gid_t)-1};
     struct http_request r = {.id = "0123456789abcdef",
                              .method = method,
                              .target = target,
@@ -166,7 +164,7 @@ static struct asked ask(const struct http_peer *peer, const char *method, const 
     kept = arena_new();
     struct http_answer a = {.arena = kept};
     buf_init(&a.body, 0);
-    dispatch(&d, NULL, &r, &a);
+    dispatch(d, NULL, &r, &a);
     asked.status = a.status;
     (void)snprintf(asked.body, sizeof(asked.body), "%s", buf_cstr(&a.body));
     for (size_t i = 0; i < a.n_headers; i++) {
@@ -179,6 +177,15 @@ static struct asked ask(const struct http_peer *peer, const char *method, const 
     }
     buf_clear(&a.body);
     return asked;
+}
+
+static struct asked ask(const struct http_peer *peer, const char *method, const char *target, struct field *fields,
+                        const char *body)
+{
+    const struct dispatcher d = {
+        .routes = table, .n_routes = ARRAY_LEN(table), .backend = {.view = the_view}, .group = (gid_t)-1};
+
+    return ask_of(&d, peer, method, target, fields, body);
 }
 
 static const struct http_peer root = {.is_unix = true, .uid = 0};
@@ -225,6 +232,82 @@ TEST(an_answer_that_is_there_already_is_a_304_without_content)
     CHECK_INT(second.status, 304);
     CHECK_STR(second.body, "");
     CHECK_STR(second.etag, tag);
+}
+
+/* ---- what the daemon hands over ---- */
+
+static const struct api_proxy_resource resources[] = {
+    {"CLUSTER", "a", "1", API_ACKED, NULL},
+    {"CLUSTER", "b", "2", API_NACKED, "no such thing"},
+    {"LISTENER", "a", NULL, API_DOES_NOT_EXIST, NULL},
+};
+static const struct api_proxy_type types[] = {{"CLUSTER", {0, 1, 1, 0}}, {"LISTENER", {0, 0, 0, 1}}};
+static const struct api_proxy proxies[] = {
+    {.id = "1", .node_id = "n1", .node_cluster = "c", .gateway = "g", .peer = "p"},
+    {.id = "7",
+     .node_id = "n7",
+     .node_cluster = "c",
+     .gateway = "g",
+     .peer = "p",
+     .incremental = true,
+     .types = types,
+     .n_types = 2,
+     .resources = resources,
+     .n_resources = 3},
+};
+
+static void the_proxies(void *arg, const char *id, struct arena *a, const struct api_proxy **ret, size_t *ret_n)
+{
+    (void)arg, (void)a; /* they stand above */
+    *ret = proxies;
+    *ret_n = 2;
+    if (id) {
+        *ret_n = strcmp(id, "7") == 0;
+        *ret = &proxies[1];
+    }
+}
+
+static struct asked ask_proxies(const char *target)
+{
+    const struct dispatcher d = {.routes = api_routes,
+                                 .n_routes = api_n_routes,
+                                 .backend = {.view = the_view, .proxies = the_proxies},
+                                 .version = "1",
+                                 .group = (gid_t)-1};
+
+    return ask_of(&d, &root, "GET", target, NULL, NULL);
+}
+
+TEST(proxies_are_shown_with_their_worst_state)
+{
+    struct asked one = ask_proxies("/api/v1/proxies/7");
+
+    CHECK_INT(one.status, 200);
+    CHECK(strstr(one.body, "\"variant\":\"incremental\"") != NULL);
+    CHECK(strstr(one.body, "\"status\":{\"state\":\"NACKED\"") != NULL);
+    CHECK(strstr(one.body, "\"type\":\"LISTENER\",\"REQUESTED\":0,\"ACKED\":0,\"NACKED\":0,\"DOES_NOT_EXIST\":1") !=
+          NULL);
+    CHECK_INT(ask_proxies("/api/v1/proxies/8").status, 404);
+    struct asked acked = ask_proxies("/api/v1/proxies?state=ACKED&fields=id");
+    CHECK_STR(acked.body, "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"1\"}],\"next\":null}");
+}
+
+TEST(resources_of_a_proxy_come_in_pages_by_type_and_name)
+{
+    struct asked first = ask_proxies("/api/v1/proxies/7/resources?limit=2&fields=name,type");
+    const char *next = strstr(first.body, "\"next\":\"");
+    char target[512];
+
+    CHECK(strstr(first.body, "[{\"name\":\"a\",\"type\":\"CLUSTER\"},{\"name\":\"b\",\"type\":\"CLUSTER\"}]") !=
+          NULL);
+    CHECK(next != NULL);
+    next += strlen("\"next\":\"");
+    (void)snprintf(target, sizeof(target), "/api/v1/proxies/7/resources?fields=name,type&after=%.*s",
+                   (int)strcspn(next, "\""), next);
+    CHECK_STR(ask_proxies(target).body,
+              "{\"kind\":\"ProxyResourceList\",\"items\":[{\"name\":\"a\",\"type\":\"LISTENER\"}],\"next\":null}");
+    CHECK(strstr(ask_proxies("/api/v1/proxies/7/resources?state=NACKED").body, "no such thing") != NULL);
+    CHECK_INT(ask_proxies("/api/v1/proxies/8/resources").status, 404);
 }
 
 /* ---- negotiation ---- */
