@@ -342,6 +342,7 @@ void world_until(struct world *w, bool (*condition)(struct world *w, void *arg),
         int r = 0;
 
         store_poll(w->store, &commit, &fetch);
+        w->wants_fetch |= fetch;
         if (commit)
             mem_free(world_commit(w));
         if (condition(w, arg))

@@ -22,6 +22,7 @@ struct world {
     pthread_mutex_t lock; /* of woken */
     pthread_cond_t wake;
     unsigned woken;
+    bool wants_fetch; /* store_poll() said so within world_until() */
 };
 
 /* Makes the directory; does not open the store. */
