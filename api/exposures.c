@@ -505,52 +505,33 @@ static void prepare_endpoints(struct call *c)
         call_not_found(c, "Exposure");
 }
 
-static const char *endpoint_name(const struct endpoint *one, struct arena *arena)
+static const char *name_of(const struct endpoint *one, struct arena *arena)
 {
-    char text[46];
+    char text[ENDPOINT_NAME_MAX];
 
-    return arena_printf(arena, one->address.family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-                        address_text(&one->address, text), (unsigned)one->port);
-}
-
-/* Address and port of "1.2.3.4:80" or "[::1]:80"; false when it is none. */
-static bool endpoint_parse(const char *key, struct endpoint *ret)
-{
-    const char *colon = strrchr(key, ':');
-    size_t n = colon ? (size_t)(colon - key) : 0;
-    char host[64];
-
-    if (!colon || n >= sizeof(host))
-        return false;
-    bool bracketed = n > 1 && key[0] == '[' && key[n - 1] == ']';
-    memcpy(host, key + bracketed, n - 2 * bracketed);
-    host[n - 2 * bracketed] = '\0';
-    ret->port = (uint16_t)strtoul(colon + 1, NULL, 10);
-    return address_parse(host, &ret->address) == 0;
+    return arena_strdup(arena, endpoint_name(one, text, sizeof(text)));
 }
 
 static int endpoint_key_compare(const char *a, const char *b)
 {
     struct endpoint x = {0}, y = {0};
+    char hosts[2][ENDPOINT_NAME_MAX];
 
-    if (!endpoint_parse(a, &x) || !endpoint_parse(b, &y))
+    if (endpoint_parse(a, &x, hosts[0]) < 0 || endpoint_parse(b, &y, hosts[1]) < 0)
         return strcmp(a, b);
-    int r = address_compare(&x.address, &y.address);
-    return r ? r : (x.port > y.port) - (x.port < y.port);
+    return endpoint_compare(&x, &y);
 }
 
 static const void *first_endpoint(struct call *c, const char *after)
 {
     const struct service_exposure *sx = c->prepared;
     struct endpoint last = {0};
-    bool from_start = !*after || !endpoint_parse(after, &last);
+    char host[ENDPOINT_NAME_MAX];
+    bool from_start = !*after || endpoint_parse(after, &last, host) < 0;
 
-    for (size_t i = 0; i < sx->n_endpoints; i++) {
-        const struct endpoint *one = &sx->endpoints[i];
-        int r = from_start ? 1 : address_compare(&one->address, &last.address);
-        if (r > 0 || (r == 0 && one->port > last.port))
-            return one;
-    }
+    for (size_t i = 0; i < sx->n_endpoints; i++)
+        if (from_start || endpoint_compare(&sx->endpoints[i], &last) > 0)
+            return &sx->endpoints[i];
     return NULL;
 }
 
@@ -564,7 +545,7 @@ static const void *next_endpoint(struct call *c, const void *item)
 
 static const char *endpoint_key(struct call *c, const void *item)
 {
-    return endpoint_name(item, c->arena);
+    return name_of(item, c->arena);
 }
 
 static void write_endpoint(struct call *c, const void *item, struct writer *w)
@@ -572,8 +553,8 @@ static void write_endpoint(struct call *c, const void *item, struct writer *w)
     const struct endpoint *one = item;
     char text[46];
 
-    writer_text(w, "name", endpoint_name(one, c->arena));
-    writer_text(w, "address", address_text(&one->address, text));
+    writer_text(w, "name", name_of(one, c->arena));
+    writer_text(w, "address", one->host ? one->host : address_text(&one->address, text));
     writer_int(w, "port", one->port);
     writer_text(w, "node", one->node);
     writer_text(w, "instance", one->instance);

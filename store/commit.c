@@ -285,7 +285,7 @@ static void make_service(struct commit *c, struct work *w)
     unpacked = unpack_addresses(addresses->data, addresses->len, arena, &f);
     /* The store's own bytes: packed in this process, or read with a good digest. */
     assert(unpacked == 0);
-    service = service_new(r->path, w->declaration, w->states, f.addresses, f.n_addresses, f.disagreement,
+    service = service_new(r->path, w->declaration, NULL, w->states, f.addresses, f.n_addresses, f.disagreement,
                           s->options.endpoint_networks);
     put_rows(c, w, &form);
     replace_forms(s, r, service, form);

@@ -12,9 +12,11 @@
 
 /* A declaration resource (expose, vhost, route, hashpolicy, certificate), as the newest instance has it. */
 struct fact_resource {
-    const char *rid;  /* "expose#0" */
-    const char *type; /* "expose.envoy" */
-    const char *info; /* canonical JSON of an object: the evaluated keywords */
+    const char *rid;   /* "expose#0" */
+    const char *type;  /* "expose.envoy" */
+    const char *info;  /* canonical JSON of an object: the evaluated keywords */
+    const char *scope; /* NULL: the agent's; else the rid of the exposure whose own section it is, instead of the
+                        * agent's of the same rid (store/overlay.h) */
 };
 
 /* An address of an instance. */

@@ -10,16 +10,22 @@
 #include "store/problem.h"
 
 #include <assert.h>
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* An endpoint before it is known whether it stands alone. */
 struct candidate {
     struct address address;
-    bool up, refused;
+    const char *host; /* instead of the address */
+    uint16_t port;
+    bool up, refused, drained;
+    bool fixed;        /* by the API: no fact says so */
     uint32_t exposure; /* index */
-    uint32_t place;    /* index of the fact: order among equals */
+    uint32_t place;    /* index of the fact, or of the fixed endpoint: order among equals */
 };
 
 /* What goes wrong with addresses, per exposure; the first of each kind is told. */
@@ -29,6 +35,7 @@ struct address_faults {
 };
 
 struct draft {
+    const struct exposure_state *states;
     const struct fact_address *addresses;
     size_t n_addresses;
     const struct exposure *const *in_effect; /* by the declaration's order */
@@ -66,13 +73,58 @@ static void note_fault(size_t *count, const struct fact_address **first, const s
         *first = fact;
 }
 
+static int compare_text_to(const void *key, const void *item)
+{
+    return strcmp(key, *(const char *const *)item);
+}
+
+static bool is_drained(const struct exposure_state *state, const struct candidate *c)
+{
+    const struct endpoint p = {.address = c->address, .host = c->host, .port = c->port};
+    char name[ENDPOINT_NAME_MAX];
+
+    if (state->n_drained == 0)
+        return false;
+    endpoint_name(&p, name, sizeof(name));
+    return bsearch(name, state->drained, state->n_drained, sizeof(*state->drained), compare_text_to) != NULL;
+}
+
+static void add_candidate(struct draft *d, struct candidate c)
+{
+    c.drained = is_drained(&d->states[c.exposure], &c);
+    c.up = c.up && !c.refused && !c.drained;
+    d->candidates[d->n_candidates++] = c;
+}
+
+static void gather_fixed(struct draft *d, size_t exposure, const struct network_list *allowed)
+{
+    const struct exposure *x = d->in_effect[exposure];
+
+    for (size_t i = 0; i < x->n_fixed; i++) {
+        const struct fixed_endpoint *f = &x->fixed[i];
+
+        add_candidate(d, (struct candidate){.address = f->address,
+                                            .host = f->host,
+                                            .port = f->port,
+                                            .up = true,
+                                            .refused = !f->host && !endpoint_address_allowed(&f->address, allowed),
+                                            .fixed = true,
+                                            .exposure = (uint32_t)exposure,
+                                            .place = (uint32_t)i});
+    }
+}
+
 static void gather(struct draft *d, const struct network_list *allowed)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < d->n_addresses; i++)
         n += d->addresses[i].n_exposes;
+    for (size_t i = 0; i < d->n_exposures; i++)
+        n += d->in_effect[i]->n_fixed;
     d->candidates = mem_array(struct candidate, n);
+    for (size_t i = 0; i < d->n_exposures; i++)
+        gather_fixed(d, i, allowed);
     for (size_t i = 0; i < d->n_addresses; i++) {
         const struct fact_address *fact = &d->addresses[i];
         struct address address;
@@ -83,7 +135,7 @@ static void gather(struct draft *d, const struct network_list *allowed)
             ssize_t exposure = find_exposure(d, fact->exposes[k]);
             struct address_faults *faults;
 
-            if (exposure < 0)
+            if (exposure < 0 || d->in_effect[exposure]->n_fixed > 0)
                 continue;
             faults = &d->faults[exposure];
             if (!readable) {
@@ -92,24 +144,35 @@ static void gather(struct draft *d, const struct network_list *allowed)
             }
             if (refused)
                 note_fault(&faults->refused, &faults->first_refused, fact);
-            d->candidates[d->n_candidates++] = (struct candidate){.address = address,
-                                                                  .up = fact->up && !refused,
-                                                                  .refused = refused,
-                                                                  .exposure = (uint32_t)exposure,
-                                                                  .place = (uint32_t)i};
+            add_candidate(d, (struct candidate){.address = address,
+                                                .port = d->in_effect[exposure]->port,
+                                                .up = fact->up,
+                                                .refused = refused,
+                                                .exposure = (uint32_t)exposure,
+                                                .place = (uint32_t)i});
         }
     }
+}
+
+/* By exposure, address (those by name last), port. */
+static int compare_places(const struct candidate *x, const struct candidate *y)
+{
+    int order;
+
+    if (x->exposure != y->exposure)
+        return x->exposure < y->exposure ? -1 : 1;
+    if (!x->host != !y->host)
+        return x->host ? 1 : -1;
+    order = x->host ? strcmp(x->host, y->host) : address_compare(&x->address, &y->address);
+    return order ? order : (int)x->port - (int)y->port;
 }
 
 /* One that is up comes before its like that is not. */
 static int compare_candidates(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
-    int order;
+    int order = compare_places(x, y);
 
-    if (x->exposure != y->exposure)
-        return x->exposure < y->exposure ? -1 : 1;
-    order = address_compare(&x->address, &y->address);
     if (order != 0)
         return order;
     if (x->up != y->up)
@@ -126,7 +189,7 @@ static void reduce(struct draft *d)
     for (size_t i = 0; i < d->n_candidates; i++) {
         const struct candidate *c = &d->candidates[i], *last = kept > 0 ? &d->candidates[kept - 1] : NULL;
 
-        if (last && last->exposure == c->exposure && address_compare(&last->address, &c->address) == 0)
+        if (last && compare_places(last, c) == 0)
             continue;
         if (d->counts[c->exposure] == SERVICE_ENDPOINTS_MAX) {
             d->faults[c->exposure].excess++;
@@ -187,6 +250,7 @@ struct texts {
 struct parts {
     const char *path, *disagreement;
     struct declaration *declaration;
+    struct agent_word *word;
     const struct exposure_state *states;
     struct draft draft;
     struct declaration **of; /* of each exposure in effect */
@@ -303,18 +367,21 @@ static const struct name_since *lay_names(struct layout *l, const struct name_si
 }
 
 /* Of the candidates from first on; returns how many are up. */
-static size_t fill_endpoints(struct endpoint *endpoints, const struct parts *p, size_t first, size_t n, uint16_t port)
+static size_t fill_endpoints(struct endpoint *endpoints, const struct parts *p, size_t first, size_t n)
 {
+    static const struct texts fixed = {.node = "", .instance = "", .rid = "", .state = "fixed"};
     size_t up = 0;
 
     for (size_t i = 0; i < n; i++) {
         const struct candidate *c = &p->draft.candidates[first + i];
-        const struct texts *t = &p->texts[c->place];
+        const struct texts *t = c->fixed ? &fixed : &p->texts[c->place];
 
         endpoints[i] = (struct endpoint){.address = c->address,
-                                         .port = port,
+                                         .host = c->host, /* of the declaration, which the service keeps */
+                                         .port = c->port,
                                          .up = c->up,
                                          .refused = c->refused,
+                                         .drained = c->drained,
                                          .node = t->node,
                                          .instance = t->instance,
                                          .rid = t->rid,
@@ -349,7 +416,7 @@ static const struct service_exposure *lay_exposures(struct layout *l, const stru
         sx.later = lay_names(l, state->later, state->n_later);
         sx.hindrance = lay_hindrance(l, state->hindrance);
         if (exposures) {
-            sx.n_up = fill_endpoints(endpoints, p, first, n, sx.x->port);
+            sx.n_up = fill_endpoints(endpoints, p, first, n);
             exposures[i] = sx;
         }
         first += n;
@@ -379,6 +446,7 @@ static struct service *lay_service(struct layout *l, struct parts *p)
         for (size_t i = 0; i < p->n_kept; i++)
             kept[i] = declaration_ref(p->kept[i]);
         declaration_ref(p->declaration);
+        made.word = agent_word_ref(p->word);
         *s = made;
     }
     return s;
@@ -412,11 +480,12 @@ static void choose_forms(struct parts *p, const struct exposure **in_effect)
     }
 }
 
-struct service *service_new(const char *path, struct declaration *declaration, const struct exposure_state *states,
-                            const struct fact_address *addresses, size_t n_addresses, const char *disagreement,
-                            const struct network_list *allowed)
+struct service *service_new(const char *path, struct declaration *declaration, struct agent_word *word,
+                            const struct exposure_state *states, const struct fact_address *addresses,
+                            size_t n_addresses, const char *disagreement, const struct network_list *allowed)
 {
-    struct parts p = {.path = path, .disagreement = disagreement, .declaration = declaration, .states = states};
+    struct parts p = {
+        .path = path, .disagreement = disagreement, .declaration = declaration, .word = word, .states = states};
     struct draft *d = &p.draft;
     struct layout layout = {0};
     struct arena *scratch = arena_new(), *arena = arena_new();
@@ -429,6 +498,7 @@ struct service *service_new(const char *path, struct declaration *declaration, c
     in_effect = arena_array(scratch, const struct exposure *, d->n_exposures);
     choose_forms(&p, in_effect);
     d->in_effect = in_effect;
+    d->states = states;
     d->addresses = addresses;
     d->n_addresses = n_addresses;
     d->counts = arena_array(scratch, size_t, d->n_exposures);
@@ -440,7 +510,8 @@ struct service *service_new(const char *path, struct declaration *declaration, c
     p.used = arena_array(scratch, bool, n_addresses);
     p.texts = arena_array(scratch, struct texts, n_addresses);
     for (size_t i = 0; i < d->n_candidates; i++)
-        p.used[d->candidates[i].place] = true;
+        if (!d->candidates[i].fixed)
+            p.used[d->candidates[i].place] = true;
     lay_service(&layout, &p);
     layout = (struct layout){.next = arena_alloc(arena, layout.size)};
     s = lay_service(&layout, &p);
@@ -464,7 +535,47 @@ void service_unref(struct service *s)
     for (size_t i = 0; i < s->n_kept; i++)
         declaration_unref(s->kept[i]);
     declaration_unref(s->declaration);
+    agent_word_unref(s->word);
     arena_free(s->arena);
+}
+
+/* ---- what a service is made of ---- */
+
+struct agent_word *agent_word_new(const void *bytes, size_t n)
+{
+    struct agent_word *w = mem_alloc(sizeof(*w) + n);
+
+    w->refs = 1;
+    w->len = n;
+    if (n)
+        memcpy(w->bytes, bytes, n);
+    return w;
+}
+
+struct agent_word *agent_word_ref(struct agent_word *w)
+{
+    if (w)
+        __atomic_add_fetch(&w->refs, 1, __ATOMIC_RELAXED);
+    return w;
+}
+
+void agent_word_unref(struct agent_word *w)
+{
+    if (w && __atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        mem_free_secret(w, sizeof(*w) + w->len);
+}
+
+const char *endpoint_name(const struct endpoint *p, char *buf, size_t n)
+{
+    char text[46];
+
+    if (p->host)
+        snprintf(buf, n, "%s:%u", p->host, (unsigned)p->port);
+    else if (p->address.family == AF_INET6)
+        snprintf(buf, n, "[%s]:%u", address_text(&p->address, text), (unsigned)p->port);
+    else
+        snprintf(buf, n, "%s:%u", address_text(&p->address, text), (unsigned)p->port);
+    return buf;
 }
 
 uint64_t service_exposure_since(const struct service_exposure *sx, const char *name)
@@ -483,4 +594,36 @@ uint64_t service_exposure_since(const struct service_exposure *sx, const char *n
             low = middle + 1;
     }
     return sx->since;
+}
+
+int endpoint_parse(const char *name, struct endpoint *ret, char host[ENDPOINT_NAME_MAX])
+{
+    const char *colon = strrchr(name, ':');
+    size_t n = colon ? (size_t)(colon - name) : 0;
+    bool bracketed = n > 1 && name[0] == '[' && name[n - 1] == ']';
+    char *end;
+    unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+
+    if (port < 1 || port > UINT16_MAX || *end || !isdigit((unsigned char)colon[1]) || n == 0 ||
+        n >= ENDPOINT_NAME_MAX)
+        return -EINVAL;
+    memcpy(host, name + bracketed, n - 2 * bracketed);
+    host[n - 2 * bracketed] = '\0';
+    ret->port = (uint16_t)port;
+    ret->host = NULL;
+    if (address_parse(host, &ret->address) == 0)
+        return bracketed == (ret->address.family == AF_INET6) ? 0 : -EINVAL;
+    ret->address = (struct address){0};
+    ret->host = host;
+    return bracketed || strchr(host, ':') ? -EINVAL : 0;
+}
+
+int endpoint_compare(const struct endpoint *a, const struct endpoint *b)
+{
+    int order;
+
+    if (!a->host != !b->host)
+        return a->host ? 1 : -1;
+    order = a->host ? strcmp(a->host, b->host) : address_compare(&a->address, &b->address);
+    return order ? order : (int)a->port - (int)b->port;
 }

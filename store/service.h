@@ -109,10 +109,25 @@ struct problem {
     const char *text;
 };
 
+enum exposure_origin {
+    ORIGIN_AGENT,
+    ORIGIN_OVERRIDDEN, /* the agent's, with some of its fields set over the API */
+    ORIGIN_API,
+};
+
+/* An endpoint that was given over the API. */
+struct fixed_endpoint {
+    const char *host; /* a DNS name, for Envoy to resolve; NULL: it is the address */
+    struct address address;
+    uint16_t port;
+};
+
 struct exposure {
     const char *name; /* PATH.expose#N: its name in the API, and its cluster's in Envoy */
     const char *path; /* of the service */
     const char *rid;
+    enum exposure_origin origin;
+    bool disabled;       /* it stands on no listener */
     const char *gateway; /* NULL: the default gateway */
     uint16_t port;
     enum protocol protocol;
@@ -128,6 +143,8 @@ struct exposure {
     const struct certificate *cluster_certificate;
     const char *cluster_private_key_file;          /* as declared; cluster_certificate has it as its key_file */
     const char *cluster_data, *filter_config_data; /* canonical JSON of an object, or NULL */
+    const struct fixed_endpoint *fixed;            /* only of the API's: instead of the instances' addresses */
+    size_t n_fixed;
     const struct problem *problems;
     size_t n_problems;
     bool valid; /* false: must be left out (or its last good form be kept); warnings alone leave it valid */
@@ -154,12 +171,22 @@ const struct exposure *declaration_exposures(const struct declaration *d, size_t
 const struct exposure *declaration_find(const struct declaration *d, const char *rid);
 
 struct endpoint {
-    struct address address;
+    struct address address; /* family 0: of a host */
+    const char *host;       /* a DNS name; NULL: it is the address */
     uint16_t port;
-    bool up;      /* gets traffic: never set together with refused */
-    bool refused; /* an address that endpoint_networks does not allow */
-    const char *node, *instance, *rid, *state;
+    bool up;                                   /* gets traffic: never set together with refused or drained */
+    bool refused;                              /* an address that endpoint_networks does not allow */
+    bool drained;                              /* over the API: it keeps what it has and gets nothing new */
+    const char *node, *instance, *rid, *state; /* "" of fixed ones: node, instance and rid */
 };
+
+enum { ENDPOINT_NAME_MAX = 264 };
+/* "192.0.2.1:80", "[2001:db8::1]:80", "db.example.com:5432"; in buf (of ENDPOINT_NAME_MAX bytes). */
+const char *endpoint_name(const struct endpoint *p, char *buf, size_t n);
+/* Sets address or host (a DNS name; in the buffer), and port. -EINVAL. */
+int endpoint_parse(const char *name, struct endpoint *ret, char host[ENDPOINT_NAME_MAX]);
+/* By address, those by a DNS name last, then by port. */
+int endpoint_compare(const struct endpoint *a, const struct endpoint *b);
 
 /* A name (server name, domain) that an exposure claims since later than the rest of what it claims. */
 struct name_since {
@@ -197,6 +224,7 @@ struct service {
     int refs; /* atomic; use service_ref() and service_unref() */
     const char *path;
     struct declaration *declaration;
+    struct agent_word *word;         /* NULL: the agent knows no such service */
     struct declaration *const *kept; /* unique; those that kept exposures stand in */
     size_t n_kept;
     const struct service_exposure *exposures; /* as declaration_exposures() */
@@ -220,15 +248,27 @@ struct exposure_state {
     const struct name_since *later;
     size_t n_later;
     const struct problem *hindrance;
+    const char *const *drained; /* endpoint_name()s, sorted */
+    size_t n_drained;
 };
+
+/* Resources as the agent declared them, packed (store/pack.h); immutable, counted. */
+struct agent_word {
+    int refs; /* atomic */
+    size_t len;
+    uint8_t bytes[];
+};
+struct agent_word *agent_word_new(const void *bytes, size_t n);
+struct agent_word *agent_word_ref(struct agent_word *w); /* NULL gives NULL */
+void agent_word_unref(struct agent_word *w);             /* NULL is allowed; wipes */
 
 /*
  * Puts a service together; takes references to the declarations it uses. states: one for each of
  * declaration_exposures(), in that order. Never fails; pure.
  */
-struct service *service_new(const char *path, struct declaration *declaration, const struct exposure_state *states,
-                            const struct fact_address *addresses, size_t n_addresses, const char *disagreement,
-                            const struct network_list *allowed);
+struct service *service_new(const char *path, struct declaration *declaration, struct agent_word *word,
+                            const struct exposure_state *states, const struct fact_address *addresses,
+                            size_t n_addresses, const char *disagreement, const struct network_list *allowed);
 struct service *service_ref(struct service *s);
 void service_unref(struct service *s);
 define_cleanup(struct service *, service_unref)

@@ -53,11 +53,27 @@ VIEW_OPS(service, service, path)
 VIEW_OPS(secret, secret, path)
 VIEW_OPS(gateway, gateway, name)
 VIEW_OPS(listener_plan, listener_plan, key)
+VIEW_OPS(document, document, key)
+
+static void *revision_ref_value(void *value)
+{
+    return revision_ref(value);
+}
+static void revision_unref_value(void *value)
+{
+    revision_unref(value);
+}
+static const char *revision_key_of(const void *value)
+{
+    return ((const struct revision *)value)->key;
+}
 
 const struct pmap_ops view_services = {service_ref_value, service_unref_value, service_key};
 const struct pmap_ops view_secrets = {secret_ref_value, secret_unref_value, secret_key};
 const struct pmap_ops view_gateways = {gateway_ref_value, gateway_unref_value, gateway_key};
 const struct pmap_ops view_listeners = {listener_plan_ref_value, listener_plan_unref_value, listener_plan_key};
+const struct pmap_ops view_documents = {document_ref_value, document_unref_value, document_key};
+const struct pmap_ops view_revisions = {revision_ref_value, revision_unref_value, revision_key_of};
 
 /* In the order of enum view_kind. */
 static const struct pmap_ops *const kinds[] = {&view_services, &view_secrets, &view_gateways, &view_listeners};
@@ -75,6 +91,8 @@ struct view *view_new(const struct view *before)
         v->secrets = pmap_ref(before->secrets);
         v->gateways = pmap_ref(before->gateways);
         v->listeners = pmap_ref(before->listeners);
+        v->documents = pmap_ref(before->documents);
+        v->revisions = pmap_ref(before->revisions);
     }
     v->refs = 1;
     return v;
@@ -94,7 +112,35 @@ void view_unref(struct view *v)
     pmap_unref(v->secrets, &view_secrets);
     pmap_unref(v->gateways, &view_gateways);
     pmap_unref(v->listeners, &view_listeners);
+    pmap_unref(v->documents, &view_documents);
+    pmap_unref(v->revisions, &view_revisions);
     mem_free(v);
+}
+
+struct document *view_document(const struct view *v, enum document_kind kind, const char *name)
+{
+    _cleanup_(mem_free_p) char *key = NULL;
+
+    if (!v->documents)
+        return NULL;
+    key = mem_printf("%s/%s", document_kind_name(kind), name);
+    return pmap_get(v->documents, &view_documents, key);
+}
+
+struct document *view_document_after(const struct view *v, enum document_kind kind, const char *after)
+{
+    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(kind), after);
+    struct document *d = pmap_after(v->documents, &view_documents, key);
+
+    return d && d->kind == kind ? d : NULL;
+}
+
+struct revision *view_revision(const struct view *v, uint64_t number)
+{
+    char key[17];
+
+    revision_key(number, key);
+    return pmap_get(v->revisions, &view_revisions, key);
 }
 
 static struct pmap **view_map(struct view *v, enum view_kind kind)

@@ -6,6 +6,7 @@
 #define STORE_VIEW_H
 
 #include "base/pmap.h"
+#include "store/document.h"
 #include "store/plan.h"
 #include "store/secret.h"
 #include "store/service.h"
@@ -37,6 +38,8 @@ struct view {
     struct pmap *secrets;   /* struct secret by path: those that are referred to */
     struct pmap *gateways;  /* struct gateway by name */
     struct pmap *listeners; /* struct listener_plan by key */
+    struct pmap *documents; /* struct document by key: what people made */
+    struct pmap *revisions; /* struct revision by key: the last ones, within the retention */
 };
 
 /* For the writer, before it shows the view to anybody: shares everything with before (NULL: empty). */
@@ -45,7 +48,8 @@ struct view *view_ref(struct view *v);
 void view_unref(struct view *v); /* NULL is allowed */
 define_cleanup(struct view *, view_unref)
 
-extern const struct pmap_ops view_services, view_secrets, view_gateways, view_listeners;
+extern const struct pmap_ops view_services, view_secrets, view_gateways, view_listeners, view_documents,
+    view_revisions;
 
 /* Borrowed from v, or NULL. */
 static inline struct service *view_service(const struct view *v, const char *path)
@@ -65,7 +69,15 @@ static inline struct listener_plan *view_listener(const struct view *v, const ch
     return pmap_get(v->listeners, &view_listeners, key);
 }
 
-/* What differs between two views: before NULL: new, after NULL: gone. References are held by the delta. */
+struct document *view_document(const struct view *v, enum document_kind kind, const char *name);
+/* The first of a kind whose name is > after ("" gives the first of all), or NULL. */
+struct document *view_document_after(const struct view *v, enum document_kind kind, const char *after);
+struct revision *view_revision(const struct view *v, uint64_t number);
+
+/*
+ * What differs between two views: before NULL: new, after NULL: gone. References are held by the delta. Documents and
+ * revisions are no part of it: what they mean stands in the others.
+ */
 enum view_kind { VIEW_SERVICE, VIEW_SECRET, VIEW_GATEWAY, VIEW_LISTENER };
 struct view_change {
     enum view_kind kind;

@@ -122,7 +122,7 @@ static struct service *world_service(struct world *w, const char *path, const js
         states[i].listener_port = exposures[i].listener_port;
         states[i].since = 1;
     }
-    s = service_new(path, d, states, addresses, n_addresses, NULL, NULL);
+    s = service_new(path, d, NULL, states, addresses, n_addresses, NULL, NULL);
     declaration_unref(d);
     return s;
 }

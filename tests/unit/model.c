@@ -82,7 +82,7 @@ struct service *model_service(const char *path, struct declaration *d, uint64_t 
             .listener_port = exposures[i].listener_port ? exposures[i].listener_port : 20000,
             .since = since,
         };
-    s = service_new(path, d, states, NULL, 0, NULL, NULL);
+    s = service_new(path, d, NULL, states, NULL, 0, NULL, NULL);
     mem_free(states);
     return s;
 }

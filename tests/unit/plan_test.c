@@ -318,7 +318,7 @@ TEST(a_name_that_is_claimed_later_is_lost_to_who_has_it_by_then)
     const struct exposure_state state = {
         .gateway = "envoy", .listener_port = 443, .since = 1, .later = &later, .n_later = 1};
 
-    world_add(&w, service_new("a", d, &state, NULL, 0, NULL, NULL));
+    world_add(&w, service_new("a", d, NULL, &state, NULL, 0, NULL, NULL));
     world_add(&w, model_service_of("b", SNI("new.org"), 5));
     check_world(&w, "chain sni:a.expose#0 l4: old.org of a.expose#0\n"
                     "chain sni:b.expose#0 l4: new.org of b.expose#0\n"
@@ -663,7 +663,7 @@ TEST(the_holder_of_a_domain_goes_first_whatever_the_exposures_are_held_by)
     const struct exposure_state state = {
         .gateway = "envoy", .listener_port = 443, .since = 1, .later = &later, .n_later = 1};
 
-    world_add(&w, service_new("a", d, &state, NULL, 0, NULL, NULL));
+    world_add(&w, service_new("a", d, NULL, &state, NULL, 0, NULL, NULL));
     world_add(&w, model_service_of("b", HTTP("x.org", ""), 5));
     check_world(&w, "chain plain l7: of a.expose#0 b.expose#0\n"
                     "  a.expose#0.vhost#0: a.org\n    all -> a.expose#0\n"
@@ -814,7 +814,7 @@ TEST(an_invalid_exposure_holds_nothing)
     struct declaration *d = model_declaration("a", "expose#0 {'port': 443, 'lb_policy': 'x'}");
     const struct exposure_state state = {.gateway = "envoy", .listener_port = 443, .since = 1};
 
-    world_add(&w, service_new("a", d, &state, NULL, 0, NULL, NULL));
+    world_add(&w, service_new("a", d, NULL, &state, NULL, 0, NULL, NULL));
     world_add(&w, model_service_of("b", L4, 2));
     check_world(&w, "chain l4 l4: of b.expose#0\n"
                     "a.expose#0 invalid\n"

@@ -20,7 +20,7 @@ static struct service *make_from(struct declaration *d, const struct fact_addres
 {
     struct exposure_state states[8] = {0};
 
-    return service_new("test/svc/web1", d, states, addresses, n, NULL, allowed);
+    return service_new("test/svc/web1", d, NULL, states, addresses, n, NULL, allowed);
 }
 
 static struct service *make(const char *text, const struct fact_address *addresses, size_t n)
@@ -217,7 +217,7 @@ TEST(nothing_of_the_facts_is_borrowed)
 
     a.instance = path;
     a.state = state;
-    s = service_new(path, d, &state0, &a, 1, why, NULL);
+    s = service_new(path, d, NULL, &state0, &a, 1, why, NULL);
     declaration_unref(d);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         all[i][0] = '#';
@@ -259,7 +259,7 @@ TEST(an_invalid_exposure_keeps_its_last_good_form_and_no_other_does)
         model_declaration("web1", "expose#0 {'port': 8080, 'protocol': 'x'}\nexpose#1 {'port': 82}\nexpose#2 {}");
     const struct exposure_state states[] = {{.good = good}, {.good = good}, {.good = good}};
     const struct fact_address a[] = {ADDRESS("n1", "ip#1", "10.0.0.1", true)};
-    struct service *s = service_new("web1", bad, states, a, ARRAY_LEN(a), NULL, NULL);
+    struct service *s = service_new("web1", bad, NULL, states, a, ARRAY_LEN(a), NULL, NULL);
 
     CHECK_INT(s->n_exposures, 3);
     CHECK(s->exposures[0].kept);
@@ -288,7 +288,7 @@ TEST(kept_forms_may_stand_in_several_declarations)
     struct declaration *second = model_declaration("web1", "expose#0 {}\nexpose#1 {'port': 81}");
     struct declaration *bad = model_declaration("web1", "expose#0 {}\nexpose#1 {}\nexpose#2 {}");
     const struct exposure_state states[] = {{.good = first}, {.good = second}, {.good = first}};
-    struct service *s = service_new("web1", bad, states, NULL, 0, NULL, NULL), *ref = service_ref(s);
+    struct service *s = service_new("web1", bad, NULL, states, NULL, 0, NULL, NULL), *ref = service_ref(s);
 
     declaration_unref(first);
     declaration_unref(second);
@@ -306,7 +306,7 @@ TEST(a_good_form_that_is_invalid_itself_is_not_kept)
 {
     struct declaration *bad = model_declaration("web1", "expose#0 {}");
     const struct exposure_state states[] = {{.good = bad}};
-    struct service *s = service_new("web1", bad, states, NULL, 0, NULL, NULL);
+    struct service *s = service_new("web1", bad, NULL, states, NULL, 0, NULL, NULL);
 
     CHECK(!s->exposures[0].kept && s->n_kept == 0);
     service_unref(s);
@@ -335,7 +335,7 @@ static struct service *typical(struct declaration *d, bool up)
                                      .state = i > 0 || up ? "up" : "down",
                                      .exposes = exposes,
                                      .n_exposes = 1};
-    return service_new("test/svc/web1", d, &state, a, ARRAY_LEN(a), NULL, NULL);
+    return service_new("test/svc/web1", d, NULL, &state, a, ARRAY_LEN(a), NULL, NULL);
 }
 
 TEST(an_endpoint_costs_less_than_a_hundred_bytes)
