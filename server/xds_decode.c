@@ -177,11 +177,40 @@ static int decode_node(struct xds_span bytes, struct xds_node *node)
         case 7:
         case 8:
             node->agent_version = f.bytes;
+            node->is_build_version = f.number == 8;
             break;
         default:
             break;
         }
     }
+    return more;
+}
+
+/* envoy.type.v3.SemanticVersion: major_number = 1, minor_number = 2, patch = 3 */
+static int decode_semantic_version(struct xds_span bytes, uint64_t ret_numbers[3])
+{
+    struct reader r = reader_of(bytes);
+    uint64_t tag, number;
+
+    while (r.p < r.end) {
+        if (!read_varint(&r, &tag) || (tag & 7) != WIRE_VARINT || !read_varint(&r, &number))
+            return -EBADMSG;
+        if (tag >> 3 >= 1 && tag >> 3 <= 3)
+            ret_numbers[(tag >> 3) - 1] = number;
+    }
+    return 0;
+}
+
+int xds_decode_build_version(struct xds_span bytes, uint64_t ret_numbers[3])
+{
+    struct reader r = reader_of(bytes);
+    struct field f;
+    int more;
+
+    memset(ret_numbers, 0, 3 * sizeof(ret_numbers[0]));
+    while ((more = read_field(&r, &f)) > 0)
+        if (f.type == WIRE_LEN && f.number == 1 && decode_semantic_version(f.bytes, ret_numbers) < 0)
+            return -EBADMSG;
     return more;
 }
 

@@ -370,8 +370,11 @@ static struct xds_response *new_response(struct xds_session *s, struct xds_sub *
     *(sub->last ? &sub->last->next : &sub->first) = r;
     sub->last = r;
     /* Past the limit the oldest counts as taken: a client that never answers is not remembered for ever. */
-    if (++sub->n_unanswered > XDS_UNANSWERED_MAX)
+    if (++sub->n_unanswered > XDS_UNANSWERED_MAX) {
+        if (!sub->first->answered)
+            xds_confirm(sub, sub->first);
         drop_oldest(sub);
+    }
     return r;
 }
 
@@ -759,10 +762,11 @@ static void hold_targets(struct xds_session *s, struct xds_sub *sub)
         bits_add_all(&sub->same, &sub->table->live);
         bits_add_all(&sub->holding, &sub->table->live);
         sub->sum = sub->table->sum;
-        return;
+    } else {
+        for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, slot + 1))
+            xds_hold(sub, slot, xds_target(s, sub, slot));
     }
-    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, slot + 1))
-        xds_hold(sub, slot, xds_target(s, sub, slot));
+    bits_add_all(&sub->confirmed, &sub->holding);
 }
 
 /*
@@ -810,5 +814,6 @@ int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *m,
         if (send_removes(s, &s->subs[removing[i]], now, m))
             return 1;
     set_deadline(s, now);
+    wake_at(s, xds_progress_advance(s, now));
     return 0;
 }

@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 static void on_change(struct xds_watcher *w, const struct xds_touched *touched, size_t n);
@@ -34,6 +35,7 @@ struct xds_session *xds_session_new(const struct xds_session_options *options, c
         s->subs[type].type = (enum xds_type)type;
         s->subs[type].sums = options->variant == XDS_SOTW;
     }
+    xds_roster_add(s->common->directory, s);
     return s;
 }
 
@@ -68,6 +70,7 @@ static void sub_clear(struct xds_sub *sub)
     bits_clear(&sub->suspect);
     bits_clear(&sub->holding);
     bits_clear(&sub->same);
+    bits_clear(&sub->confirmed);
 }
 
 void xds_session_free(struct xds_session *s)
@@ -75,6 +78,8 @@ void xds_session_free(struct xds_session *s)
     if (!s)
         return;
     xds_unwatch(&s->watcher);
+    xds_progress_leave(s);
+    xds_roster_remove(s->common->directory, s);
     for (unsigned type = 0; type < XDS_TYPES; type++) {
         sub_clear(&s->subs[type]);
         bits_clear(&s->in_use[type]);
@@ -87,6 +92,7 @@ void xds_session_free(struct xds_session *s)
     mem_free(s->node_id);
     mem_free(s->node_cluster);
     mem_free(s->node_gateway);
+    mem_free(s->node_version);
     mem_free(s->peer);
     mem_free(s);
 }
@@ -134,6 +140,8 @@ void xds_hold(struct xds_sub *sub, uint32_t slot, struct xds_form *f)
         xds_sum_subtract(&sub->sum, before->hash);
     if (f && sub->sums)
         xds_sum_add(&sub->sum, f->hash);
+    if (!f || !xds_same_form(before, f))
+        bits_unset(&sub->confirmed, slot);
     if (f && f == xds_current(sub->table, slot)) {
         bits_set(&sub->same, slot);
         keep_other(sub, slot, NULL);
@@ -205,6 +213,7 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
         bits_set(&sub->pending, touched[i].slot);
         concerned = true;
     }
+    (void)xds_progress_advance(s, 0); /* a session that is concerned is asked again anyway */
     if (concerned) {
         s->in_use_valid = false;
         s->options.ready(s->options.arg);
@@ -230,7 +239,7 @@ const char *xds_session_unknown_gateway(const struct xds_session *s)
  * metadata's word stands even if there is no such gateway (then the proxy waits for it); the others are the names of
  * many a thing, and count only if they are a gateway's.
  */
-static int resolve_gateway(struct xds_session *s, struct err *e)
+static int resolve_gateway(struct xds_session *s, clock_ns now, struct err *e)
 {
     struct xds_gateway *g = NULL;
     const char *name = s->node_gateway;
@@ -253,6 +262,7 @@ static int resolve_gateway(struct xds_session *s, struct err *e)
     s->refusing = xds_refusing_get(s->common->refusals, s->proxy);
     xds_unwatch(&s->watcher);
     xds_watch(&g->watchers, &s->watcher);
+    xds_progress_join(s, now);
     return 0;
 }
 
@@ -261,8 +271,23 @@ static char *text_of(struct xds_span span)
     return span.n ? mem_strndup(span.p, span.n) : NULL;
 }
 
+/* What it says of its version, as a text; NULL: nothing that could be one. */
+static char *version_of(const struct xds_node *node)
+{
+    struct xds_span text = node->agent_version;
+    uint64_t numbers[3];
+
+    if (text.n == 0)
+        return NULL;
+    if (!node->is_build_version)
+        return utf8_prefix(text.p, text.n) == text.n ? text_of(text) : NULL;
+    if (xds_decode_build_version(text, numbers) < 0)
+        return NULL;
+    return mem_printf("%" PRIu64 ".%" PRIu64 ".%" PRIu64, numbers[0], numbers[1], numbers[2]);
+}
+
 /* The node may come with the first request only, and stands for the life of the stream. */
-static int take_node(struct xds_session *s, const struct xds_node *node, struct err *e)
+static int take_node(struct xds_session *s, const struct xds_node *node, clock_ns now, struct err *e)
 {
     const struct xds_span parts[] = {node->id, node->agent_name, node->agent_version, node->cluster};
 
@@ -272,12 +297,13 @@ static int take_node(struct xds_session *s, const struct xds_node *node, struct 
     s->node_id = text_of(node->id);
     s->node_cluster = text_of(node->cluster);
     s->node_gateway = text_of(node->gateway);
+    s->node_version = version_of(node);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         s->proxy = hash_seeded(parts[i].n ? parts[i].p : "", parts[i].n, s->proxy + 1);
     if (s->node_gateway)
         s->proxy = hash_seeded(s->node_gateway, strlen(s->node_gateway), s->proxy);
     xds_watch(&s->common->directory->unresolved, &s->watcher);
-    return resolve_gateway(s, e);
+    return resolve_gateway(s, now, e);
 }
 
 /* ---- subscriptions ---- */
@@ -576,6 +602,7 @@ static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_
             xds_hold(sub, slot, f);
             xds_form_unref(f);
         }
+        bits_set(&sub->confirmed, slot);
         if (new)
             xds_slot_unref(sub->table->space, slot);
     }
@@ -696,6 +723,7 @@ static int take_request(struct xds_session *s, const struct xds_request *request
     r = s->options.variant == XDS_DELTA ? take_delta(s, sub, request, now, e) : take_sotw(s, sub, request, now, e);
     s->in_use_valid = false;
     xds_session_unblock(s);
+    (void)xds_progress_advance(s, now); /* when it wants to be called again it says after the next message */
     return r;
 }
 
@@ -763,7 +791,7 @@ int xds_session_request(struct xds_session *s, const uint8_t *p, size_t n, clock
     r = decode(s, p, n, &request, e);
     if (r < 0)
         return r;
-    r = take_node(s, &request.node, e);
+    r = take_node(s, &request.node, now, e);
     if (r < 0)
         return r;
     if (!s->gateway || s->held_requests.len > 0) {
@@ -780,7 +808,7 @@ int xds_session_settle(struct xds_session *s, clock_ns now, struct err *e)
     if (!s->node_known)
         return 0;
     if (!s->gateway) {
-        r = resolve_gateway(s, e);
+        r = resolve_gateway(s, now, e);
         if (r < 0 || !s->gateway)
             return r;
     }

@@ -12,6 +12,7 @@
 #define SERVER_XDS_STREAM_H
 
 #include "server/xds_decode.h"
+#include "server/xds_rollout.h"
 #include "server/xds_session.h"
 
 /* How long to wait for what a client ought to do (see xds_send.c). */
@@ -66,6 +67,7 @@ struct xds_sub {
     struct bits suspect;    /* in a group, or in a trial under way */
     struct bits holding;    /* slots of which the client has a form: */
     struct bits same;       /* the current one of these, */
+    struct bits confirmed;  /* and of these the client said itself that it has the form that it holds */
     struct xds_form **held; /* another one of the others; by slot, up to cap */
     uint32_t cap;
     bool sums;          /* state of the world: keep the sum */
@@ -88,8 +90,11 @@ struct xds_session {
 
     /* of the node */
     bool node_known;
-    char *node_id, *node_cluster, *node_gateway;
+    char *node_id, *node_cluster, *node_gateway, *node_version; /* node_version: of Envoy, "1.31.2" */
     uint64_t proxy;
+
+    struct xds_roster_entry roster;
+    struct xds_progress progress;
 
     struct buf held_requests; /* length and bytes of each, until the gateway is known */
 
@@ -157,6 +162,7 @@ bool xds_version_parse(struct xds_span text, struct hash128 *ret);
 uint64_t xds_nonce_parse(struct xds_span text);
 
 /* ---- xds_verdict.c ---- */
+void xds_confirm(struct xds_sub *sub, const struct xds_response *r);
 void xds_take_ack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, clock_ns now);
 void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, struct xds_span words, clock_ns now);
 /* Reports words that are about an earlier response than the last, which was taken. */

@@ -10,6 +10,7 @@
 #include "server/xds_table.h"
 
 #include "base/buf.h"
+#include "server/xds_rollout.h"
 
 #include <assert.h>
 #include <string.h>
@@ -204,10 +205,15 @@ static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct x
 
     table_grow(t, slot);
     drop_block(t, slot);
-    if (before)
+    if (before) {
         xds_sum_subtract(&t->sum, before->hash);
-    if (f)
+        before->until = before->gateway->directory->sequence;
+    }
+    if (f) {
         xds_sum_add(&t->sum, f->hash);
+        f->since = f->gateway->directory->sequence;
+        f->until = UINT64_MAX;
+    }
     t->current[slot] = f;
     t->versions[slot] = f ? f->version : 0;
     if (f) {
@@ -402,6 +408,7 @@ static struct xds_gateway *gateway_get(struct xds_directory *d, const char *name
     g->refs = 1;
     g->name = mem_strdup(name);
     g->directory = d;
+    g->journal = xds_journal_new();
     watch_init(&g->watchers);
     for (unsigned type = 0; type < XDS_TYPES; type++) {
         g->tables[type].type = (enum xds_type)type;
@@ -434,6 +441,7 @@ void xds_gateway_unref(struct xds_gateway *g)
         table_clear(&g->tables[type]);
     for (unsigned type = 0; type < XDS_TYPES; type++)
         space_clear(&g->spaces[type]);
+    xds_journal_free(g->journal);
     mem_free(g->name);
     mem_free(g);
 }
@@ -444,6 +452,7 @@ struct xds_directory *xds_directory_new(void)
 {
     struct xds_directory *d = mem_new(struct xds_directory);
 
+    d->rollouts = xds_rollouts_new();
     watch_init(&d->unresolved);
     return d;
 }
@@ -466,6 +475,7 @@ void xds_directory_free(struct xds_directory *d)
         xds_gateway_unref(g);
     }
     map_clear(&d->gateways);
+    xds_rollouts_free(d->rollouts);
     mem_free(d);
 }
 
@@ -550,6 +560,7 @@ static void apply_gateways(struct xds_directory *d, const struct xds_batch *batc
             continue;
         g->known = g->kept = false;
         gateway_empty(g);
+        xds_journal_end(g);
         xds_gateway_unref(g);
     }
     for (size_t i = 0; i < batch->n_gateways; i++) {
@@ -570,6 +581,8 @@ void xds_directory_apply(struct xds_directory *d, const struct xds_batch *batch)
 {
     _cleanup_(mem_free_p) struct xds_touched *touched = mem_array(struct xds_touched, batch->n_changes);
 
+    d->sequence++;
+    xds_rollouts_begin(d, batch->revision);
     for (size_t i = 0, n; i < batch->n_changes; i += n) {
         const struct xds_change *c = &batch->changes[i];
         struct xds_gateway *g = gateway_get(d, c->gateway);
@@ -578,11 +591,14 @@ void xds_directory_apply(struct xds_directory *d, const struct xds_batch *batch)
         gateway_keep(g);
         for (n = 0; i + n < batch->n_changes && strcmp(c[n].gateway, c->gateway) == 0; n++)
             n_touched += apply_change(g, &c[n], &touched[n_touched]);
-        if (n_touched > 0)
+        if (n_touched > 0) {
             g->revision = batch->revision;
+            xds_journal_add(g, touched, n_touched);
+        }
         tell_touched(g, touched, n_touched);
         xds_gateway_unref(g);
     }
     if (batch->complete)
         apply_gateways(d, batch);
+    xds_rollouts_end(d);
 }

@@ -40,6 +40,9 @@ struct xds_form {
     bool alone;          /* of the resource, as is */
     uint32_t len;        /* its wire_len */
     struct hash128 hash; /* of its name and version; not of a form that only a client has */
+    /* The batches (their sequence in the directory) that made it current and that ended that; until: UINT64_MAX while
+     * it is, both 0 for a form that never was. */
+    uint64_t since, until;
     /* Slots of what it names: clusters; then route configurations, then secrets. */
     uint32_t n_clusters, n_routes, n_secrets;
     uint32_t uses[];
@@ -108,12 +111,15 @@ struct xds_gateway {
     struct xds_table tables[XDS_TYPES];
     struct xds_watcher watchers; /* head of the ring */
     uint64_t revision;           /* of the last batch that changed it */
+    struct xds_journal *journal; /* what changed, for those that follow: see xds_rollout.h */
     struct xds_directory *directory;
 };
 
 struct xds_directory {
     struct map gateways; /* by name */
     bool complete;       /* a complete batch came: it is known which gateways there are */
+    uint64_t sequence;   /* of the last batch: 1, 2, ... */
+    struct xds_rollouts *rollouts;
     struct xds_watcher
         unresolved; /* sessions that wait for their gateway; told with NULL after each complete batch */
 };

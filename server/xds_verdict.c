@@ -48,8 +48,17 @@ static void unlink_response(struct xds_sub *sub, struct xds_response *r, struct 
     sub->n_unanswered -= !r->answered;
 }
 
+/* The client has what this response brought, unless another one came after it. */
+void xds_confirm(struct xds_sub *sub, const struct xds_response *r)
+{
+    for (uint32_t i = 0; i < r->n; i++)
+        if (xds_same_form(xds_held(sub, r->forms[i]->slot), r->forms[i]))
+            bits_set(&sub->confirmed, r->forms[i]->slot);
+}
+
 static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
 {
+    xds_confirm(sub, r);
     for (uint32_t i = 0; (r->fresh || r->trial) && i < r->n; i++) {
         xds_form_accept(r->forms[i]);
         if (r->trial)
@@ -113,6 +122,8 @@ static void convict(struct xds_session *s, struct xds_sub *sub, struct xds_form 
 {
     xds_refusing_add(s->refusing, sub->type, f->version, xds_form_name(f), words.p, words.n);
     bits_unset(&sub->suspect, f->slot);
+    bits_unset(&sub->confirmed, f->slot);
+    xds_progress_refused(s, f);
     /* Whatever became of it there: what stands in for it is sent, or that there is none. */
     if (xds_covers(sub, f->slot)) {
         bits_set(&sub->owed, f->slot);
@@ -239,6 +250,7 @@ static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xd
             continue; /* overtaken by a later response, or forgotten */
         if (!explained || refused)
             xds_hold(sub, sent->slot, before);
+        bits_unset(&sub->confirmed, sent->slot);
         if (refused)
             continue;
         bits_set(&sub->owed, sent->slot);
@@ -258,6 +270,7 @@ static void take_back_removed(struct xds_session *s, struct xds_sub *sub, const 
         if (xds_held(sub, f->slot) || !xds_covers(sub, f->slot) || xds_is_refused(s, sub->type, f->version))
             continue;
         xds_hold(sub, f->slot, f);
+        bits_set(&sub->confirmed, f->slot);
         bits_set(&sub->pending, f->slot);
     }
 }

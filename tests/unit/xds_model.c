@@ -15,7 +15,8 @@
  */
 #include "tests/unit/xds_model.h"
 
-#include "server/xds_session.h"
+#include "server/xds_journal.h"
+#include "server/xds_stream.h"
 #include "tests/unit/test.h"
 #include "tests/unit/xds_wire.h"
 
@@ -815,6 +816,24 @@ static void cut(struct model *m, unsigned lane)
     begin(m, lane);
 }
 
+/* A session that says that its client took all that there is is right: it took it, and has it. */
+static void check_not_premature(struct model *m, unsigned lane)
+{
+    const struct xds_session *s = m->sessions[lane];
+
+    if (m->o->refusal != MODEL_TAKES_ALL || m->o->asks_by_name || !m->o->aggregated || !s || !s->gateway ||
+        s->progress.surveying || s->progress.at != s->gateway->journal->end)
+        return;
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
+        const struct side *side = &m->sides[type];
+        bool gone_is_told = m->o->variant == XDS_DELTA || is_full(m, (enum xds_type)type);
+
+        for (int i = 0; side->names == side->names_delivered && i < N_NAMES; i++)
+            if ((side->everything || (side->names >> i & 1)) && (m->current[type][i] || gone_is_told))
+                EXPECT(m, side->held[i] == m->current[type][i], "%s %d is said to be taken", xds_type_name[type], i);
+    }
+}
+
 static void deliver(struct model *m, unsigned lane)
 {
     struct message message = pull(&m->up[lane]);
@@ -832,6 +851,7 @@ static void deliver(struct model *m, unsigned lane)
         side->names_delivered = message.names;
     }
     mem_free(message.bytes);
+    check_not_premature(m, lane);
 }
 
 /* Asks the session for a message; false when it has none. */
@@ -979,6 +999,36 @@ static void check_end(struct model *m)
     }
 }
 
+/* What the sessions believe of their clients: all that was sent was taken or refused, and so was each revision. */
+static void check_progress(struct model *m)
+{
+    for (unsigned lane = 0; lane < n_lanes(m); lane++) {
+        const struct xds_session *s = m->sessions[lane];
+        struct xds_rollout rollout;
+
+        if (!s || !s->gateway || !s->gateway->known)
+            continue;
+        EXPECT(m, !s->progress.surveying, "lane %u: still surveys at type %u word %u", lane, s->progress.type,
+               s->progress.word);
+        EXPECT(m, s->progress.at == s->gateway->journal->end, "lane %u: %d changes are not settled", lane,
+               (int)(s->gateway->journal->end - s->progress.at));
+        xds_rollout_get(m->common.directory, m->revision, &rollout);
+        EXPECT(m, rollout.complete, "the last revision is not complete");
+        for (unsigned type = 0; type < XDS_TYPES; type++) {
+            const struct xds_sub *sub = &s->subs[type];
+
+            for (uint32_t slot = bits_next(&sub->table->live, 0); slot != BITS_END;
+                 slot = bits_next(&sub->table->live, slot + 1)) {
+                if (!sub->asked || !xds_covers(sub, slot) ||
+                    xds_is_refused(s, sub->type, xds_current(sub->table, slot)->version))
+                    continue;
+                EXPECT(m, bits_get(&sub->same, slot) && bits_get(&sub->confirmed, slot),
+                       "%s of slot %u is not known to be taken", xds_type_name[type], slot);
+            }
+        }
+    }
+}
+
 static void free_model(struct model *m)
 {
     for (unsigned lane = 0; lane < n_lanes(m); lane++) {
@@ -1025,5 +1075,6 @@ void model_run(uint64_t seed, const struct model_options *o)
     change_world(m);
     settle(m);
     check_end(m);
+    check_progress(m);
     free_model(m);
 }

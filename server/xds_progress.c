@@ -1,0 +1,295 @@
+/* The place of a stream in its gateway's journal: see xds_rollout.h. */
+#include "server/xds_journal.h"
+#include "server/xds_stream.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { WORD = 64 };
+
+/* ---- what a client confirmed ---- */
+
+static uint32_t find_form(const struct xds_response *r, uint32_t slot)
+{
+    uint32_t from = 0, to = r->n;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+
+        if (r->forms[middle]->slot < slot)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < r->n && r->forms[from]->slot == slot ? from : r->n;
+}
+
+/* The form that the client was known to have last, before what is under way; or NULL. */
+static const struct xds_form *confirmed_form(const struct xds_sub *sub, uint32_t slot)
+{
+    if (bits_get(&sub->confirmed, slot))
+        return xds_held(sub, slot);
+    for (const struct xds_response *r = sub->first; r; r = r->next) {
+        uint32_t i;
+
+        if (r->answered)
+            continue;
+        i = find_form(r, slot);
+        if (i < r->n)
+            return r->before ? r->before[i] : NULL;
+        for (i = 0; i < r->n_removed; i++)
+            if (r->removed[i]->slot == slot)
+                return r->removed[i];
+    }
+    return NULL;
+}
+
+static bool is_refused_now(const struct xds_session *s, enum xds_type type, const struct xds_form *current)
+{
+    return current && xds_is_refused(s, type, current->version);
+}
+
+/* ---- refusals ---- */
+
+const struct xds_refused *xds_progress_refusal(const struct xds_progress *p, uint64_t sequence)
+{
+    for (unsigned i = 0; i < p->n_refused; i++)
+        if (p->refused[i].sequence == sequence)
+            return &p->refused[i];
+    return NULL;
+}
+
+void xds_progress_refused(struct xds_session *s, const struct xds_form *f)
+{
+    struct xds_progress *p = &s->progress;
+
+    if (!p->joined || !f->since)
+        return;
+    for (unsigned i = 0; i < p->n_refused; i++)
+        if (p->refused[i].sequence == f->since && p->refused[i].version == f->version &&
+            p->refused[i].type == f->type)
+            return;
+    if (!p->refused)
+        p->refused = mem_array(struct xds_refused, XDS_STREAM_REFUSALS_MAX);
+    if (p->n_refused == XDS_STREAM_REFUSALS_MAX)
+        memmove(p->refused, p->refused + 1, --p->n_refused * sizeof(p->refused[0]));
+    p->refused[p->n_refused++] = (struct xds_refused){f->since, f->version, f->type};
+    xds_journal_refused(s->gateway, f->since);
+}
+
+/* ---- is a slot settled ---- */
+
+/* What a listener or cluster needs beside itself: that the client took it, in some form. */
+static bool has_taken(const struct xds_session *s, enum xds_type type, uint32_t slot)
+{
+    const struct xds_sub *sub = &s->subs[type];
+    const struct xds_form *current = xds_current(sub->table, slot);
+
+    if (!current || is_refused_now(s, type, current))
+        return true;
+    if (type == XDS_ENDPOINT && !(sub->asked && xds_covers(sub, slot)))
+        return bits_get(&s->waived, slot);
+    return sub->asked && xds_covers(sub, slot) && confirmed_form(sub, slot);
+}
+
+static bool has_needs(const struct xds_session *s, const struct xds_form *f)
+{
+    const uint32_t *use = f->uses + f->n_clusters;
+
+    if (!s->options.aggregated || !f->resource)
+        return true;
+    if (f->type == XDS_CLUSTER && f->resource->uses_eds && !has_taken(s, XDS_ENDPOINT, f->slot))
+        return false;
+    if (f->type != XDS_LISTENER)
+        return true;
+    for (uint32_t i = 0; i < f->n_routes; i++)
+        if (!has_taken(s, XDS_ROUTE, *use++))
+            return false;
+    for (uint32_t i = 0; i < f->n_secrets; i++)
+        if (!has_taken(s, XDS_SECRET, *use++))
+            return false;
+    return true;
+}
+
+/* There is no current form any more: whether the client dropped it. */
+static bool is_dropped(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
+{
+    /* There is no word for "gone" in these: the client drops it by itself. */
+    if (s->options.variant == XDS_SOTW && !xds_is_full(s, sub->type))
+        return true;
+    return !xds_held(sub, slot) && !confirmed_form(sub, slot);
+}
+
+/* Whether the client took what this slot was after the batch, or later. */
+static bool is_settled(struct xds_session *s, enum xds_type type, uint32_t slot, uint64_t sequence)
+{
+    const struct xds_sub *sub = &s->subs[type];
+    const struct xds_form *current = xds_current(sub->table, slot), *f;
+
+    if (!sub->asked || (!xds_covers(sub, slot) && !xds_held(sub, slot)))
+        return true;
+    if (is_refused_now(s, type, current)) {
+        /* Refused by the proxy on another stream, maybe: nothing is sent that it could refuse again. */
+        xds_progress_refused(s, current);
+        return true;
+    }
+    if (!current)
+        return is_dropped(s, sub, slot);
+    f = confirmed_form(sub, slot);
+    if (!f)
+        return false;
+    if (f->version == current->version)
+        f = current;
+    return f->until > sequence && has_needs(s, f);
+}
+
+/* ---- the survey ---- */
+
+static void begin_survey(struct xds_session *s)
+{
+    struct xds_progress *p = &s->progress;
+
+    p->surveying = true;
+    p->target = s->gateway->directory->sequence;
+    p->at = s->gateway->journal->end;
+    p->type = 0;
+    p->word = 0;
+}
+
+/* Of 64 slots: those that have to be looked at one by one. */
+static uint64_t unsettled_in(const struct xds_session *s, const struct xds_sub *sub, uint32_t word)
+{
+    uint64_t covered = sub->wildcard ? ~UINT64_C(0) : bits_word(&sub->named, word);
+    uint64_t wanted = bits_word(&sub->table->live, word) & covered;
+    uint64_t has = bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
+
+    if (sub->type == XDS_LISTENER) /* for their routes and secrets */
+        has = 0;
+    if (sub->type == XDS_CLUSTER && s->options.aggregated)
+        has &= bits_word(&s->subs[XDS_ENDPOINT].confirmed, word);
+    return (wanted & ~has) | (bits_word(&sub->holding, word) & ~wanted);
+}
+
+static bool survey_type(struct xds_session *s, const struct xds_sub *sub)
+{
+    struct xds_progress *p = &s->progress;
+
+    for (; p->word * WORD < sub->table->cap; p->word++)
+        for (uint64_t left = unsettled_in(s, sub, p->word); left; left &= left - 1)
+            if (!is_settled(s, sub->type, p->word * WORD + (uint32_t)__builtin_ctzll(left), p->target))
+                return false;
+    return true;
+}
+
+/* A proxy asks for clusters first and for listeners once these are ready: until then it has not said what it wants. */
+static bool has_asked(const struct xds_session *s, clock_ns now)
+{
+    const struct xds_progress *p = &s->progress;
+
+    if (!s->options.aggregated)
+        return s->subs[s->options.type].asked;
+    return (s->subs[XDS_CLUSTER].asked && s->subs[XDS_LISTENER].asked) || now >= p->patience_until;
+}
+
+static bool survey(struct xds_session *s, clock_ns now)
+{
+    struct xds_progress *p = &s->progress;
+
+    if (!has_asked(s, now))
+        return false;
+    for (; p->type < XDS_TYPES; p->type++, p->word = 0)
+        if (s->subs[p->type].asked && !survey_type(s, &s->subs[p->type]))
+            return false;
+    return true;
+}
+
+/* ---- the way on ---- */
+
+static void pass(struct xds_session *s, uint64_t sequence)
+{
+    struct xds_progress *p = &s->progress;
+    struct xds_journal *j = s->gateway->journal;
+    uint64_t before = p->passed;
+
+    if (sequence <= before)
+        return;
+    p->passed = sequence;
+    for (uint64_t n = j->n_revisions; n-- > xds_journal_oldest(j);) {
+        struct xds_journal_revision *r = xds_journal_revision(j, n);
+
+        if (r->sequence <= before)
+            break;
+        if (r->sequence <= sequence)
+            xds_journal_passed(s->gateway, r);
+    }
+}
+
+static void walk(struct xds_session *s)
+{
+    struct xds_progress *p = &s->progress;
+    const struct xds_journal *j = s->gateway->journal;
+
+    while (p->at < j->end) {
+        const struct xds_journal_entry *entry = xds_journal_at(j, p->at);
+
+        if (!is_settled(s, entry->type, entry->slot, entry->sequence))
+            return;
+        p->at++;
+        if (p->at == j->end || xds_journal_at(j, p->at)->sequence != entry->sequence)
+            pass(s, entry->sequence);
+    }
+}
+
+clock_ns xds_progress_advance(struct xds_session *s, clock_ns now)
+{
+    struct xds_progress *p = &s->progress;
+    const struct xds_journal *j = s->gateway ? s->gateway->journal : NULL;
+
+    if (!p->joined || (!p->surveying && p->at == j->end))
+        return INT64_MAX;
+    if (!p->surveying && p->at < j->begin)
+        begin_survey(s);
+    if (p->surveying) {
+        if (!survey(s, now))
+            return now < p->patience_until && !has_asked(s, now) ? p->patience_until : INT64_MAX;
+        p->surveying = false;
+        pass(s, p->target);
+        if (p->at < j->begin)
+            begin_survey(s); /* it took so long that the journal is gone: again, when something happens next */
+    }
+    if (!p->surveying)
+        walk(s);
+    return INT64_MAX;
+}
+
+void xds_progress_join(struct xds_session *s, clock_ns now)
+{
+    struct xds_progress *p = &s->progress;
+    struct xds_journal *j = s->gateway->journal;
+
+    assert(!p->joined);
+    p->joined = true;
+    p->patience_until = now + XDS_SURVEY_PATIENCE_SECONDS * CLOCK_NS_PER_S;
+    j->n_streams++;
+    for (uint64_t n = xds_journal_oldest(j); n < j->n_revisions; n++)
+        xds_journal_revision(j, n)->n_pending++;
+    begin_survey(s);
+}
+
+void xds_progress_leave(struct xds_session *s)
+{
+    struct xds_progress *p = &s->progress;
+
+    if (!p->joined)
+        return;
+    p->joined = false;
+    s->gateway->journal->n_streams--;
+    for (uint64_t n = xds_journal_oldest(s->gateway->journal); n < s->gateway->journal->n_revisions; n++) {
+        struct xds_journal_revision *r = xds_journal_revision(s->gateway->journal, n);
+
+        if (r->sequence > p->passed)
+            xds_journal_passed(s->gateway, r);
+    }
+    mem_free(take_ptr(p->refused));
+    p->n_refused = 0;
+}
