@@ -49,7 +49,7 @@ struct xds_node {
     struct xds_span id, cluster;
     struct xds_span gateway;                   /* metadata's key "gateway", if it is a text */
     struct xds_span agent_name, agent_version; /* user_agent_name, user_agent_version or _build_version (raw) */
-    bool is_build_version;                  /* the latter */
+    bool is_build_version;                     /* the latter */
 };
 
 struct xds_request {
@@ -72,7 +72,7 @@ int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, in
                     struct err *e);
 int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct err *e);
 
-/* The major, minor and patch numbers of a _build_version (envoy.config.core.v3.BuildVersion); -EBADMSG: it is none. */
+/* Major, minor and patch of a _build_version (envoy.config.core.v3.BuildVersion); -EBADMSG: it is none. */
 int xds_decode_build_version(struct xds_span bytes, uint64_t ret_numbers[3]);
 
 /* What a memo has to hold to recognize this list; length 0 when the list can't be remembered. */

@@ -1,6 +1,6 @@
 /*
- * Inside rollouts: the journal of a gateway, shared by its streams (xds_progress.c) and the revisions (xds_rollout.c).
- * See xds_rollout.h.
+ * Inside rollouts (see xds_rollout.h): the journal of a gateway, shared by its streams (xds_progress.c) and the
+ * revisions (xds_rollout.c).
  */
 #ifndef SERVER_XDS_JOURNAL_H
 #define SERVER_XDS_JOURNAL_H

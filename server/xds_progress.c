@@ -181,7 +181,7 @@ static bool survey_type(struct xds_session *s, const struct xds_sub *sub)
     return true;
 }
 
-/* A proxy asks for clusters first and for listeners once these are ready: until then it has not said what it wants. */
+/* A proxy asks for clusters first, and for listeners once these are ready: until then it has not said all. */
 static bool has_asked(const struct xds_session *s, clock_ns now)
 {
     const struct xds_progress *p = &s->progress;

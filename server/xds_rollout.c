@@ -1,4 +1,6 @@
 /* Journals, revisions, who waits for them, and the roster of sessions: see xds_rollout.h. */
+#include "server/xds_rollout.h"
+
 #include "server/xds_journal.h"
 #include "server/xds_stream.h"
 

@@ -816,20 +816,25 @@ static void cut(struct model *m, unsigned lane)
     begin(m, lane);
 }
 
-/* A session that says that its client took all that there is is right: it took it, and has it. */
+/* The session says that its client took all that there is. */
+static bool is_up_to_date(const struct xds_session *s)
+{
+    return s && s->gateway && !s->progress.surveying && s->progress.at == s->gateway->journal->end;
+}
+
+/* Then it took it, and has it. */
 static void check_not_premature(struct model *m, unsigned lane)
 {
-    const struct xds_session *s = m->sessions[lane];
-
-    if (m->o->refusal != MODEL_TAKES_ALL || m->o->asks_by_name || !m->o->aggregated || !s || !s->gateway ||
-        s->progress.surveying || s->progress.at != s->gateway->journal->end)
+    if (m->o->refusal != MODEL_TAKES_ALL || m->o->asks_by_name || !m->o->aggregated ||
+        !is_up_to_date(m->sessions[lane]))
         return;
     for (unsigned type = 0; type < XDS_TYPES; type++) {
         const struct side *side = &m->sides[type];
         bool gone_is_told = m->o->variant == XDS_DELTA || is_full(m, (enum xds_type)type);
+        unsigned names = side->everything ? ~0U : side->names;
 
         for (int i = 0; side->names == side->names_delivered && i < N_NAMES; i++)
-            if ((side->everything || (side->names >> i & 1)) && (m->current[type][i] || gone_is_told))
+            if ((names >> i & 1) && (m->current[type][i] || gone_is_told))
                 EXPECT(m, side->held[i] == m->current[type][i], "%s %d is said to be taken", xds_type_name[type], i);
     }
 }

@@ -1,0 +1,747 @@
+/* Rollouts: which streams took a revision, who refused it, and who waits for it. The rules against random
+ * interleavings: xds_model_test.c. */
+#include "server/xds_rollout.h"
+
+#include "server/xds_journal.h"
+#include "server/xds_stream.h"
+#include "tests/unit/test.h"
+#include "tests/unit/xds_wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+enum { MANY = XDS_JOURNAL_BATCH_MAX + 100, NAME = 32 };
+
+struct world {
+    struct xds_common common;
+    clock_ns now;
+    uint64_t revision;
+};
+
+struct client {
+    struct world *world;
+    struct xds_session *session;
+    enum xds_variant variant;
+    const char *gateway, *id;
+    bool node_sent;
+    char nonce[XDS_TYPES][24], version[XDS_TYPES][40];
+};
+
+static void on_ready(void *arg)
+{
+    (void)arg; /* the test asks by itself */
+}
+
+static bool is_allowed(void *arg, const char *gateway)
+{
+    (void)arg, (void)gateway; /* any */
+    return true;
+}
+
+static void world_init(struct world *w)
+{
+    *w = (struct world){.now = CLOCK_NS_PER_S};
+    w->common.directory = xds_directory_new();
+    w->common.refusals = xds_refusals_new();
+}
+
+static void world_clear(struct world *w)
+{
+    xds_rollout_stop(w->common.directory);
+    xds_directory_free(w->common.directory);
+    xds_refusals_free(w->common.refusals);
+}
+
+/* ---- the tables ---- */
+
+static struct wire_batch *begin_batch(void)
+{
+    struct wire_batch *b = wire_batch_new();
+
+    wire_batch_gateway(b, "g");
+    wire_batch_gateway(b, "h");
+    return b;
+}
+
+static void put(struct wire_batch *b, const char *gateway, enum xds_type type, const char *name, const char *content)
+{
+    wire_batch_change(b, gateway, type, name,
+                      content ? wire_resource_new(type, name, content, NULL, NULL, NULL) : NULL);
+}
+
+/* Without assignments, so that clusters stand alone. */
+static void put_cluster(struct wire_batch *b, const char *gateway, const char *name, const char *content)
+{
+    struct resource *r = wire_resource_new(XDS_CLUSTER, name, content, NULL, NULL, NULL);
+
+    r->uses_eds = false;
+    wire_batch_change(b, gateway, XDS_CLUSTER, name, r);
+}
+
+static void apply(struct world *w, struct wire_batch *b, uint64_t revision)
+{
+    struct xds_batch *batch = wire_batch_finish(b, revision, true);
+
+    w->revision = revision;
+    xds_directory_apply(w->common.directory, batch);
+    xds_batch_free(batch);
+}
+
+static void publish(struct world *w, const char *gateway, const char *name, const char *content)
+{
+    struct wire_batch *b = begin_batch();
+
+    put_cluster(b, gateway, name, content);
+    apply(w, b, w->revision + 1);
+}
+
+/* ---- clients ---- */
+
+static void open_client(struct client *c, struct world *w, enum xds_variant variant, const char *gateway,
+                        const char *id)
+{
+    struct xds_session_options o = {.common = &w->common,
+                                    .variant = variant,
+                                    .aggregated = true,
+                                    .type = XDS_TYPES,
+                                    .peer = "test",
+                                    .allowed = is_allowed,
+                                    .ready = on_ready,
+                                    .arg = c};
+
+    *c = (struct client){.world = w, .variant = variant, .gateway = gateway, .id = id};
+    c->session = xds_session_new(&o, w->now);
+}
+
+static void close_client(struct client *c)
+{
+    xds_session_free(take_ptr(c->session));
+}
+
+static void send(struct client *c, struct wire_request r)
+{
+    struct err e = {0};
+    uint8_t *bytes;
+    size_t n;
+
+    if (!c->node_sent) {
+        r.node_id = c->id;
+        r.node_gateway = c->gateway;
+        c->node_sent = true;
+    }
+    bytes = wire_pack(c->variant, &r, &n);
+    if (xds_session_request(c->session, bytes, n, c->world->now, &e) < 0)
+        test_fail(__FILE__, __LINE__, "the request is refused: %s", e.text);
+    mem_free(bytes);
+}
+
+static void ask(struct client *c, enum xds_type type, const char *const *names)
+{
+    send(c, (struct wire_request){.type = type, .names = names});
+}
+
+/* The type of the next message, whose nonce and version are kept; XDS_TYPES: there is none. */
+static enum xds_type receive(struct client *c)
+{
+    struct xds_message m = {0};
+    struct wire_response *r;
+    struct err e = {0};
+    enum xds_type type = XDS_TYPES;
+    uint8_t *bytes;
+    size_t at;
+
+    if (xds_session_next(c->session, c->world->now, &m, &e) > 0) {
+        bytes = mem_alloc(m.len);
+        at = m.head.len;
+        memcpy(bytes, m.head.data, at);
+        for (size_t i = 0; i < m.n_parts; at += m.parts[i++].n)
+            memcpy(bytes + at, m.parts[i].p, m.parts[i].n);
+        r = wire_unpack(c->variant, bytes, at);
+        CHECK(r != NULL);
+        type = r->type;
+        snprintf(c->nonce[type], sizeof(c->nonce[type]), "%s", r->nonce);
+        if (r->version)
+            snprintf(c->version[type], sizeof(c->version[type]), "%s", r->version);
+        wire_response_free(r);
+        mem_free(bytes);
+    }
+    xds_message_clear(&m);
+    return type;
+}
+
+static void answer(struct client *c, enum xds_type type, const char *refusal)
+{
+    send(c, (struct wire_request){.type = type,
+                                  .nonce = c->nonce[type],
+                                  .version = c->variant == XDS_SOTW && !refusal ? c->version[type] : NULL,
+                                  .refusal = refusal});
+}
+
+static void take(struct client *c, enum xds_type expected)
+{
+    CHECK_INT(receive(c), expected);
+    answer(c, expected, NULL);
+}
+
+static void take_all(struct client *c)
+{
+    enum xds_type type;
+
+    while ((type = receive(c)) != XDS_TYPES)
+        answer(c, type, NULL);
+}
+
+/* A client that asked for clusters and listeners and took all that there is. */
+static void open_synced(struct client *c, struct world *w, enum xds_variant variant, const char *gateway,
+                        const char *id)
+{
+    open_client(c, w, variant, gateway, id);
+    ask(c, XDS_CLUSTER, NULL);
+    ask(c, XDS_LISTENER, NULL);
+    take_all(c);
+}
+
+/* ---- what is known ---- */
+
+static enum xds_rollout_state state_of(struct world *w, uint64_t revision)
+{
+    struct xds_rollout r;
+
+    xds_rollout_get(w->common.directory, revision, &r);
+    return r.state;
+}
+
+static bool has_passed(const struct client *c, uint64_t revision)
+{
+    uint64_t sequence = xds_rollout_sequence(c->session->gateway, revision);
+
+    CHECK(sequence != 0);
+    return c->session->progress.passed >= sequence;
+}
+
+struct waited {
+    unsigned n;
+    enum xds_wait_end end;
+    uint64_t revision;
+};
+
+static void on_waited(void *arg, uint64_t revision, enum xds_wait_end end)
+{
+    struct waited *x = arg;
+
+    x->n++;
+    x->end = end;
+    x->revision = revision;
+}
+
+static void wait_for(struct world *w, uint64_t id, uint64_t revision, struct waited *x)
+{
+    *x = (struct waited){0};
+    CHECK_INT(xds_rollout_wait(w->common.directory, id, revision, w->now + CLOCK_NS_PER_S, on_waited, x), 0);
+}
+
+TEST(a_revision_is_pending_until_each_proxy_acked_it)
+{
+    for (enum xds_variant v = XDS_SOTW; v < XDS_VARIANTS; v++) {
+        struct world w;
+        struct client a, b;
+        struct waited x;
+
+        world_init(&w);
+        publish(&w, "g", "c", "1");
+        CHECK_INT(state_of(&w, 1), XDS_ROLLOUT_ACKED); /* nobody is connected */
+        open_synced(&a, &w, v, "g", "a");
+        open_synced(&b, &w, v, "g", "b");
+        CHECK(has_passed(&a, 1) && has_passed(&b, 1));
+        publish(&w, "g", "c", "2");
+        wait_for(&w, 1, 2, &x);
+        take(&a, XDS_CLUSTER);
+        CHECK(has_passed(&a, 2));
+        CHECK(!has_passed(&b, 2));
+        CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
+        CHECK_INT(receive(&b), XDS_CLUSTER);
+        CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING); /* sent is not acked */
+        CHECK_INT(x.n, 0);
+        answer(&b, XDS_CLUSTER, NULL);
+        CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+        CHECK_INT(x.n, 1);
+        CHECK_INT(x.end, XDS_WAIT_ACKED);
+        close_client(&a);
+        close_client(&b);
+        world_clear(&w);
+    }
+}
+
+TEST(a_revision_that_changes_nothing_for_a_gateway_is_complete_there)
+{
+    struct world w;
+    struct client a;
+    struct waited x;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "h", "c", "1");
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    CHECK_INT(xds_rollout_sequence(a.session->gateway, 2), 0);
+    wait_for(&w, 1, 2, &x);
+    CHECK_INT(x.n, 1);
+    apply(&w, begin_batch(), 3); /* and for none */
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(what_does_not_concern_a_stream_does_not_hold_it_up)
+{
+    struct world w;
+    struct client a;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    ask(&a, XDS_ENDPOINT, LIST("c"));
+    take_all(&a);
+    struct wire_batch *b = begin_batch();
+    put(b, "g", XDS_ENDPOINT, "other", "1");
+    apply(&w, b, 2);
+    CHECK(has_passed(&a, 2));
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(an_endpoint_that_flips_does_not_open_its_revision_again)
+{
+    struct world w;
+    struct client a;
+    struct wire_batch *b;
+
+    world_init(&w);
+    b = begin_batch();
+    put(b, "g", XDS_CLUSTER, "c", "1");
+    put(b, "g", XDS_ENDPOINT, "c", "up");
+    apply(&w, b, 1);
+    open_client(&a, &w, XDS_DELTA, "g", "a");
+    ask(&a, XDS_CLUSTER, NULL);
+    ask(&a, XDS_LISTENER, NULL);
+    ask(&a, XDS_ENDPOINT, LIST("c"));
+    take_all(&a);
+    publish(&w, "g", "d", "1");
+    take_all(&a);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    b = begin_batch();
+    put(b, "g", XDS_ENDPOINT, "c", "down");
+    apply(&w, b, 2);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    CHECK(has_passed(&a, 2));
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(newer_content_of_the_same_resources_counts)
+{
+    struct world w;
+    struct client a;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "2");
+    publish(&w, "g", "c", "3");
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
+    take(&a, XDS_CLUSTER);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(an_ack_of_older_content_counts_for_its_own_revision_only)
+{
+    struct world w;
+    struct client a;
+    char second[24];
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "2");
+    CHECK_INT(receive(&a), XDS_CLUSTER);
+    snprintf(second, sizeof(second), "%s", a.nonce[XDS_CLUSTER]);
+    publish(&w, "g", "c", "3");
+    CHECK_INT(receive(&a), XDS_CLUSTER);
+    publish(&w, "g", "c", "4");
+    send(&a, (struct wire_request){.type = XDS_CLUSTER, .nonce = second});
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_PENDING);
+    answer(&a, XDS_CLUSTER, NULL);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    CHECK_INT(state_of(&w, 4), XDS_ROLLOUT_PENDING);
+    take(&a, XDS_CLUSTER);
+    CHECK_INT(state_of(&w, 4), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_removal_is_acked_like_a_change)
+{
+    for (enum xds_variant v = XDS_SOTW; v < XDS_VARIANTS; v++) {
+        struct world w;
+        struct client a;
+        struct wire_batch *b;
+
+        world_init(&w);
+        publish(&w, "g", "c", "1");
+        open_synced(&a, &w, v, "g", "a");
+        w.now += CLOCK_NS_PER_S; /* a client that just came might have listeners that use it */
+        b = begin_batch();
+        put(b, "g", XDS_CLUSTER, "c", NULL);
+        apply(&w, b, 2);
+        CHECK_INT(receive(&a), XDS_CLUSTER);
+        CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
+        answer(&a, XDS_CLUSTER, NULL);
+        CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+        close_client(&a);
+        world_clear(&w);
+    }
+}
+
+TEST(a_refusal_is_told_at_once_and_stays)
+{
+    struct world w;
+    struct client a, b;
+    struct waited x;
+    const struct xds_refused *refused;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    publish(&w, "g", "c", "bad");
+    wait_for(&w, 1, 2, &x);
+    CHECK_INT(receive(&a), XDS_CLUSTER);
+    answer(&a, XDS_CLUSTER, "no such thing");
+    CHECK_INT(x.n, 1);
+    CHECK_INT(x.end, XDS_WAIT_REFUSED);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_REFUSED);
+    refused = xds_progress_refusal(&a.session->progress, xds_rollout_sequence(a.session->gateway, 2));
+    CHECK(refused && refused->type == XDS_CLUSTER);
+    CHECK(!xds_progress_refusal(&b.session->progress, xds_rollout_sequence(a.session->gateway, 2)));
+    take_all(&a);
+    take_all(&b);
+    CHECK(has_passed(&a, 2) && has_passed(&b, 2)); /* both answered */
+    publish(&w, "g", "c", "good");
+    take_all(&a);
+    take_all(&b);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_REFUSED);
+    close_client(&a);
+    close_client(&b);
+    world_clear(&w);
+}
+
+TEST(a_proxy_that_comes_back_still_refuses)
+{
+    struct world w;
+    struct client a;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "bad");
+    CHECK_INT(receive(&a), XDS_CLUSTER);
+    answer(&a, XDS_CLUSTER, "no such thing");
+    close_client(&a);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    CHECK(has_passed(&a, 2));
+    CHECK(xds_progress_refusal(&a.session->progress, xds_rollout_sequence(a.session->gateway, 2)));
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_proxy_that_connects_later_is_pending_until_it_took_a_state_at_least_as_new)
+{
+    struct world w;
+    struct client a;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    publish(&w, "g", "d", "1");
+    open_client(&a, &w, XDS_DELTA, "g", "a");
+    ask(&a, XDS_CLUSTER, NULL);
+    take_all(&a);
+    CHECK(!has_passed(&a, 2)); /* it has not asked for listeners yet */
+    ask(&a, XDS_LISTENER, NULL);
+    CHECK(has_passed(&a, 1) && has_passed(&a, 2));
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_client_that_never_asks_for_listeners_is_not_waited_for_without_end)
+{
+    struct world w;
+    struct client a;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_client(&a, &w, XDS_DELTA, "g", "a");
+    ask(&a, XDS_CLUSTER, NULL);
+    take_all(&a);
+    CHECK(!has_passed(&a, 1));
+    CHECK(xds_session_deadline(a.session) <= w.now + XDS_SURVEY_PATIENCE_SECONDS * CLOCK_NS_PER_S);
+    w.now += XDS_SURVEY_PATIENCE_SECONDS * CLOCK_NS_PER_S;
+    take_all(&a);
+    CHECK(has_passed(&a, 1));
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_cluster_counts_once_its_assignment_was_taken_and_a_listener_with_its_routes)
+{
+    struct world w;
+    struct client a;
+    struct wire_batch *b;
+
+    world_init(&w);
+    publish(&w, "g", "other", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    b = begin_batch();
+    put(b, "g", XDS_CLUSTER, "c", "1");
+    put(b, "g", XDS_ENDPOINT, "c", "up");
+    apply(&w, b, 2);
+    take(&a, XDS_CLUSTER);
+    CHECK(!has_passed(&a, 2));
+    ask(&a, XDS_ENDPOINT, LIST("c"));
+    take(&a, XDS_ENDPOINT);
+    CHECK(has_passed(&a, 2));
+    b = begin_batch();
+    wire_batch_change(b, "g", XDS_LISTENER, "l", wire_resource_new(XDS_LISTENER, "l", "1", NULL, LIST("r"), NULL));
+    put(b, "g", XDS_ROUTE, "r", "1");
+    apply(&w, b, 3);
+    take(&a, XDS_LISTENER);
+    CHECK(!has_passed(&a, 3));
+    ask(&a, XDS_ROUTE, LIST("r"));
+    take(&a, XDS_ROUTE);
+    CHECK(has_passed(&a, 3));
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(who_leaves_is_waited_for_no_longer)
+{
+    struct world w;
+    struct client a, b;
+    struct waited x;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    publish(&w, "g", "c", "2");
+    wait_for(&w, 1, 2, &x);
+    take(&a, XDS_CLUSTER);
+    CHECK_INT(x.n, 0);
+    close_client(&b);
+    CHECK_INT(x.n, 1);
+    CHECK_INT(x.end, XDS_WAIT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_gateway_that_is_no_more_is_waited_for_no_longer)
+{
+    struct world w;
+    struct client a;
+    struct wire_batch *b;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "2");
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
+    b = wire_batch_new();
+    wire_batch_gateway(b, "h");
+    apply(&w, b, 3);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_batch_that_is_too_large_to_be_written_down_is_surveyed)
+{
+    struct world w;
+    struct client a;
+    struct wire_batch *b;
+    char name[NAME];
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    b = begin_batch();
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof(name), "c%d", i);
+        put_cluster(b, "g", name, "1");
+    }
+    apply(&w, b, 2);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
+    publish(&w, "g", "c", "3");
+    take_all(&a);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_stream_that_the_journal_ran_away_from_surveys_again)
+{
+    struct world w;
+    struct client a;
+    char content[NAME];
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    for (int i = 0; i <= XDS_JOURNAL_MAX + 1; i++) {
+        struct wire_batch *b = begin_batch();
+
+        snprintf(content, sizeof(content), "x%d", i);
+        put_cluster(b, "g", "c", content);
+        apply(&w, b, 2);
+    }
+    CHECK(a.session->progress.surveying);
+    CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
+    take_all(&a);
+    CHECK(has_passed(&a, 2));
+    publish(&w, "g", "c", "last");
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_PENDING);
+    take_all(&a);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(old_revisions_are_forgotten)
+{
+    struct world w;
+    struct client a;
+    struct waited x, forgotten;
+    struct xds_rollout r;
+    char content[NAME];
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "2");
+    wait_for(&w, 1, 2, &x);
+    for (int i = 0; i < XDS_REVISIONS_MAX; i++) {
+        snprintf(content, sizeof(content), "x%d", i);
+        publish(&w, "g", "c", content);
+    }
+    CHECK_INT(x.n, 1);
+    CHECK_INT(x.end, XDS_WAIT_FORGOTTEN);
+    xds_rollout_get(w.common.directory, 2, &r);
+    CHECK(r.state == XDS_ROLLOUT_UNKNOWN && r.forgotten);
+    wait_for(&w, 2, 2, &forgotten);
+    CHECK_INT(forgotten.end, XDS_WAIT_FORGOTTEN);
+    xds_rollout_get(w.common.directory, w.revision + 1, &r);
+    CHECK(r.state == XDS_ROLLOUT_UNKNOWN && !r.forgotten);
+    take_all(&a);
+    CHECK_INT(state_of(&w, w.revision), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_wait_ends_when_its_time_is_over_or_it_is_cancelled)
+{
+    struct world w;
+    struct client a;
+    struct waited x, y, z;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "2");
+    wait_for(&w, 1, 2, &x);
+    wait_for(&w, 2, 2, &y);
+    wait_for(&w, 3, 99, &z); /* not published yet */
+    xds_rollout_cancel(w.common.directory, 2);
+    CHECK_INT(xds_rollout_expire(w.common.directory, w.now), w.now + CLOCK_NS_PER_S);
+    CHECK_INT(x.n + z.n, 0);
+    CHECK(xds_rollout_expire(w.common.directory, w.now + CLOCK_NS_PER_S) == INT64_MAX);
+    CHECK_INT(x.n, 1);
+    CHECK_INT(x.end, XDS_WAIT_EXPIRED);
+    CHECK_INT(z.n, 1);
+    CHECK_INT(y.n, 0);
+    close_client(&a);
+    CHECK_INT(y.n, 0);
+    world_clear(&w);
+}
+
+TEST(a_revision_may_be_waited_for_before_it_is_published)
+{
+    struct world w;
+    struct client a;
+    struct waited x;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    wait_for(&w, 1, 2, &x);
+    CHECK_INT(x.n, 0);
+    publish(&w, "g", "c", "2");
+    CHECK_INT(x.n, 0);
+    take_all(&a);
+    CHECK_INT(x.end, XDS_WAIT_ACKED);
+    CHECK_INT(x.n, 1);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(not_more_may_wait_than_there_is_room_for)
+{
+    struct world w;
+    struct client a;
+    struct waited x;
+
+    world_init(&w);
+    publish(&w, "g", "c", "1");
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish(&w, "g", "c", "2");
+    for (uint64_t i = 0; i < XDS_WAITERS_MAX; i++)
+        wait_for(&w, i + 1, 2, &x);
+    CHECK_INT(xds_rollout_wait(w.common.directory, 5000, 2, w.now, on_waited, &x), -ENOBUFS);
+    xds_rollout_stop(w.common.directory);
+    CHECK_INT(x.n, XDS_WAITERS_MAX);
+    CHECK_INT(x.end, XDS_WAIT_STOPPED);
+    close_client(&a);
+    world_clear(&w);
+}
+
+TEST(a_walk_over_the_roster_meets_each_that_stays_once)
+{
+    struct world w;
+    struct client a, b, c, d;
+
+    world_init(&w);
+    open_client(&a, &w, XDS_DELTA, "g", "a");
+    open_client(&b, &w, XDS_DELTA, "g", "b");
+    open_client(&c, &w, XDS_DELTA, "g", "c");
+    xds_roster_begin(w.common.directory);
+    CHECK(xds_roster_next(w.common.directory) == a.session);
+    close_client(&a);
+    close_client(&b); /* it was the next */
+    open_client(&d, &w, XDS_DELTA, "g", "d");
+    CHECK(xds_roster_next(w.common.directory) == c.session);
+    CHECK(xds_roster_next(w.common.directory) == d.session);
+    CHECK(xds_roster_next(w.common.directory) == NULL);
+    CHECK_INT(xds_roster_count(w.common.directory), 2);
+    close_client(&c);
+    close_client(&d);
+    world_clear(&w);
+}
