@@ -26,7 +26,11 @@ enum {
     API_CONNECTIONS_MAX = 512,  /* of all addresses together: 503 */
     API_REQUESTS_MAX = 256,     /* being read, handled or answered: 503 */
     API_REQUEST_SECONDS = 30,   /* from the request line to the last byte of the answer: the connection is cut */
-    API_IDLE_SECONDS = 60,      /* between requests, and for a connection's first request line */
+    API_WAIT_SECONDS_MAX = 60,  /* that a request can ask to be waited for (Prefer: wait), beside these */
+    API_STREAMS_MAX = 128,      /* at the same time: 503 */
+    API_STREAM_SECONDS = 30,    /* for a stream's reader to take what was written last: the connection is cut */
+    API_STREAM_BUFFER = 40 << 10,
+    API_IDLE_SECONDS = 60, /* between requests, and for a connection's first request line */
 };
 
 /* What a proxy has of one resource, by xDS's names. */

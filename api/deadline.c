@@ -1,7 +1,7 @@
 /*
- * One list a kind: as all of a kind have the same duration, a list in the order of setting is in the order of time,
- * and setting, clearing and finding the next one cost nothing. The thread sleeps until the earliest head, and is
- * woken only by one that is earlier.
+ * One list a kind, in the order of time: as most of a kind have the same duration, a new one goes to the end, and
+ * setting, clearing and finding the next one cost nothing. The thread sleeps until the earliest head, and is woken
+ * only by one that is earlier.
  */
 #include "api/deadline.h"
 
@@ -20,7 +20,7 @@ struct deadline_list {
 };
 
 struct deadlines {
-    pthread_mutex_t lock; /* of everything; the innermost lock */
+    pthread_mutex_t lock; /* of everything; below it are only those of struct wake and of the HTTP library */
     pthread_cond_t wake;
     pthread_t thread;
     struct deadline_list lists[DEADLINE_KINDS];
@@ -38,6 +38,18 @@ static void unlink_one(struct deadlines *d, struct deadline *one)
     one->set = false;
 }
 
+static void link_one(struct deadlines *d, struct deadline *one)
+{
+    struct deadline_list *l = &d->lists[one->kind];
+
+    one->before = l->last;
+    while (one->before && one->before->at > one->at)
+        one->before = one->before->before;
+    one->after = one->before ? one->before->after : l->first;
+    *(one->before ? &one->before->after : &l->first) = one;
+    *(one->after ? &one->after->before : &l->last) = one;
+}
+
 static clock_ns cut_expired(struct deadlines *d, clock_ns now)
 {
     clock_ns next = INT64_MAX;
@@ -48,6 +60,8 @@ static clock_ns cut_expired(struct deadlines *d, clock_ns now)
             unlink_one(d, one);
             one->cut = true;
             (void)shutdown(one->fd, SHUT_RDWR); /* a peer that went before is as good as cut */
+            if (one->wake)
+                wake_up(one->wake);
         }
         if (one && one->at < next)
             next = one->at;
@@ -73,13 +87,13 @@ static void *run(void *arg)
     return NULL;
 }
 
-int deadlines_start(const unsigned seconds[DEADLINE_KINDS], struct deadlines **ret, struct err *e)
+int deadlines_start(const clock_ns durations[DEADLINE_KINDS], struct deadlines **ret, struct err *e)
 {
     struct deadlines *d = mem_new(struct deadlines);
     pthread_condattr_t attributes;
 
     for (size_t i = 0; i < DEADLINE_KINDS; i++)
-        d->lists[i].duration = (clock_ns)seconds[i] * CLOCK_NS_PER_S;
+        d->lists[i].duration = durations[i];
     d->planned = INT64_MAX;
     pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_init(&attributes);
@@ -113,22 +127,33 @@ void deadlines_stop(struct deadlines *d)
     mem_free(d);
 }
 
-void deadline_set(struct deadlines *d, struct deadline *one, enum deadline_kind kind)
+void deadline_set_for(struct deadlines *d, struct deadline *one, enum deadline_kind kind, clock_ns duration)
 {
     pthread_mutex_lock(&d->lock);
     if (one->set)
         unlink_one(d, one);
     if (!one->cut) {
-        struct deadline_list *l = &d->lists[kind];
         one->kind = kind;
         one->set = true;
-        one->at = clock_now(NULL) + l->duration;
-        one->before = l->last;
-        *(l->last ? &l->last->after : &l->first) = one;
-        l->last = one;
+        one->at = clock_now(NULL) + duration;
+        link_one(d, one);
         if (one->at < d->planned)
             pthread_cond_signal(&d->wake);
     }
+    pthread_mutex_unlock(&d->lock);
+}
+
+void deadline_set(struct deadlines *d, struct deadline *one, enum deadline_kind kind)
+{
+    deadline_set_for(d, one, kind, d->lists[kind].duration);
+}
+
+void deadline_wakes(struct deadlines *d, struct deadline *one, struct wake *w)
+{
+    pthread_mutex_lock(&d->lock);
+    one->wake = w;
+    if (w && one->cut)
+        wake_up(w);
     pthread_mutex_unlock(&d->lock);
 }
 

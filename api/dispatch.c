@@ -7,6 +7,7 @@
 #include "api/list.h"
 #include "base/clock.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -34,6 +35,26 @@ void call_done(struct call *c)
     c->answer->content_type = c->route->produces;
     if (!c->etag[0])
         etag_of(c->answer->body.data, c->answer->body.len, c->etag);
+}
+
+void call_later(struct call *c, struct later *l, void (*resume)(struct call *c, void *data), unsigned seconds)
+{
+    assert(!c->answer->later && seconds <= API_WAIT_SECONDS_MAX);
+    c->resume = resume;
+    c->answer->later = l;
+    c->answer->later_seconds = seconds;
+}
+
+unsigned call_waits(const struct call *c)
+{
+    return prefer_wait(http_request_header(c->request, "Prefer"), API_WAIT_SECONDS_MAX);
+}
+
+void call_stream(struct call *c, const struct http_stream *s)
+{
+    c->answer->status = 200;
+    c->answer->content_type = c->route->produces;
+    c->answer->stream = *s;
 }
 
 static void refuse_unknown(struct call *c, unsigned status, const char *detail)
@@ -103,6 +124,25 @@ static void negotiate(struct call *c)
     }
 }
 
+/* The second half of a handler, by the shell. */
+static void go_on(struct http_answer *a, void *arg, void *data);
+
+/* The call moves to where it outlives the tokens and this thread's stack. */
+static void postpone(const struct call *c)
+{
+    struct call *kept = arena_dup(c->arena, c, sizeof(*c));
+    const char **gateways = arena_array(c->arena, const char *, c->who.n_gateways + 1);
+
+    for (size_t i = 0; i < c->who.n_gateways; i++)
+        gateways[i] = arena_strdup(c->arena, c->who.gateways[i]);
+    kept->who.gateways = gateways;
+    kept->who.name = c->answer->who; /* it is NULL, or stands in the arena */
+    kept->view = NULL;
+    kept->prepared = NULL;
+    c->answer->go_on = go_on;
+    c->answer->go_on_arg = kept;
+}
+
 static void drop_content(struct http_answer *a, unsigned status)
 {
     a->status = status;
@@ -123,6 +163,8 @@ static void finish(struct call *c)
     }
     if (a->content_type)
         http_answer_header(a, "Vary", "Accept, Accept-Encoding, Authorization");
+    if (a->stream.wake)
+        return;
     if (a->status == 200 && etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag))
         drop_content(a, 304);
     else if (gzip)
@@ -135,10 +177,38 @@ static void finish(struct call *c)
         http_answer_header(a, "ETag", arena_strdup(c->arena, c->etag));
 }
 
+/* A half of a handler, with a view of its own. */
+static void run(struct call *c, void *data)
+{
+    const struct api_backend *b = &c->dispatcher->backend;
+    _cleanup_(view_unref_p) struct view *view = b->view(b->arg);
+
+    c->view = view;
+    if (c->resume)
+        c->resume(c, data);
+    else
+        c->route->handle(c);
+    c->view = NULL;
+    if (c->answer->later)
+        postpone(c);
+    else
+        finish(c);
+}
+
+static void go_on(struct http_answer *a, void *arg, void *data)
+{
+    struct call *c = arg;
+
+    (void)a; /* the call has it */
+    c->now = clock_wall();
+    run(c, data);
+}
+
 void dispatch(const struct dispatcher *d, const struct tokens *tokens, const struct http_request *r,
               struct http_answer *a)
 {
     struct call c = {.backend = &d->backend,
+                     .dispatcher = d,
                      .version = d->version,
                      .http = d->http,
                      .request = r,
@@ -163,10 +233,7 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
         negotiate(&c);
     if (a->status)
         return;
-    _cleanup_(view_unref_p) struct view *view = d->backend.view(d->backend.arg);
-    c.view = view;
-    c.route->handle(&c);
-    finish(&c);
+    run(&c, NULL);
 }
 
 bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)

@@ -9,6 +9,11 @@
  *
  * An exchange (one request, one answer) lives from the request line to the last byte of its answer. It belongs to the
  * thread of its connection, as the connection's own data does.
+ *
+ * An exchange that waits for its answer (struct later) or has nothing to say for now (struct http_stream) sleeps: the
+ * library leaves its connection alone, sees neither its end nor a timeout, and panics when its daemon is stopped
+ * meanwhile. So whoever sleeps stands in a list, is woken up when its deadline cuts it and when the shell stops, and
+ * does not fall asleep once it stops.
  */
 #include "api/http.h"
 
@@ -23,23 +28,32 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    THREADS = 2, /* of each address */
-    CONNECTION_MEMORY = 40 << 10,
-    CONNECTIONS_ABOVE = 64, /* over the limit, that get an answer saying so; what comes then is closed at once */
-    REFUSED_SECONDS = 3,
-    RETRY_AFTER_SECONDS = 2,
-    LOG_TARGET_MAX = 256,
+enum { /*
+     * Of each address. A thread of the library (0.9.75) that finds LIBRARY_EVENTS events at once asks for more before
+     * it handles any, and sleeps over them when there are none. So none of them gets that many connections.
+     */
+       LIBRARY_EVENTS = 128,
+       CONNECTIONS_OF_THREAD = LIBRARY_EVENTS - 4, /* it listens, and is woken up, too */
+       THREADS = 5,
+       CONNECTION_MEMORY = 40 << 10, /* a stream's buffer is taken from it */
+       CONNECTIONS_ABOVE = 64, /* over the limit, that get an answer saying so; what comes then is closed at once */
+       REFUSED_SECONDS = 3,
+       RETRY_AFTER_SECONDS = 2,
+       LOG_TARGET_MAX = 256,
 };
 
 static const char retry_after[] = "2";
 _Static_assert(RETRY_AFTER_SECONDS == 2, "the text says the same");
+_Static_assert((int)THREADS *(int)CONNECTIONS_OF_THREAD > (int)API_CONNECTIONS_MAX + (int)CONNECTIONS_ABOVE,
+               "who comes above the limit gets an answer");
+_Static_assert((int)CONNECTION_MEMORY <= (int)API_STREAM_BUFFER, "what is promised of streams");
 
 const double http_buckets[HTTP_BUCKETS] = {0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10};
 
@@ -53,13 +67,17 @@ struct place {
 struct http {
     struct http_options options;
     struct deadlines *deadlines;
+    clock_ns request_time;
     struct place places[API_ADDRESSES_MAX];
     size_t n_places;
     uint64_t id_salt;
+    pthread_mutex_t lock; /* of the list of those who may sleep; above the locks of wakes */
+    struct exchange *sleepers;
+    bool stopping; /* atomic, set with the lock held */
     /* Atomic: */
     uint64_t next_id;
     uint64_t requests[6], refused_connections, buckets[HTTP_BUCKETS + 1], total_us;
-    uint32_t connections, in_flight;
+    uint32_t connections, in_flight, streams;
 };
 
 struct connection {
@@ -78,7 +96,9 @@ struct exchange {
     struct http_answer answer;
     struct buf body;
     clock_ns began;
-    bool seen, answered, too_large, over_limit;
+    bool seen, answered, too_large, over_limit, streams;
+    struct wake *wake;                /* not NULL: it may sleep, and stands in the list */
+    struct exchange *before, *behind; /* in the list */
 };
 
 #define COUNT(member, n) ((void)__atomic_add_fetch(&(member), (n), __ATOMIC_RELAXED))
@@ -210,6 +230,93 @@ static void log_exchange(const struct exchange *x, unsigned status, clock_ns too
               "peer", x->connection->peer.text, "us", LOG_INT(took / 1000), NULL);
 }
 
+static void count_duration(struct http *h, clock_ns took)
+{
+    COUNT(h->total_us, (uint64_t)took / 1000);
+    for (size_t i = 0; i < HTTP_BUCKETS; i++)
+        if ((double)took <= http_buckets[i] * (double)CLOCK_NS_PER_S)
+            COUNT(h->buckets[i], 1);
+    COUNT(h->buckets[HTTP_BUCKETS], 1);
+}
+
+/* ---- sleeping ---- */
+
+static void suspend(void *arg)
+{
+    MHD_suspend_connection(arg);
+}
+
+static void resume(void *arg)
+{
+    MHD_resume_connection(arg);
+}
+
+/* From now on the exchange sleeps on that wake. */
+static void may_sleep(struct exchange *x, struct wake *w)
+{
+    struct http *h = x->http;
+
+    if (x->wake == w)
+        return;
+    pthread_mutex_lock(&h->lock);
+    if (!x->wake) {
+        x->behind = h->sleepers;
+        if (x->behind)
+            x->behind->before = x;
+        h->sleepers = x;
+    }
+    x->wake = w;
+    pthread_mutex_unlock(&h->lock);
+    deadline_wakes(h->deadlines, &x->connection->deadline, w);
+}
+
+static void may_sleep_no_more(struct exchange *x)
+{
+    struct http *h = x->http;
+
+    if (!x->wake)
+        return;
+    deadline_wakes(h->deadlines, &x->connection->deadline, NULL);
+    pthread_mutex_lock(&h->lock);
+    *(x->before ? &x->before->behind : &h->sleepers) = x->behind;
+    if (x->behind)
+        x->behind->before = x->before;
+    x->wake = NULL;
+    pthread_mutex_unlock(&h->lock);
+}
+
+static bool is_stopping(const struct http *h)
+{
+    return __atomic_load_n(&h->stopping, __ATOMIC_ACQUIRE);
+}
+
+/* False: it was woken up meanwhile, or the shell stops. */
+static bool fall_asleep(struct exchange *x)
+{
+    const struct wake_sleeper s = {suspend, resume, x->mhd};
+
+    return !is_stopping(x->http) && wake_sleep(x->wake, &s);
+}
+
+/* Nobody falls asleep any more, and who sleeps goes on and sees that it is over. */
+static void wake_all(struct http *h)
+{
+    pthread_mutex_lock(&h->lock);
+    __atomic_store_n(&h->stopping, true, __ATOMIC_RELEASE);
+    for (struct exchange *x = h->sleepers; x; x = x->behind)
+        wake_up(x->wake);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void drop_stream(struct http_answer *a)
+{
+    if (!a->stream.wake)
+        return;
+    a->stream.gone(a->stream.arg);
+    wake_unref(a->stream.wake);
+    a->stream = (struct http_stream){0};
+}
+
 static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
 {
     struct place *place = arg;
@@ -220,15 +327,15 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
     if (!x)
         return;
     clock_ns took = clock_now(NULL) - x->began;
-    unsigned status = code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? x->answer.status : 0;
+    unsigned status = code == MHD_REQUEST_TERMINATED_COMPLETED_OK || x->streams ? x->answer.status : 0;
     COUNT(h->requests[status / 100 % 6], 1);
-    COUNT(h->total_us, (uint64_t)took / 1000);
-    for (size_t i = 0; i < HTTP_BUCKETS; i++)
-        if ((double)took <= http_buckets[i] * (double)CLOCK_NS_PER_S)
-            COUNT(h->buckets[i], 1);
-    COUNT(h->buckets[HTTP_BUCKETS], 1);
+    if (!x->streams)
+        count_duration(h, took);
     log_exchange(x, status, took);
-    (void)__atomic_sub_fetch(&h->in_flight, 1, __ATOMIC_RELAXED);
+    (void)__atomic_sub_fetch(x->streams ? &h->streams : &h->in_flight, 1, __ATOMIC_RELAXED);
+    may_sleep_no_more(x);
+    later_unref(x->answer.later);
+    drop_stream(&x->answer);
     if (!x->connection->over_limit)
         deadline_set(h->deadlines, &x->connection->deadline, DEADLINE_IDLE);
     buf_clear(&x->body);
@@ -290,20 +397,62 @@ static const struct http_header always[] = {
     {"X-Frame-Options", "DENY"},
 };
 
+/* The library asks for more of a stream: what was written before is with the kernel. */
+static ssize_t on_more(void *arg, uint64_t position, char *p, size_t n)
+{
+    struct exchange *x = arg;
+    struct deadlines *d = x->http->deadlines;
+
+    (void)position; /* a stream only goes forward */
+    for (;;) {
+        if (is_stopping(x->http))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        ssize_t got = x->answer.stream.more(x->answer.stream.arg, p, n);
+        assert(got <= (ssize_t)n);
+        if (got == HTTP_STREAM_END)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        if (got > 0) {
+            deadline_set(d, &x->connection->deadline, DEADLINE_STREAM);
+            return got;
+        }
+        if (deadline_clear(d, &x->connection->deadline))
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (fall_asleep(x))
+            return 0;
+    }
+}
+
+static struct MHD_Response *stream_response(struct exchange *x)
+{
+    (void)__atomic_sub_fetch(&x->http->in_flight, 1, __ATOMIC_RELAXED);
+    x->streams = true;
+    /* The library sends the last chunk of the content that a HEAD does not have; nobody may take it for an answer. */
+    x->answer.close = x->answer.close || strcmp(x->request.method, "HEAD") == 0;
+    may_sleep(x, x->answer.stream.wake);
+    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, API_STREAM_BUFFER, on_more, x, NULL);
+}
+
+static struct MHD_Response *whole_response(struct http_answer *a)
+{
+    size_t len;
+
+    if (!a->content_type)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    char *data = buf_take(&a->body, &len);
+    struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(len, data, mem_free);
+    if (!r)
+        mem_free(data);
+    return r;
+}
+
 static enum MHD_Result send_answer(struct exchange *x)
 {
     struct http_answer *a = &x->answer;
-    size_t len;
-    bool empty = !a->content_type;
-    char *data = empty ? (len = 0, NULL) : buf_take(&a->body, &len);
-    struct MHD_Response *r = empty ? MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT)
-                                   : MHD_create_response_from_buffer_with_free_callback(len, data, mem_free);
+    struct MHD_Response *r = a->stream.wake ? stream_response(x) : whole_response(a);
 
     x->answered = true;
-    if (!r) {
-        mem_free(data);
+    if (!r)
         return MHD_NO;
-    }
     enum MHD_Result ok = MHD_add_response_header(r, "X-Request-Id", x->request.id);
     for (size_t i = 0; ok && i < ARRAY_LEN(always); i++)
         ok = MHD_add_response_header(r, always[i].name, always[i].value);
@@ -387,15 +536,56 @@ static enum MHD_Result on_headers(struct exchange *x, const char *version)
     return MHD_YES;
 }
 
+/* Falls asleep until its answer is there; false: it is there. */
+static bool wait_for_answer(struct exchange *x)
+{
+    struct http_answer *a = &x->answer;
+
+    if (later_is_done(a->later))
+        return false;
+    if (a->later_seconds)
+        deadline_set_for(x->http->deadlines, &x->connection->deadline, DEADLINE_LATER,
+                         a->later_seconds * CLOCK_NS_PER_S + x->http->request_time);
+    a->later_seconds = 0;
+    may_sleep(x, later_wake(a->later));
+    return fall_asleep(x);
+}
+
+/* There is an answer, or it comes later. */
+static enum MHD_Result on_handled(struct exchange *x)
+{
+    struct http_answer *a = &x->answer;
+
+    while (a->later) {
+        if (wait_for_answer(x))
+            return MHD_YES;
+        if (!later_is_done(a->later))
+            return MHD_NO; /* woken up by the deadline, or the shell stops */
+        may_sleep_no_more(x);
+        deadline_set(x->http->deadlines, &x->connection->deadline, DEADLINE_REQUEST);
+        struct later *l = take_ptr(a->later);
+        a->go_on(a, a->go_on_arg, later_data(l));
+        later_unref(l);
+    }
+    assert(a->status >= 200);
+    if (a->stream.wake && __atomic_add_fetch(&x->http->streams, 1, __ATOMIC_RELAXED) > API_STREAMS_MAX) {
+        (void)__atomic_sub_fetch(&x->http->streams, 1, __ATOMIC_RELAXED);
+        drop_stream(a);
+        return refuse(x, 503, "too many streams at the same time");
+    }
+    return send_answer(x);
+}
+
 static enum MHD_Result on_whole(struct exchange *x)
 {
     if (x->too_large)
         return refuse(x, 413, "the content is larger than 1 MiB");
+    if (x->answer.later)
+        return on_handled(x);
     x->request.body = buf_cstr(&x->body);
     x->request.body_len = x->body.len;
     x->http->options.handle(x->http->options.arg, &x->request, &x->answer);
-    assert(x->answer.status >= 200);
-    return send_answer(x);
+    return on_handled(x);
 }
 
 static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -448,15 +638,14 @@ static int start_place(struct http *h, const char *text, struct err *e)
         r = listen_open(&p->address, h->options.socket_group, &p->fd, e);
     if (r)
         return r;
-    unsigned limit = THREADS * (API_CONNECTIONS_MAX + 2 * CONNECTIONS_ABOVE);
-    p->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC, 0, NULL, NULL, on_access, p,
-                         MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, p->fd,
-                         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT, limit,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)API_IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
-                         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-                         p, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
+    p->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, p,
+        MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, p->fd,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(THREADS * CONNECTIONS_OF_THREAD), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p, MHD_OPTION_NOTIFY_COMPLETED, on_completed, p,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
     if (!p->daemon) {
         listen_close(&p->address, p->fd);
         return err_set(e, -EIO, text, NULL, "the HTTP library can't serve there");
@@ -475,18 +664,28 @@ int http_new(const struct http_options *options, struct http **ret_http, struct 
         mem_free(h);
         return err_set(e, -EINVAL, "api", NULL, "more than %d addresses, or no random numbers", API_ADDRESSES_MAX);
     }
+    pthread_mutex_init(&h->lock, NULL);
     *ret_http = h;
     return 0;
 }
 
+static clock_ns duration(unsigned ms, unsigned seconds_otherwise)
+{
+    return ms ? (clock_ns)ms * CLOCK_NS_PER_MS : seconds_otherwise * CLOCK_NS_PER_S;
+}
+
 int http_start(struct http *h, struct err *e)
 {
-    static const unsigned seconds[DEADLINE_KINDS] = {
-        [DEADLINE_IDLE] = API_IDLE_SECONDS,
-        [DEADLINE_REQUEST] = API_REQUEST_SECONDS,
-        [DEADLINE_REFUSED] = REFUSED_SECONDS,
+    const struct http_options *o = &h->options;
+    const clock_ns durations[DEADLINE_KINDS] = {
+        [DEADLINE_IDLE] = duration(o->idle_ms, API_IDLE_SECONDS),
+        [DEADLINE_REQUEST] = duration(o->request_ms, API_REQUEST_SECONDS),
+        [DEADLINE_LATER] = duration(o->request_ms, API_REQUEST_SECONDS),
+        [DEADLINE_STREAM] = duration(o->stream_ms, API_STREAM_SECONDS),
+        [DEADLINE_REFUSED] = REFUSED_SECONDS * CLOCK_NS_PER_S,
     };
-    int r = deadlines_start(seconds, &h->deadlines, e);
+    h->request_time = durations[DEADLINE_REQUEST];
+    int r = deadlines_start(durations, &h->deadlines, e);
 
     for (size_t i = 0; !r && i < h->options.n_addresses; i++)
         r = start_place(h, h->options.addresses[i], e);
@@ -497,13 +696,14 @@ void http_stop(struct http *h)
 {
     if (!h)
         return;
+    wake_all(h);
     for (size_t i = 0; i < h->n_places; i++) {
         struct place *p = &h->places[i];
-        int fd = MHD_quiesce_daemon(p->daemon);
-        MHD_stop_daemon(p->daemon);
-        listen_close(&p->address, fd == MHD_INVALID_SOCKET ? p->fd : fd);
+        MHD_stop_daemon(p->daemon); /* and closes the socket */
+        listen_close(&p->address, -1);
     }
     deadlines_stop(h->deadlines);
+    pthread_mutex_destroy(&h->lock);
     mem_free(h);
 }
 
@@ -517,4 +717,5 @@ void http_count(struct http *h, struct http_counters *ret)
     ret->seconds = (double)COUNTED(h->total_us) / 1e6;
     ret->connections = COUNTED(h->connections);
     ret->in_flight = COUNTED(h->in_flight);
+    ret->streams = COUNTED(h->streams);
 }

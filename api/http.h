@@ -8,6 +8,7 @@
 #define API_HTTP_H
 
 #include "api/api.h"
+#include "api/later.h"
 #include "base/buf.h"
 
 enum { HTTP_HEADERS_MAX = 8 /* of an answer, beside those that the shell adds */, HTTP_GROUPS_MAX = 64 };
@@ -42,14 +43,40 @@ static inline const char *http_request_header(const struct http_request *r, cons
     return r->header(r->header_arg, name);
 }
 
+/*
+ * An answer whose content is produced over time, as text/event-stream is: its owner says what there is whenever the
+ * socket can take more, and wakes the stream up when there is something again. Nothing is queued here beyond what the
+ * socket has not taken yet (API_STREAM_BUFFER at most), so the owner bounds what it keeps for a slow reader, and may
+ * leave things out. A reader that does not take what was written within API_STREAM_SECONDS is cut off. One that went
+ * away is noticed when something is written: an owner that has nothing to say for long writes a heartbeat. When the
+ * daemon stops, the stream ends.
+ */
+struct http_stream {
+    struct wake *wake; /* NULL: the answer is no stream; the shell takes this reference over */
+    /* In the shell's thread: puts up to n bytes (1 at least) into p and returns how many; 0: nothing now, so that the
+     * stream sleeps until wake_up(); HTTP_STREAM_END: this was all. */
+    ssize_t (*more)(void *arg, char *p, size_t n);
+    /* Once, in the shell's thread, whatever became of the stream, even when it never began: arg is not used again. */
+    void (*gone)(void *arg);
+    void *arg;
+};
+enum { HTTP_STREAM_END = -1 };
+
 struct http_answer {
     unsigned status;
     const char *content_type;                     /* NULL: no content */
     struct buf body;                              /* taken by the shell */
     struct http_header headers[HTTP_HEADERS_MAX]; /* texts live in the arena, or for ever */
     size_t n_headers;
-    bool close;      /* the connection ends after this answer */
-    const char *who; /* the caller's name for the log, NULL: nobody known */
+    bool close;                /* the connection ends after this answer */
+    const char *who;           /* the caller's name for the log, NULL: nobody known */
+    struct http_stream stream; /* instead of body */
+    /* Set: there is no answer yet (api/later.h, whose reference is taken over). The shell waits at most that long, or
+     * as long as for any other request, and then calls go_on, which makes the answer, or has it come later again. */
+    struct later *later;
+    unsigned later_seconds;
+    void (*go_on)(struct http_answer *a, void *arg, void *data);
+    void *go_on_arg; /* lives in the arena */
     struct arena *arena;
 };
 
@@ -59,9 +86,9 @@ void http_answer_header(struct http_answer *a, const char *name, const char *val
 struct http_counters {
     uint64_t requests[6]; /* by the status' first digit; [0]: cut off before an answer */
     uint64_t refused_connections;
-    uint64_t seconds_buckets[8]; /* requests that took at most http_buckets[i] seconds; the last: all */
-    double seconds;              /* of all requests together */
-    uint32_t connections, in_flight;
+    uint64_t seconds_buckets[8]; /* requests that took at most http_buckets[i] seconds; the last: all. No streams */
+    double seconds;              /* of all of these requests together */
+    uint32_t connections, in_flight, streams;
 };
 enum { HTTP_BUCKETS = 7 };
 extern const double http_buckets[HTTP_BUCKETS];
@@ -74,6 +101,8 @@ struct http_options {
     /* Whether a request with content may be sent there; else it is refused before its content is read. */
     bool (*takes_body)(void *arg, const char *method, const char *target);
     void *arg;
+    /* Milliseconds; 0: API_IDLE_SECONDS, API_REQUEST_SECONDS, API_STREAM_SECONDS. */
+    unsigned idle_ms, request_ms, stream_ms;
 };
 
 struct http;

@@ -183,5 +183,6 @@ void listen_close(const struct listen_address *a, int fd)
 {
     if (a->path[0])
         (void)unlink(a->path); /* what is left is recognised as stale at the next start */
-    close(fd);
+    if (fd >= 0)
+        close(fd);
 }

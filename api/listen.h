@@ -29,7 +29,7 @@ int listen_address_parse(const char *text, struct listen_address *ret, struct er
  * listens behind any more is replaced; -EADDRINUSE when somebody does, -EEXIST when the file is no socket.
  */
 int listen_open(const struct listen_address *a, gid_t group, int *ret_fd, struct err *e);
-/* Closes it and removes its file. */
+/* Closes it (unless it is -1: it was closed already) and removes its file. */
 void listen_close(const struct listen_address *a, int fd);
 
 #endif

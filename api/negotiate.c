@@ -107,6 +107,23 @@ bool accept_takes_gzip(const char *accept_encoding)
     return takes;
 }
 
+unsigned prefer_wait(const char *prefer, unsigned max)
+{
+    const char *at = prefer;
+    struct element e;
+
+    while (prefer && next_element(&at, &e)) {
+        unsigned seconds = 0;
+        size_t i = 5;
+        if (e.n_name <= i || strncasecmp(e.name, "wait=", i) != 0)
+            continue;
+        for (; i < e.n_name && e.name[i] >= '0' && e.name[i] <= '9'; i++)
+            seconds = seconds < max ? seconds * 10 + (unsigned)(e.name[i] - '0') : max;
+        return i < e.n_name ? 0 : seconds < max ? seconds : max;
+    }
+    return 0;
+}
+
 bool content_type_is(const char *content_type, const char *type)
 {
     struct element e;

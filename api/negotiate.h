@@ -15,6 +15,9 @@ bool accept_takes_gzip(const char *accept_encoding);
 /* Whether a Content-Type field is this type, whatever its parameters. */
 bool content_type_is(const char *content_type, const char *type);
 
+/* N of "wait=N" in a Prefer field (RFC 7240, 4.3), max at most; 0 when it does not say so. The first one counts. */
+unsigned prefer_wait(const char *prefer, unsigned max);
+
 enum { ETAG_MAX = 64 };
 
 /* Whether an If-None-Match field names this tag (with quotes). Weak comparison; "*" matches any. The tag of the
