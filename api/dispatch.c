@@ -165,7 +165,7 @@ static void finish(struct call *c)
         http_answer_header(a, "Vary", "Accept, Accept-Encoding, Authorization");
     if (a->stream.wake)
         return;
-    if (a->status == 200 && etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag))
+    if (a->status == 200 && c->etag[0] && etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag))
         drop_content(a, 304);
     else if (gzip)
         gzip = gzip_compress(&a->body);

@@ -11,6 +11,7 @@
 #include "proto/passthrough.h"
 #include "proto/route.h"
 #include "proto/validate.h"
+#include "store/request_path.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -153,8 +154,9 @@ static pb_http_options *common_http_options(struct arena *a)
     pb_http_options *m = pb_http_options_new(a);
 
     m->idle_timeout = pb_duration_of(a, IDLE_TIMEOUT_S * CLOCK_NS_PER_S);
-    m->headers_with_underscores_action =
-        PB_CORE(HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__REJECT_REQUEST);
+    if (http_policy_default.reject_underscores)
+        m->headers_with_underscores_action =
+            PB_CORE(HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__REJECT_REQUEST);
     return m;
 }
 
@@ -198,12 +200,11 @@ static void set_hcm_defaults(struct arena *a, const struct passthrough *given, p
     if (!passthrough_has(given, "use_remote_address"))
         m->use_remote_address = pb_bool_of(a, true);
     if (!passthrough_has(given, "normalize_path"))
-        m->normalize_path = pb_bool_of(a, true);
+        m->normalize_path = pb_bool_of(a, http_policy_default.normalize_path);
     if (!passthrough_has(given, "merge_slashes"))
-        m->merge_slashes = true;
+        m->merge_slashes = http_policy_default.merge_slashes;
     if (!passthrough_has(given, "path_with_escaped_slashes_action"))
-        m->path_with_escaped_slashes_action =
-            PB_HCM(HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_REDIRECT);
+        m->path_with_escaped_slashes_action = (int)http_policy_default.escaped_slashes;
     if (!passthrough_has(given, "request_headers_timeout"))
         m->request_headers_timeout = pb_duration_of(a, REQUEST_HEADERS_TIMEOUT_S * CLOCK_NS_PER_S);
     if (!passthrough_has(given, "upgrade_configs")) {

@@ -25,8 +25,6 @@ enum {
     /* How often another host is drawn when the one drawn has failed the request already: with half of the endpoints
      * dead, all draws miss once in two thousand. */
     RETRY_DRAWS_MAX = 10,
-    STATUS_MISDIRECTED = 421,
-    STATUS_REFUSED = 503,
 };
 
 const char *route_configuration_name(const struct listener_plan *p, const struct plan_chain *chain, char *buf,
@@ -205,7 +203,7 @@ static pb_route *route_of(struct arena *a, const struct exposure *x, const struc
     m->match = route_match(a, route);
     if (cluster_header_refused(route, policy)) {
         /* Not left out: its requests would fall to the routes behind it. */
-        respond(a, m, STATUS_REFUSED);
+        respond(a, m, PLAN_STATUS_REFUSED);
     } else if (route && route->is_redirect) {
         m->action_case = PB_ROUTE(ROUTE__ACTION_REDIRECT);
         m->redirect = redirect(a, &route->redirect);
@@ -322,22 +320,13 @@ static pb_virtual_host *misdirected(struct arena *a)
     pb_route *route = pb_route_new(a);
 
     route->match = route_match(a, NULL);
-    respond(a, route, STATUS_MISDIRECTED);
+    respond(a, route, PLAN_STATUS_MISDIRECTED);
     m->name = PB_TEXT("misdirected");
     m->domains = any;
     m->n_domains = 1;
     m->routes = pb_list_of(a, route);
     m->n_routes = 1;
     return m;
-}
-
-static bool serves_any_host(const struct plan_chain *chain)
-{
-    for (size_t i = 0; i < chain->n_vhosts; i++)
-        for (size_t k = 0; k < chain->vhosts[i].n_domains; k++)
-            if (!strcmp(chain->vhosts[i].domains[k], "*"))
-                return true;
-    return false;
 }
 
 /* ---- the whole ---- */
@@ -436,7 +425,7 @@ struct resource *route_configuration_make(const struct listener_plan *p, const s
     m->virtual_hosts = arena_array(a, pb_virtual_host *, chain->n_vhosts + 1);
     for (size_t i = 0; i < chain->n_vhosts; i++)
         m->virtual_hosts[m->n_virtual_hosts++] = virtual_host(a, &chain->vhosts[i], retries, &scope->policy);
-    if (chain->tls && p->n_chains > 1 && !serves_any_host(chain))
+    if (plan_chain_answers_misdirected(p, chain))
         m->virtual_hosts[m->n_virtual_hosts++] = misdirected(a);
     report_cluster_headers(chain, scope);
 

@@ -357,6 +357,7 @@ static void describe(const struct chain *c, struct arena *arena, struct certific
             info.fingerprint[2 * i] = digits[digest[i] >> 4];
             info.fingerprint[2 * i + 1] = digits[digest[i] & 15];
         }
+    info.ecdsa = EVP_PKEY_get_base_id(X509_get0_pubkey(leaf)) == EVP_PKEY_EC;
     describe_names(leaf, arena, &info);
     ERR_clear_error();
     *ret_info = info;

@@ -497,3 +497,17 @@ const struct verdict *listener_plan_verdict(const struct listener_plan *p, const
 
     return p->n_verdicts ? bsearch(&wanted, p->verdicts, p->n_verdicts, sizeof(wanted), compare_verdicts) : NULL;
 }
+
+static bool serves_any_host(const struct plan_chain *chain)
+{
+    for (size_t i = 0; i < chain->n_vhosts; i++)
+        for (size_t k = 0; k < chain->vhosts[i].n_domains; k++)
+            if (strcmp(chain->vhosts[i].domains[k], "*") == 0)
+                return true;
+    return false;
+}
+
+bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct plan_chain *chain)
+{
+    return chain->tls && p->n_chains > 1 && !serves_any_host(chain);
+}

@@ -126,6 +126,13 @@ void listener_plan_unref(struct listener_plan *p);
 /* Whether both say the same, verdicts included; then one can stand for the other. */
 bool listener_plan_equal(const struct listener_plan *a, const struct listener_plan *b);
 const struct verdict *listener_plan_verdict(const struct listener_plan *p, const char *exposure);
+/* The gateway's own answers: 421 (RFC 9110, 15.5.20), and to what is declared but not allowed. */
+enum { PLAN_STATUS_MISDIRECTED = 421, PLAN_STATUS_REFUSED = 503 };
+/*
+ * Whether hosts that the chain does not serve are answered with 421 and not 404: a chain with TLS beside others,
+ * where a client may have reused a connection for every name that the certificate covers.
+ */
+bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct plan_chain *chain);
 /* "ADDR:PORT/PROTO" into buf (at least 64 bytes). */
 const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64]);
 /* SDS names: tls_certificate/NS/sec/NAME (or tls_certificate/PATH.certificate#N by file or inline),

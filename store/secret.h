@@ -28,6 +28,7 @@ struct certificate_info {
     const char *subject, *issuer, *serial; /* RFC 4514 texts; hexadecimal */
     const char **names; /* DNS (lower case) and IP subject alternative names, else the common name */
     size_t n_names;
+    bool ecdsa; /* the leaf's key; among several certificates a client that takes it is shown this one */
     int64_t not_before, not_after; /* seconds since 1970 */
     char fingerprint[65];          /* SHA-256 of the leaf, hexadecimal */
     size_t chain_length;

@@ -1,0 +1,29 @@
+/*
+ * An explanation while it is made. For store/explain.c (listener, chain, certificate, endpoints) and
+ * store/explain_http.c (hosts, paths, routes); nobody else includes it.
+ */
+#ifndef STORE_EXPLAINER_H
+#define STORE_EXPLAINER_H
+
+#include "store/explain.h"
+
+struct explainer {
+    const struct view *view;
+    const struct explain_question *q;
+    struct arena *arena;
+    struct explanation *to;
+};
+
+/* reason is made in the arena; past EXPLAIN_RIVALS_MAX it is only counted. */
+void explain_rival(struct explainer *x, struct explain_step *step, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void explain_note(struct explainer *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Problems of exposures on the listener whose texts name what was asked for (NULL: any that is fatal). */
+void explain_losers(struct explainer *x, struct explain_step *step, const char *name);
+/* A cluster and its endpoints: the last step of all that is forwarded. path: of the service whose exposure has that
+ * name; NULL: not known. http: answers with 503. */
+void explain_cluster(struct explainer *x, const char *path, const char *cluster, bool http);
+/* What becomes of a request on an L7 chain. */
+void explain_http(struct explainer *x);
+
+#endif
