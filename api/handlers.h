@@ -12,5 +12,6 @@ void handle_version(struct call *c);
 void handle_whoami(struct call *c);
 void handle_summary(struct call *c);
 void handle_bootstrap(struct call *c);
+void handle_explain(struct call *c);
 
 #endif

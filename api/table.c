@@ -24,6 +24,8 @@ static const struct parameter bootstrap_parameters[] = {
     {NULL},
 };
 
+static const char *const json_content[] = {"application/json", NULL};
+
 #define V1 "/api/v1"
 #define GET(path_, operation_, ...)                                                                                  \
     {                                                                                                                \
@@ -59,6 +61,7 @@ const struct api_route api_routes[] = {
     GET(V1 "/proxies/{id}", "getProxy", .handle = handle_proxy),
     LIST(V1 "/proxies/{id}/resources", "listProxyResources", resource),
     LIST(V1 "/topology", "listTopology", topology),
+    {"POST", V1 "/explain", "explain", ROLE_VIEWER, JSON, .takes = json_content, .handle = handle_explain},
     LIST(V1 "/alarms", "listAlarms", alarm),
 };
 /* clang-format on */

@@ -1,5 +1,6 @@
 """The contract against the daemon: every operation answers as openapi.yaml says, to good requests and to bad ones."""
 
+import json
 import os
 
 import pytest
@@ -96,19 +97,28 @@ def test_every_operation_has_a_good_answer(api, method, path, operation):
     concrete = path
     for name, value in names.items():
         concrete = concrete.replace("{%s}" % name, quote(value))
-    response = api.get(concrete, method, headers=AUTHORIZATION, tcp=True)
+    content = {}
+    if "requestBody" in operation:
+        content = {"body": operation["requestBody"]["content"]["application/json"]["example"],
+                   "media_type": "application/json"}
+    response = api.get(concrete, method, headers={**AUTHORIZATION, **content_type(content)}, tcp=True,
+                       body=json.dumps(content["body"]).encode() if content else None)
     if operation["operationId"] in WITHOUT_OBJECTS:
         assert response.status == 404
         return
     assert response.status == 200, response
-    case = schema[path][method].Case(path_parameters={k: quote(v) for k, v in names.items()})
+    case = schema[path][method].Case(path_parameters={k: quote(v) for k, v in names.items()}, **content)
     case.call_and_validate(base_url="http://" + api.tcp, headers=AUTHORIZATION)
+
+
+def content_type(content):
+    return {"Content-Type": content["media_type"]} if content else {}
 
 
 @pytest.mark.parametrize("method, path, operation", operations())
 def test_every_example_fits_its_schema(method, path, operation):
     validator = schemathesis.openapi  # the one that answers are validated with
-    for status, answer in operation["responses"].items():
+    for status, answer in [("request", operation.get("requestBody", {})), *operation["responses"].items()]:
         for media in answer.get("content", {}).values():
             if "example" in media and "application/json" in answer["content"]:
                 found = errors_of(media["schema"], media["example"])
