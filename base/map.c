@@ -80,11 +80,12 @@ void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n)
     const struct map_entry *found[MAP_MANY_MAX];
 
     assert(n <= MAP_MANY_MAX);
+    pthread_once(&seed_once, draw_seed);
     for (size_t i = 0; i < n; i++) {
         lookups[i].value = NULL;
         if (m->count == 0)
             continue;
-        hashes[i] = hash_key(lookups[i].key, lookups[i].key_len);
+        hashes[i] = hash_seeded(lookups[i].key, lookups[i].key_len, seed);
         __builtin_prefetch(&m->entries[hashes[i] & (m->cap - 1)]);
     }
     /* The first place of that hash; whose key it is, is looked at when that has come too. */

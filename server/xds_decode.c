@@ -228,7 +228,30 @@ static int decode_status(struct xds_span bytes, struct xds_request *ret)
     return more;
 }
 
-static int add_entry(struct xds_list *list, const struct field *f, const struct reader *r, struct err *e)
+/* The bytes of a field at p, when they are of that number and both it and their length take one byte; else NULL. */
+static inline const uint8_t *short_bytes(const uint8_t *p, const uint8_t *end, unsigned field, size_t *ret_n)
+{
+    if (field > 15 || end - p < 2 || p[0] != (field << 3 | WIRE_LEN) || p[1] > 0x7f || p[1] > end - p - 2)
+        return NULL;
+    *ret_n = p[1];
+    return p + 2;
+}
+
+/* Takes in what follows an entry as long as it is short entries of the same list: nearly all of a long request. */
+static void add_alike(struct xds_list *list, struct reader *r)
+{
+    const uint8_t *bytes;
+    size_t n;
+
+    static_assert(XDS_NAME_MAX > 0x7f, "a short entry is no name that is too long");
+    while (list->count < XDS_NAMES_MAX && (bytes = short_bytes(r->p, r->end, list->field, &n))) {
+        r->p = bytes + n;
+        list->count++;
+    }
+    list->end = r->p;
+}
+
+static int add_entry(struct xds_list *list, const struct field *f, struct reader *r, struct err *e)
 {
     if (list->count == 0) {
         list->p = f->start;
@@ -240,10 +263,11 @@ static int add_entry(struct xds_list *list, const struct field *f, const struct 
     list->end = r->p;
     if (++list->count > XDS_NAMES_MAX)
         return err_set(e, -E2BIG, NULL, "resource_names", "more than %d names in one request", XDS_NAMES_MAX);
+    add_alike(list, r);
     return 0;
 }
 
-static int add_name(struct xds_list *list, const struct field *f, const struct reader *r, struct err *e)
+static int add_name(struct xds_list *list, const struct field *f, struct reader *r, struct err *e)
 {
     if (f->bytes.n > XDS_NAME_MAX)
         return err_set(e, -E2BIG, NULL, "resource_names", "a name of %zu bytes; at most %d are allowed", f->bytes.n,
@@ -380,9 +404,15 @@ struct xds_memo xds_list_memo(const struct xds_list *list)
 /* The next entry of the list's field, whatever lies between. */
 static bool next_entry(struct xds_list *list, struct xds_span *ret)
 {
+    const uint8_t *bytes = short_bytes(list->p, list->end, list->field, &ret->n);
     struct reader r = {list->p, list->end};
     struct field f;
 
+    if (bytes) {
+        ret->p = (const char *)bytes;
+        list->p = bytes + ret->n;
+        return true;
+    }
     while (read_field(&r, &f) > 0)
         if (f.type == WIRE_LEN && f.number == list->field) {
             list->p = r.p;
@@ -398,6 +428,21 @@ bool xds_list_next(struct xds_list *list, struct xds_span *ret)
     return next_entry(list, ret);
 }
 
+/* An entry as everybody writes it: a short key, then a short value, and nothing else. */
+static bool read_pair(struct xds_span entry, struct xds_span *ret_key, struct xds_span *ret_value)
+{
+    const uint8_t *p = (const uint8_t *)entry.p, *end = p + entry.n, *key, *value;
+    size_t key_len, value_len;
+
+    key = entry.n > 0 ? short_bytes(p, end, 1, &key_len) : NULL;
+    value = key ? short_bytes(key + key_len, end, 2, &value_len) : NULL;
+    if (!value || value + value_len != end)
+        return false;
+    *ret_key = (struct xds_span){(const char *)key, key_len};
+    *ret_value = (struct xds_span){(const char *)value, value_len};
+    return true;
+}
+
 int xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value)
 {
     struct xds_span bytes, key = {0}, value = {0};
@@ -407,6 +452,8 @@ int xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_spa
 
     if (!next_entry(list, &bytes))
         return 0;
+    if (read_pair(bytes, ret_key, ret_value))
+        return 1;
     entry = reader_of(bytes);
     while ((more = read_field(&entry, &part)) > 0) {
         if (part.type == WIRE_LEN && part.number == 1)

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "server/xds_stream.h"
 #include "tests/unit/test.h"
 #include "tests/unit/xds_wire.h"
 
@@ -983,5 +984,33 @@ TEST(only_a_list_that_is_long_enough_is_remembered)
         CHECK_INT(b.len, n);
         decode_memo(&d, &b, NULL, 0);
         CHECK_INT(xds_list_memo(&d.request.names).length, n == XDS_MEMO_MIN ? n : 0);
+    }
+}
+
+/* ---- digits ---- */
+
+TEST(only_lower_case_hexadecimal_digits_are_a_version_whatever_stands_where)
+{
+    for (size_t at = 0; at < 16; at++)
+        for (unsigned c = 0; c <= UINT8_MAX; c++) {
+            const char *digits = "0123456789abcdef", *digit = c ? strchr(digits, (int)c) : NULL;
+            char text[] = "8f07a6b5c4d3e291";
+            uint64_t value = 0, expected = 0x8f07a6b5c4d3e291;
+            unsigned shift = 60 - 4 * (unsigned)at;
+
+            text[at] = (char)c;
+            CHECK_INT(xds_hex_parse(text, 16, &value), digit != NULL);
+            if (digit)
+                CHECK_INT(value, (expected & ~(UINT64_C(15) << shift)) | (uint64_t)(digit - digits) << shift);
+        }
+}
+
+TEST(fewer_digits_make_a_smaller_number)
+{
+    for (size_t n = 0; n <= 16; n++) {
+        uint64_t value = 1;
+
+        CHECK(xds_hex_parse("fedcba9876543210", n, &value));
+        CHECK_INT(value, n ? UINT64_C(0xfedcba9876543210) >> (64 - 4 * n) : 0);
     }
 }
