@@ -71,6 +71,18 @@ static inline bool bits_unset(struct bits *b, uint32_t i)
     return true;
 }
 
+/* Adds those of the 64 members from 64 * word on that are in mask. */
+static inline void bits_set_word(struct bits *b, uint32_t word, uint64_t mask)
+{
+    if (!mask)
+        return;
+    if (word >= b->n_words)
+        bits_grow(b, word * 64);
+    b->count += (uint32_t)__builtin_popcountll(mask & ~b->words[word]);
+    b->words[word] |= mask;
+    b->summary[word / 64] |= UINT64_C(1) << (word % 64);
+}
+
 /* Removes those of the 64 members from 64 * word on that are in mask. */
 static inline void bits_unset_word(struct bits *b, uint32_t word, uint64_t mask)
 {

@@ -341,7 +341,9 @@ static void free_forms(struct xds_form **forms, uint32_t n)
 
 void xds_response_free(struct xds_response *r)
 {
-    free_forms(r->forms, r->n);
+    if (!r->lot)
+        free_forms(r->forms, r->n);
+    xds_lot_unref(r->lot);
     free_forms(r->before, r->n);
     free_forms(r->removed, r->n_removed);
     mem_free(r);
@@ -436,6 +438,14 @@ static void put_forms(struct xds_session *s, struct xds_sub *sub, struct xds_mes
     }
 }
 
+static void put_lot(struct xds_session *s, struct xds_sub *sub, struct xds_message *m, const struct xds_lot *lot)
+{
+    const struct bits *slots = &lot->slots;
+
+    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1))
+        put_word(s, sub, m, slot / BLOCK_SLOTS, bits_word(slots, slot / BLOCK_SLOTS));
+}
+
 static void put_all_held(struct xds_session *s, struct xds_sub *sub, struct xds_message *m)
 {
     for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END;
@@ -457,6 +467,46 @@ static void owe_assignments(struct xds_session *s, const struct xds_response *r)
         bits_set(&eds->owed, slot);
         bits_set(&eds->pending, slot);
     }
+}
+
+/* As owe_assignments(), by words. */
+static void owe_lot(struct xds_session *s, const struct xds_lot *lot)
+{
+    const struct bits *slots = &lot->slots;
+    struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
+
+    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1)) {
+        uint32_t word = slot / BLOCK_SLOTS;
+        uint64_t covered = eds->wildcard ? UINT64_MAX : bits_word(&eds->named, word);
+        uint64_t owed = eds->asked ? covered & bits_word(&lot->assigned, word) : 0;
+
+        bits_unset_word(&s->waived, word, bits_word(slots, word));
+        bits_set_word(&eds->owed, word, owed);
+        bits_set_word(&eds->pending, word, owed);
+    }
+}
+
+/* Makes the message that brings a lot, all of which the client holds from now on. */
+static void respond_with_lot(struct xds_session *s, struct xds_sub *sub, struct xds_lot *lot, clock_ns now,
+                             struct xds_message *m)
+{
+    struct xds_response *r = new_response(s, sub, 0, 0, now);
+
+    r->lot = xds_lot_ref(lot);
+    r->forms = lot->forms;
+    r->n = lot->n;
+    xds_lot_hold(sub, lot);
+    r->version = sub->sum;
+    sub->answer_due = false;
+    xds_message_begin(m, s, sub->type, r->nonce, r->version);
+    if (xds_is_full(s, sub->type))
+        put_all_held(s, sub, m);
+    else
+        put_lot(s, sub, m, lot);
+    if (sub->type == XDS_CLUSTER)
+        owe_lot(s, lot);
+    s->in_use_valid = false;
+    xds_session_unblock(s);
 }
 
 /* Makes the message; what is in picked is held by the client from now on. */
@@ -599,6 +649,30 @@ static void owe_unanswered(struct xds_sub *sub)
             }
 }
 
+/* Sends the next group of suspects. */
+static bool send_group(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct xds_message *m)
+{
+    struct picked p;
+
+    if (!take_group(s, sub, now, &p))
+        return false;
+    /* Where a response holds everything, what is gone goes along: what it warms in vain holds up its answer. */
+    if (xds_is_full(s, sub->type))
+        look_at_removes(s, sub, now, &p);
+    respond(s, sub, &p, true, now, m);
+    picked_clear(&p);
+    return true;
+}
+
+static bool send_lot(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct xds_message *m)
+{
+    struct xds_lot *lot = xds_lot_find(s, sub);
+
+    if (lot)
+        respond_with_lot(s, sub, lot, now, m);
+    return lot != NULL;
+}
+
 /* Sends what is new or changed of a type, or answers that there is nothing. */
 static bool send_adds(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct xds_message *m)
 {
@@ -607,14 +681,8 @@ static bool send_adds(struct xds_session *s, struct xds_sub *sub, clock_ns now, 
 
     if (!sub->asked || (sub->pending.count == 0 && !sub->groups && !sub->answer_due) || must_wait(s, sub, now))
         return false;
-    if (take_group(s, sub, now, &p)) {
-        /* Where a response holds everything, what is gone goes along: what it warms in vain holds up its answer. */
-        if (full)
-            look_at_removes(s, sub, now, &p);
-        respond(s, sub, &p, true, now, m);
-        picked_clear(&p);
+    if (send_group(s, sub, now, m) || send_lot(s, sub, now, m))
         return true;
-    }
     look_at_pending(s, sub, now, &p);
     if (p.n_adds > 0 && is_partial(s, sub->type) && sub->n_unanswered > 0) {
         picked_clear(&p);

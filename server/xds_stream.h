@@ -12,6 +12,7 @@
 #define SERVER_XDS_STREAM_H
 
 #include "server/xds_decode.h"
+#include "server/xds_lot.h"
 #include "server/xds_rollout.h"
 #include "server/xds_session.h"
 
@@ -33,6 +34,7 @@ struct xds_response {
     struct hash128 version; /* state of the world: of the content that the client holds with it */
     uint32_t n, n_removed;
     struct xds_form **forms;   /* what it brought, by slot */
+    struct xds_lot *lot;       /* forms is this lot's, and shared; NULL: its own */
     struct xds_form **before;  /* what the client held of each before; NULL: nothing of any */
     struct xds_form **removed; /* what it took away (state of the world: by leaving it out), by slot */
     bool fresh;                /* it brought forms that no client had taken before */

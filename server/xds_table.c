@@ -10,6 +10,7 @@
 #include "server/xds_table.h"
 
 #include "base/buf.h"
+#include "server/xds_lot.h"
 #include "server/xds_rollout.h"
 
 #include <assert.h>
@@ -205,6 +206,7 @@ static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct x
 
     table_grow(t, slot);
     drop_block(t, slot);
+    xds_lots_drop(t);
     if (before) {
         xds_sum_subtract(&t->sum, before->hash);
         before->until = before->gateway->directory->sequence;

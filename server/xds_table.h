@@ -86,6 +86,7 @@ struct xds_table {
     struct hash128 sum;                      /* of all current forms: see xds_form_hash() */
     struct xds_block **blocks[XDS_VARIANTS]; /* by slot / 64, made when asked for */
     uint32_t n_blocks;
+    struct xds_lot *lots; /* for clients that have nothing: see xds_lot.h */
 };
 
 /* A slot whose current form changed, appeared or went. before: the form until now, or NULL; borrowed for the call. */

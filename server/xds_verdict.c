@@ -24,6 +24,8 @@ static bool uses_unasked_assignments(const struct xds_session *s, const struct x
 {
     const struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
 
+    if (r->lot)
+        return !eds->wildcard && !bits_holds_all(&eds->named, &r->lot->assigned);
     for (uint32_t i = 0; i < r->n; i++)
         if (r->forms[i]->resource->uses_eds && !xds_covers(eds, r->forms[i]->slot))
             return true;
@@ -51,6 +53,10 @@ static void unlink_response(struct xds_sub *sub, struct xds_response *r, struct 
 /* The client has what this response brought, unless another one came after it. */
 void xds_confirm(struct xds_sub *sub, const struct xds_response *r)
 {
+    if (r->lot && !r->lot->stale) {
+        xds_lot_confirm(sub, r->lot);
+        return;
+    }
     for (uint32_t i = 0; i < r->n; i++)
         if (xds_same_form(xds_held(sub, r->forms[i]->slot), r->forms[i]))
             bits_set(&sub->confirmed, r->forms[i]->slot);
@@ -58,12 +64,16 @@ void xds_confirm(struct xds_sub *sub, const struct xds_response *r)
 
 static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
 {
+    bool fresh = r->fresh || (r->lot && r->lot->fresh);
+
     xds_confirm(sub, r);
-    for (uint32_t i = 0; (r->fresh || r->trial) && i < r->n; i++) {
+    for (uint32_t i = 0; (fresh || r->trial) && i < r->n; i++) {
         xds_form_accept(r->forms[i]);
         if (r->trial)
             bits_unset(&sub->suspect, r->forms[i]->slot);
     }
+    if (r->lot)
+        r->lot->fresh = false;
     if (sub->type == XDS_CLUSTER && s->options.aggregated && uses_unasked_assignments(s, r))
         await_subscriptions(s, r, now);
     else
@@ -275,11 +285,25 @@ static void take_back_removed(struct xds_session *s, struct xds_sub *sub, const 
     }
 }
 
+/* What is shared becomes its own. */
+static void own_forms(struct xds_response *r)
+{
+    struct xds_form **forms = mem_array(struct xds_form *, r->n);
+
+    for (uint32_t i = 0; i < r->n; i++)
+        forms[i] = xds_form_ref(r->forms[i]);
+    r->fresh |= r->lot->fresh;
+    r->forms = forms;
+    xds_lot_unref(take_ptr(r->lot));
+}
+
 /* One form more that a response is taken to have brought; in its place by slot. */
 static void insert_form(struct xds_response *r, struct xds_form *sent, struct xds_form *before)
 {
     uint32_t at = r->n;
 
+    if (r->lot)
+        own_forms(r);
     r->forms = mem_realloc(r->forms, r->n + 1, sizeof(struct xds_form *));
     if (!r->before)
         r->before = mem_array(struct xds_form *, r->n);
@@ -346,7 +370,7 @@ static void pass_on(struct xds_response *r, struct xds_response *next)
             insert_removed(next, r->removed[i]);
     }
     next->trial |= r->trial;
-    next->fresh |= r->fresh;
+    next->fresh |= r->fresh || (r->lot && r->lot->fresh);
 }
 
 static struct xds_response *next_unanswered(struct xds_response *r)
