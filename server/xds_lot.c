@@ -166,7 +166,8 @@ void xds_lot_hold(struct xds_sub *sub, const struct xds_lot *lot)
 void xds_lot_confirm(struct xds_sub *sub, const struct xds_lot *lot)
 {
     /* What is current is what the lot brought. */
-    for (uint32_t slot = bits_next(&lot->slots, 0); slot != BITS_END; slot = bits_next(&lot->slots, (slot | 63) + 1)) {
+    for (uint32_t slot = bits_next(&lot->slots, 0); slot != BITS_END;
+         slot = bits_next(&lot->slots, (slot | 63) + 1)) {
         uint64_t same = bits_word(&lot->slots, slot / 64) & bits_word(&sub->same, slot / 64);
 
         bits_set_word(&sub->confirmed, slot / 64, same);
