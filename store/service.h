@@ -172,11 +172,11 @@ const struct exposure *declaration_find(const struct declaration *d, const char 
 
 struct endpoint {
     struct address address; /* family 0: of a host */
-    const char *host;       /* a DNS name; NULL: it is the address */
+    bool up;                /* gets traffic: never set together with refused or drained */
+    bool refused;           /* an address that endpoint_networks does not allow */
+    bool drained;           /* over the API: it keeps what it has and gets nothing new */
     uint16_t port;
-    bool up;                                   /* gets traffic: never set together with refused or drained */
-    bool refused;                              /* an address that endpoint_networks does not allow */
-    bool drained;                              /* over the API: it keeps what it has and gets nothing new */
+    const char *host;                          /* a DNS name; NULL: it is the address */
     const char *node, *instance, *rid, *state; /* "" of fixed ones: node, instance and rid */
 };
 
