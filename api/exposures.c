@@ -68,46 +68,7 @@ const struct service_exposure *exposure_find(const struct view *v, const char *n
     return NULL;
 }
 
-/* ---- pointers ---- */
-
-static const char *route_pointer(const struct vhost *vhost, size_t v, const char *rid, const char *keyword,
-                                 struct arena *arena)
-{
-    for (size_t r = 0; r < vhost->n_routes; r++) {
-        const struct route *route = vhost->routes[r];
-        if (strcmp(route->rid, rid) == 0)
-            return arena_printf(arena, "#/vhosts/%zu/routes/%zu%s", v, r, keyword);
-        for (size_t h = 0; h < route->n_hash_policies; h++)
-            if (strcmp(route->hash_policies[h]->rid, rid) == 0)
-                return arena_printf(arena, "#/vhosts/%zu/routes/%zu/hash_policies/%zu%s", v, r, h, keyword);
-    }
-    return NULL;
-}
-
-const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena)
-{
-    size_t n = strcspn(field, ".");
-    const char *rid = arena_strndup(arena, field, n);
-    const char *keyword = field[n] ? arena_printf(arena, "/%s", field + n + 1) : "";
-
-    if (!*field || strcmp(rid, x->rid) == 0)
-        return arena_printf(arena, "#%s", keyword);
-    if (!strchr(rid, '#')) /* a keyword of the exposure itself */
-        return arena_printf(arena, "#/%s", field);
-    for (size_t v = 0; v < x->n_vhosts; v++) {
-        if (strcmp(x->vhosts[v]->rid, rid) == 0)
-            return arena_printf(arena, "#/vhosts/%zu%s", v, keyword);
-        const char *found = route_pointer(x->vhosts[v], v, rid, keyword, arena);
-        if (found)
-            return found;
-    }
-    for (size_t i = 0; i < x->n_listener_certificates; i++)
-        if (strcmp(x->listener_certificates[i]->rid, rid) == 0)
-            return arena_printf(arena, "#/listener_certificates/%zu%s", i, keyword);
-    if (x->cluster_certificate && strcmp(x->cluster_certificate->rid, rid) == 0)
-        return arena_printf(arena, "#/cluster_certificates/0%s", keyword);
-    return NULL;
-}
+/* ---- problems ---- */
 
 void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,
                     struct arena *arena)

@@ -5,6 +5,7 @@
 #define API_OBJECTS_H
 
 #include "api/list.h"
+#include "store/spec.h"
 
 enum { OBJECT_NAME_MAX = 1024, CERTIFICATE_WARNING_DAYS = 21, DAY_SECONDS = 86400 };
 
@@ -41,10 +42,6 @@ const struct service_exposure *exposure_find(const struct view *v, const char *n
 int exposure_name_compare(const char *a, const char *b);
 /* The plan of its listener, or NULL. */
 const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx);
-
-/* "route#1.match_regex" of an exposure as a JSON pointer into its document ("#/vhosts/0/routes/1/match_regex"); NULL
- * when the section is none of its own. In the arena. */
-const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena);
 
 /* Members of an object: `problems`, an array with pointers. */
 void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,

@@ -44,9 +44,15 @@ size_t cluster_sds_refs(struct arena *a, const struct exposure *x, struct sds_re
     return n;
 }
 
+/* Its endpoints are DNS names, which Envoy resolves itself. */
+static bool is_dns(const struct exposure *x)
+{
+    return x->n_fixed && x->fixed[0].host;
+}
+
 bool cluster_uses_eds(const struct exposure *x)
 {
-    return x->lb_policy != LB_ORIGINAL_DST;
+    return x->lb_policy != LB_ORIGINAL_DST && !is_dns(x);
 }
 
 static pb_health_check *tcp_health_check(struct arena *a)
@@ -122,7 +128,7 @@ static void set_defaults(struct arena *a, const struct exposure *x, const struct
         m->ignore_health_on_host_removal = cluster_uses_eds(x);
     if (!passthrough_has(given, "circuit_breakers"))
         m->circuit_breakers = circuit_breakers(a);
-    if (!passthrough_has(given, "common_lb_config") && cluster_uses_eds(x))
+    if (!passthrough_has(given, "common_lb_config") && x->lb_policy != LB_ORIGINAL_DST)
         m->common_lb_config = common_lb(a);
     if (x->cluster_certificate && x->n_vhosts && !passthrough_has(given, "typed_extension_protocol_options"))
         sni_of_the_request(a, m);
@@ -144,6 +150,33 @@ static void set_lb_policy(const struct exposure *x, const struct passthrough *gi
         m->lb_policy = policies[x->lb_policy];
 }
 
+static pb_assignment *dns_assignment(struct arena *a, const struct exposure *x)
+{
+    pb_assignment *m = pb_assignment_new(a);
+    pb_locality *locality = pb_locality_new(a);
+
+    m->cluster_name = PB_TEXT(x->name);
+    m->endpoints = pb_list_of(a, locality);
+    m->n_endpoints = 1;
+    locality->lb_endpoints = arena_array(a, pb_lb_endpoint *, x->n_fixed);
+    locality->n_lb_endpoints = x->n_fixed;
+    for (size_t i = 0; i < x->n_fixed; i++) {
+        pb_lb_endpoint *one = pb_lb_endpoint_new(a);
+        pb_address *address = pb_address_new(a);
+
+        one->host_identifier_case = PB_ENDPOINT(LB_ENDPOINT__HOST_IDENTIFIER_ENDPOINT);
+        one->endpoint = pb_endpoint_new(a);
+        one->endpoint->address = address;
+        address->address_case = PB_CORE(ADDRESS__ADDRESS_SOCKET_ADDRESS);
+        address->socket_address = pb_socket_address_new(a);
+        address->socket_address->address = PB_TEXT(x->fixed[i].host);
+        address->socket_address->port_specifier_case = PB_CORE(SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE);
+        address->socket_address->port_value = x->fixed[i].port;
+        locality->lb_endpoints[i] = one;
+    }
+    return m;
+}
+
 /* What is ours whatever the JSON says. */
 static void set_owned(struct arena *a, const struct exposure *x, pb_cluster *m)
 {
@@ -154,6 +187,10 @@ static void set_owned(struct arena *a, const struct exposure *x, pb_cluster *m)
         m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__EDS);
         m->eds_cluster_config = pb_eds_config_new(a);
         m->eds_cluster_config->eds_config = pb_ads_source(a);
+    } else if (is_dns(x)) {
+        m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__STRICT_DNS);
+        m->load_assignment = dns_assignment(a, x);
+        m->eds_cluster_config = NULL;
     } else {
         m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);
         m->eds_cluster_config = NULL;

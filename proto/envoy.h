@@ -57,6 +57,12 @@ ENVOY(pb_upstream_http_options, Envoy__Config__Core__V3__UpstreamHttpProtocolOpt
       envoy__config__core__v3__upstream_http_protocol_options)
 
 ENVOY(pb_cluster, Envoy__Config__Cluster__V3__Cluster, envoy__config__cluster__v3__cluster)
+ENVOY(pb_assignment, Envoy__Config__Endpoint__V3__ClusterLoadAssignment,
+      envoy__config__endpoint__v3__cluster_load_assignment)
+ENVOY(pb_locality, Envoy__Config__Endpoint__V3__LocalityLbEndpoints,
+      envoy__config__endpoint__v3__locality_lb_endpoints)
+ENVOY(pb_lb_endpoint, Envoy__Config__Endpoint__V3__LbEndpoint, envoy__config__endpoint__v3__lb_endpoint)
+ENVOY(pb_endpoint, Envoy__Config__Endpoint__V3__Endpoint, envoy__config__endpoint__v3__endpoint)
 ENVOY(pb_eds_config, Envoy__Config__Cluster__V3__Cluster__EdsClusterConfig,
       envoy__config__cluster__v3__cluster__eds_cluster_config)
 ENVOY(pb_common_lb, Envoy__Config__Cluster__V3__Cluster__CommonLbConfig,
@@ -149,6 +155,7 @@ ENVOY(pb_upstream_tls, Envoy__Extensions__TransportSockets__Tls__V3__UpstreamTls
 
 /* Enum constants and the members of oneofs, without their package. */
 #define PB_CORE(name) ENVOY__CONFIG__CORE__V3__##name
+#define PB_ENDPOINT(name) ENVOY__CONFIG__ENDPOINT__V3__##name
 #define PB_CLUSTER(name) ENVOY__CONFIG__CLUSTER__V3__##name
 #define PB_LISTENER(name) ENVOY__CONFIG__LISTENER__V3__##name
 #define PB_ROUTE(name) ENVOY__CONFIG__ROUTE__V3__##name

@@ -721,13 +721,15 @@ void translator_free(struct translator *t)
 
 /* ---- the store's check ---- */
 
-int translate_check(const struct exposure *x, void *arg, struct err *e)
+int translate_check(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
 {
-    static const struct translate_policy strict = {0};
-    const struct translate_policy *policy = arg ? arg : &strict;
+    const struct translate_policy widest = {true, true},
+                                  own = {gateway && gateway->allow_files, gateway && gateway->allow_cluster_header};
+    const struct translate_policy *policy = gateway ? &own : &widest;
     struct resource *cluster = NULL;
     int r = 0;
 
+    (void)arg; /* it is pure */
     /* Without JSON there is nothing in a cluster or a filter that could be wrong. */
     if (x->cluster_data || x->cluster_certificate)
         r = cluster_make(x, policy, &cluster, e);

@@ -31,10 +31,10 @@ struct xds_batch *translate(struct translator *t, const struct view_delta *delta
 
 /*
  * The store's exposure_check: whether the exposure's own cluster, filter and routes can be made and pass Envoy's
- * rules, and name nothing that is not allowed. arg: NULL, or a struct translate_policy: what some gateway may allow
- * (whether the exposure's own does, is seen in translate()). Pure; any thread.
+ * rules, and name nothing that the gateway does not allow (NULL: that none may allow). arg is not used. Pure; any
+ * thread.
  */
-int translate_check(const struct exposure *x, void *arg, struct err *e);
+int translate_check(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e);
 
 /* An Envoy bootstrap for a gateway. */
 struct bootstrap_options {

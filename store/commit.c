@@ -13,6 +13,8 @@
  */
 #include "store/state.h"
 
+#include "base/clock.h"
+#include "store/overlay.h"
 #include "store/pack.h"
 
 #include <assert.h>
@@ -79,7 +81,11 @@ static bool take_work(struct commit *c, struct record *r, struct work *w)
     const struct pending *p = r->pending;
 
     if (!r->service && (!p || p->gone)) {
-        /* Came and went. */
+        /* Came and went; or was read, and nobody's any more. */
+        if (r->loaded) {
+            row_drop_service(c->store, r->id);
+            row_drop_form(c->store, r->form.id);
+        }
         forget_record(c->store, r);
         return false;
     }
@@ -88,7 +94,7 @@ static bool take_work(struct commit *c, struct record *r, struct work *w)
     w->record = r;
     w->gone = p && p->gone;
     w->declaration = p && p->declaration ? p->declaration : r->form.declaration;
-    w->declared = p && p->declaration && (!r->service || !same_hash(p->resources_hash, r->resources));
+    w->declared = p && p->declaration && (!r->service || p->edited || !same_hash(p->resources_hash, r->resources));
     w->reconfigured = r->again || p->declaration || r->loaded;
     return true;
 }
@@ -173,6 +179,9 @@ static void replace_forms(struct store *s, struct record *r, const struct servic
         if (!old->declaration || (i == r->n_good && old->declaration == form.declaration))
             continue;
         if (is_kept(service, old->declaration)) {
+            /* Its row has the agent's word; from now on it is what was in effect. */
+            if (i == r->n_good && r->effective.data)
+                row_put_form(s, old->id, &r->effective);
             good[n++] = *old;
             continue;
         }
@@ -187,6 +196,14 @@ static void replace_forms(struct store *s, struct record *r, const struct servic
     r->form = form;
 }
 
+static void put_word(struct store *s, int64_t id, struct agent_word *word)
+{
+    static uint8_t none[] = {0}; /* packed: no resources */
+    const struct bytes bytes = word ? (struct bytes){word->bytes, word->len} : (struct bytes){none, sizeof(none)};
+
+    row_put_form(s, id, &bytes);
+}
+
 /* The rows of a service, as far as they differ from what the disk was given. */
 static void put_rows(struct commit *c, struct work *w, struct form *form)
 {
@@ -199,12 +216,8 @@ static void put_rows(struct commit *c, struct work *w, struct form *form)
     *form = r->form;
     if (p && p->declaration) {
         *form = (struct form){s->next_form_id++, take_ptr(p->declaration)};
-        row_put_form(s, form->id, &p->resources);
+        put_word(s, form->id, p->word);
         r->resources = p->resources_hash;
-    }
-    if (p && p->addresses.data && (r->unsaved || !same_hash(r->addresses, p->addresses_hash))) {
-        row_put_endpoints(s, r->id, p->addresses.data, p->addresses.len);
-        r->addresses = p->addresses_hash;
     }
     if (!w->reconfigured)
         return;
@@ -219,21 +232,12 @@ static void put_rows(struct commit *c, struct work *w, struct form *form)
     r->states = states;
 }
 
-/* Its addresses stay at hand while an exposure waits: the service will be made again without new facts. */
 static void set_waiting(struct store *s, struct work *w)
 {
     struct record *r = w->record;
-    struct pending *p = r->pending;
 
     if (!w->reconfigured)
         w->waits = r->waiting;
-    if (w->waits && p && p->addresses.data) {
-        bytes_clear(&r->retained);
-        r->retained = p->addresses;
-        p->addresses = (struct bytes){0};
-    }
-    if (!w->waits)
-        bytes_clear(&r->retained);
     if (w->waits && !r->waiting) {
         pointers_add(&s->waiting, r);
     } else if (!w->waits && r->waiting) {
@@ -264,12 +268,27 @@ static bool same_states(const struct work *w, const struct service *service)
     return true;
 }
 
+/* They stay at hand: a service is made again without new facts when people edit it, or a port comes free. */
+static void keep_addresses(struct store *s, struct record *r)
+{
+    struct pending *p = r->pending;
+
+    if (!p || !p->addresses.data)
+        return;
+    if (r->unsaved || !same_hash(r->addresses, p->addresses_hash))
+        row_put_endpoints(s, r->id, p->addresses.data, p->addresses.len);
+    r->addresses = p->addresses_hash;
+    bytes_clear(&r->addresses_packed);
+    r->addresses_packed = (struct bytes){take_ptr(p->addresses.data), p->addresses.len};
+}
+
 static void make_service(struct commit *c, struct work *w)
 {
     _cleanup_(arena_free_p) struct arena *arena = NULL;
     struct store *s = c->store;
     struct record *r = w->record;
-    const struct bytes *addresses = r->pending && r->pending->addresses.data ? &r->pending->addresses : &r->retained;
+    struct pending *p = r->pending;
+    struct agent_word *word = p && (p->declaration || p->word) ? p->word : r->service ? r->service->word : NULL;
     struct facts f = {0};
     struct service *service;
     struct form form;
@@ -281,14 +300,20 @@ static void make_service(struct commit *c, struct work *w)
         index_add(s, r);
         return;
     }
+    keep_addresses(s, r);
     arena = arena_new();
-    unpacked = unpack_addresses(addresses->data, addresses->len, arena, &f);
+    unpacked = unpack_addresses(r->addresses_packed.data, r->addresses_packed.len, arena, &f);
     /* The store's own bytes: packed in this process, or read with a good digest. */
     assert(unpacked == 0);
-    service = service_new(r->path, w->declaration, NULL, w->states, f.addresses, f.n_addresses, f.disagreement,
+    service = service_new(r->path, w->declaration, word, w->states, f.addresses, f.n_addresses, f.disagreement,
                           s->options.endpoint_networks);
     put_rows(c, w, &form);
     replace_forms(s, r, service, form);
+    if (form.id != before || r->loaded) {
+        bytes_clear(&r->effective);
+        if (p)
+            r->effective = (struct bytes){take_ptr(p->effective.data), p->effective.len};
+    }
     view_delta_set(c->delta, VIEW_SERVICE, r->path, service);
     service_unref(r->service);
     r->service = service;
@@ -343,13 +368,46 @@ static void drop_secret(struct commit *c, struct secret_entry *entry)
     struct store *s = c->store;
 
     if (entry->secret) {
-        row_drop_secret(s, entry->path);
+        if (!entry->made)
+            row_drop_secret(s, entry->path);
         view_delta_set(c->delta, VIEW_SECRET, entry->path, NULL);
         note(c, "secret", entry->path);
     }
     s->wanted_stale |= entry->wanted;
     map_removes(&s->secrets, entry->path);
     secret_entry_free(entry);
+}
+
+struct document *document_of_certificate(const struct store *s, const char *path)
+{
+    _cleanup_(mem_free_p) char *key = NULL;
+
+    if (!s->documents)
+        return NULL;
+    key = mem_printf("certificate/%s", path);
+    return pmap_get(s->documents, &view_documents, key);
+}
+
+/* The API's certificates are kept in config.db: observed.db has a row of the agent's alone. */
+static void take_document(struct commit *c, struct secret_entry *entry)
+{
+    struct store *s = c->store;
+    const struct document *d = document_of_certificate(s, entry->path);
+
+    if (d && entry->made != d->revision) {
+        if (entry->secret && !entry->made)
+            row_drop_secret(s, entry->path);
+        secret_unref(entry->next);
+        entry->next = secret_of_body(d->name, d->body);
+        entry->made = d->revision;
+    } else if (!d && entry->made) {
+        /* The agent is asked for its own again. */
+        secret_unref(entry->secret);
+        entry->secret = NULL;
+        entry->made = 0;
+        view_delta_set(c->delta, VIEW_SECRET, entry->path, NULL);
+        index_secret_changed(s, entry);
+    }
 }
 
 static void settle_secret(struct commit *c, struct secret_entry *entry)
@@ -364,10 +422,11 @@ static void settle_secret(struct commit *c, struct secret_entry *entry)
     }
     s->wanted_stale |= !entry->wanted;
     entry->wanted = true;
+    take_document(c, entry);
     if (entry->next && (!entry->secret || !same_secret(entry->secret, entry->next))) {
         secret_unref(entry->secret);
         entry->secret = take_ptr(entry->next);
-        if (!s->loading)
+        if (!s->loading && !entry->made)
             row_put_secret(s, entry->secret);
         view_delta_set(c->delta, VIEW_SECRET, entry->path, entry->secret);
         note(c, "secret", entry->path);
@@ -391,7 +450,8 @@ static void settle_secrets(struct commit *c)
     mem_free(s->wanted);
     s->wanted = mem_array(const char *, s->secrets.count);
     for (size_t i = 0; map_next(&s->secrets, &i, &e);)
-        s->wanted[n++] = ((struct secret_entry *)e->value)->path;
+        if (!document_of_certificate(s, ((struct secret_entry *)e->value)->path))
+            s->wanted[n++] = ((struct secret_entry *)e->value)->path;
     s->n_wanted = n;
     if (n)
         qsort(s->wanted, n, sizeof(*s->wanted), compare_texts);
@@ -408,6 +468,12 @@ static const struct secret *lookup_secret(void *arg, const char *path)
     return entry ? entry->secret : NULL;
 }
 
+/* A grant's document says so. */
+static bool is_granted(void *arg, const char *ns, const char *kind, const char *name)
+{
+    return grant_stands(((const struct store *)arg)->documents, ns, kind, name);
+}
+
 static const struct service_exposure *find_exposure(const struct service *service, const char *name)
 {
     for (size_t i = 0; i < service->n_exposures; i++)
@@ -419,7 +485,8 @@ static const struct service_exposure *find_exposure(const struct service *servic
 static struct listener_plan *make_plan(struct store *s, const struct listener *l)
 {
     _cleanup_(mem_free_p) struct claim *claims = mem_array(struct claim, l->claims.count);
-    const struct plan_context context = {.secrets = lookup_secret, .secrets_arg = s};
+    const struct plan_context context = {
+        .secrets = lookup_secret, .secrets_arg = s, .granted = is_granted, .granted_arg = s};
     struct map_entry *e;
     size_t n = 0;
 
@@ -474,10 +541,11 @@ static void settle_gateways(struct commit *c)
     for (size_t i = 0; i < s->new_gateways.count; i++) {
         struct port_space *space = s->new_gateways.items[i];
 
-        view_delta_set(c->delta, VIEW_GATEWAY, space->gateway->name, space->gateway);
+        space->announced = false;
+        view_delta_set(c->delta, VIEW_GATEWAY, space->name, space->gateway);
         if (!space->saved) {
             row_put_gateway(s, space->gateway);
-            note(c, "gateway", space->gateway->name);
+            note(c, "gateway", space->name);
             space->saved = true;
         }
     }
@@ -510,11 +578,32 @@ static void settle_revision(struct commit *c)
 {
     struct store *s = c->store;
 
-    if (c->n_names && !s->loading) {
-        s->revision++;
-        row_put_revision(s, s->revision, c->cause, c->names, c->n_names);
+    size_t shown = c->n_names < REVISION_NAMES_MAX ? c->n_names : REVISION_NAMES_MAX;
+    struct revision *r = NULL;
+
+    if (c->edit)
+        r = revision_new(c->edit->number, c->edit->time, c->edit->cause, c->edit->author, c->edit->request_id,
+                         c->names, shown, c->n_names, c->edit->documents, c->edit->n_documents);
+    else if (c->n_names && !s->loading)
+        r = revision_new(s->revision + 1, (int64_t)(clock_wall() * 1000), c->cause, NULL, NULL, c->names, shown,
+                         c->n_names, NULL, 0);
+    if (r) {
+        s->revision = r->number;
+        row_put_revision(s, r);
+        revisions_add(s, r);
     }
     c->after->revision = s->revision;
+}
+
+/* What people made, and the revisions, are the store's; a view shares them. */
+static void show_documents(struct commit *c)
+{
+    struct store *s = c->store;
+
+    pmap_unref(c->after->documents, &view_documents);
+    pmap_unref(c->after->revisions, &view_revisions);
+    c->after->documents = pmap_ref(s->documents);
+    c->after->revisions = pmap_ref(s->revisions);
 }
 
 static void publish(struct store *s, struct view *v)
@@ -540,19 +629,20 @@ static void settle(struct commit *c)
     settle_plans(c);
     settle_gateways(c);
     settle_revision(c);
+    show_documents(c);
     put_meta(c->store);
 }
 
-static struct view_delta *run_commit(struct store *s, const char *cause)
+static struct view_delta *run_commit(struct store *s, const char *cause, struct revision *edit)
 {
-    struct commit c = {.store = s, .cause = cause, .arena = arena_new()};
+    struct commit c = {.store = s, .cause = cause, .edit = edit, .arena = arena_new()};
     bool flags;
     uint64_t ticket;
 
     c.after = view_new(s->view);
     c.after->complete = s->complete;
     c.after->stale = s->stale;
-    flags = c.after->complete != s->view->complete || c.after->stale != s->view->stale;
+    flags = edit || s->loading || c.after->complete != s->view->complete || c.after->stale != s->view->stale;
     c.delta = view_delta_new(s->view, c.after);
     settle(&c);
     view_delta_sort(c.delta);
@@ -575,7 +665,7 @@ struct view_delta *store_commit(struct store *s, const char *cause)
     struct view_delta *delta;
 
     store_take_news(s);
-    delta = run_commit(s, cause);
+    delta = run_commit(s, cause, NULL);
     store_take_news(s);
     /* Exposures that wait for a port may find one now: the owner shall commit again. */
     if (s->ports_released && s->waiting.count && s->options.wake)
@@ -586,6 +676,13 @@ struct view_delta *store_commit(struct store *s, const char *cause)
 void commit_loaded(struct store *s)
 {
     s->loading = true;
-    view_delta_free(run_commit(s, "start"));
+    gather_orphaned_documents(s);
+    view_delta_free(run_commit(s, "start", NULL));
     s->loading = false;
+}
+
+struct view_delta *commit_edit(struct store *s, struct revision *edit)
+{
+    gather_documents(s, edit->documents, edit->n_documents);
+    return run_commit(s, edit->cause, edit);
 }

@@ -6,6 +6,7 @@
  */
 #include "store/hostname.h"
 #include "store/section.h"
+#include "store/spec.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -31,10 +32,10 @@ struct declaration {
 struct raw_expose {
     int64_t port, listener_port;
     int protocol, lb_policy;
-    bool has_listener_port;
-    const char *listener_addr, *gateway;
+    bool has_listener_port, enabled;
+    const char *listener_addr, *gateway, *origin;
     const char *private_key_file, *cluster_data, *filter_config_data;
-    struct json_strings sni, vhosts, listener_certificates, cluster_certificates;
+    struct json_strings sni, vhosts, listener_certificates, cluster_certificates, endpoints;
 };
 
 static const struct json_enum protocols[] = {{"tcp", PROTOCOL_TCP}, {"udp", PROTOCOL_UDP}, {NULL, 0}};
@@ -65,6 +66,9 @@ static const struct json_field expose_fields[] = {
     FIELD(private_key_file, "cluster_private_key_filename", JSON_FIELD_STRING, .max = FILE_MAX),
     FIELD(cluster_data, "cluster_data", JSON_FIELD_JSON),
     FIELD(filter_config_data, "filter_config_data", JSON_FIELD_JSON),
+    FIELD(enabled, "enabled", JSON_FIELD_BOOL),
+    FIELD(endpoints, "endpoints", JSON_FIELD_STRING_LIST, .max_items = SPEC_FIXED_ENDPOINTS_MAX),
+    FIELD(origin, "origin", JSON_FIELD_STRING),
 };
 #undef FIELD
 
@@ -80,6 +84,52 @@ static void adjust_expose(json_t *info)
         if (text && !*text)
             json_object_del(info, keywords[i]);
     }
+}
+
+/* Of the agent's own sections: these are words of the API's alone. */
+static void adjust_agents_expose(json_t *info)
+{
+    adjust_expose(info);
+    json_object_del(info, "enabled");
+    json_object_del(info, "endpoints");
+    json_object_del(info, "origin");
+}
+
+static void decode_endpoints(struct builder *b, struct section *s, const struct json_strings *list,
+                             struct exposure *x)
+{
+    struct fixed_endpoint *fixed = arena_array(b->arena, struct fixed_endpoint, list->count);
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct endpoint p = {0};
+        char host[ENDPOINT_NAME_MAX];
+        const char *name = NULL;
+        struct err e = {0};
+
+        if (endpoint_parse(list->items[i], &p, host) < 0)
+            problem_add(&s->problems, "invalid", s->rid, "endpoints",
+                        "\"%s\" is neither an IP address nor a DNS name with a port", list->items[i]);
+        else if (p.host && (strchr(p.host, '*') || hostname_server_name(p.host, b->arena, &name, &e) < 0))
+            problem_add(&s->problems, "invalid", s->rid, "endpoints", "\"%s\" is no DNS name", p.host);
+        else
+            fixed[x->n_fixed++] = (struct fixed_endpoint){.host = name, .address = p.address, .port = p.port};
+    }
+    x->fixed = fixed;
+    for (size_t i = 1; i < x->n_fixed; i++)
+        if (!fixed[0].host != !fixed[i].host) {
+            problem_add(&s->problems, "invalid", s->rid, "endpoints", "are either all addresses or all DNS names");
+            break;
+        }
+    if (x->n_fixed && x->lb_policy == LB_ORIGINAL_DST)
+        problem_add(&s->problems, "invalid", s->rid, "endpoints", "have no place with lb_policy original_dst_lb");
+}
+
+static void decode_origin(struct section *s, const struct raw_expose *raw, struct exposure *x)
+{
+    if (!s->resource->scope)
+        return;
+    x->origin = raw->origin && strcmp(raw->origin, "api") == 0 ? ORIGIN_API : ORIGIN_OVERRIDDEN;
+    x->disabled = !raw->enabled;
 }
 
 static void decode_gateway(struct section *s, const char *name, struct exposure *x)
@@ -239,9 +289,11 @@ static void check_combination(struct section *s, const struct raw_expose *raw, c
 
 static void decode_exposure(struct builder *b, struct section *s, struct exposure *x)
 {
-    struct raw_expose raw = {.protocol = PROTOCOL_TCP, .lb_policy = LB_ROUND_ROBIN};
+    struct raw_expose raw = {.protocol = PROTOCOL_TCP, .lb_policy = LB_ROUND_ROBIN, .enabled = true};
 
-    section_decode(b, s, expose_fields, ARRAY_LEN(expose_fields), &raw, adjust_expose);
+    section_decode(b, s, expose_fields, ARRAY_LEN(expose_fields), &raw,
+                   s->resource->scope ? adjust_expose : adjust_agents_expose);
+    decode_origin(s, &raw, x);
     x->port = (uint16_t)raw.port;
     x->listener_port = (uint16_t)(raw.has_listener_port ? raw.listener_port : raw.port);
     x->protocol = (enum protocol)raw.protocol;
@@ -255,7 +307,19 @@ static void decode_exposure(struct builder *b, struct section *s, struct exposur
     decode_vhosts(b, s, &raw.vhosts, x);
     decode_listener_certificates(b, s, &raw.listener_certificates, x);
     decode_cluster_certificate(b, s, &raw.cluster_certificates, raw.private_key_file, x);
+    decode_endpoints(b, s, &raw.endpoints, x);
     check_combination(s, &raw, x);
+}
+
+bool exposure_needs_permission(const struct exposure *x)
+{
+    if (x->cluster_data || x->filter_config_data)
+        return true;
+    for (size_t v = 0; v < x->n_vhosts; v++)
+        for (size_t r = 0; r < x->vhosts[v]->n_routes; r++)
+            if (x->vhosts[v]->routes[r]->cluster_header)
+                return true;
+    return false;
 }
 
 /* ---- all of them ---- */
@@ -282,7 +346,7 @@ static void finish_exposure(struct builder *b, struct section *s, struct exposur
 
     collect(s, visit, &all);
     if (!all.fatal && check) {
-        r = check(x, check_arg, &e);
+        r = check(x, NULL, check_arg, &e);
         if (r < 0)
             problem_add_err(&all, r == -EPERM ? "not_allowed" : "invalid", x->rid, NULL, &e);
     }
@@ -297,15 +361,32 @@ static int compare_sections(const void *a, const void *b)
     return rid_compare((*(struct section *const *)a)->rid, (*(struct section *const *)b)->rid);
 }
 
+/* Whether one that was edited over the API stands in its place. */
+static bool is_replaced(struct builder *b, const struct section *s)
+{
+    if (s->resource->scope)
+        return false;
+    for (size_t i = 0; b->scoped && i < b->n_sections; i++) {
+        struct section *own = &b->sections[i];
+
+        if (!own->resource->scope || own->kind != SECTION_EXPOSE || strcmp(own->rid, s->rid) != 0)
+            continue;
+        own->replaces = s;
+        return true;
+    }
+    return false;
+}
+
 static void decode_all(struct builder *b, struct declaration *d, exposure_check check, void *check_arg)
 {
     _cleanup_(mem_free_p) struct section **sections = mem_array(struct section *, b->n_sections);
     size_t n = 0;
 
     for (size_t i = 0; i < b->n_sections; i++)
-        if (b->sections[i].kind == SECTION_EXPOSE)
+        if (b->sections[i].kind == SECTION_EXPOSE && !is_replaced(b, &b->sections[i]))
             sections[n++] = &b->sections[i];
-    qsort(sections, n, sizeof(*sections), compare_sections);
+    if (n)
+        qsort(sections, n, sizeof(*sections), compare_sections);
     d->exposures = arena_array(b->arena, struct exposure, n);
     d->n_exposures = n;
     for (size_t i = 0; i < n; i++) {
@@ -319,6 +400,10 @@ static void decode_all(struct builder *b, struct declaration *d, exposure_check 
         else
             problem_add(&sections[i]->problems, "invalid", x->rid, NULL, "a service has at most %d exposures",
                         SERVICE_EXPOSURES_MAX);
+        if (x->origin == ORIGIN_API && sections[i]->replaces)
+            problem_add(&sections[i]->problems, "shadowed", x->rid, NULL,
+                        "the agent declares an exposure of this name as well; this one was made first, over the API, "
+                        "and is in effect until it is deleted");
         finish_exposure(b, sections[i], x, (unsigned)i + 1, check, check_arg);
     }
 }

@@ -94,6 +94,49 @@ static struct port_space *find_gateway(struct commit *c, const struct exposure *
     return space;
 }
 
+/* What only the gateway can say, now that it is known which it is. */
+static void check_permission(struct commit *c, const struct port_space *space, const struct exposure *x,
+                             struct exposure_state *state)
+{
+    const struct store_options *o = &c->store->options;
+    struct err e = {0};
+    int r = o->check && exposure_needs_permission(x) ? o->check(x, space->gateway, o->check_arg, &e) : 0;
+
+    if (r < 0)
+        state->hindrance = hindrance(c, r == -EPERM ? "not_allowed" : "invalid", arena_strdup(c->arena, e.field),
+                                     arena_strdup(c->arena, e.text));
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Endpoints that shall get nothing new. */
+static void find_drained(struct commit *c, const char *exposure, struct exposure_state *state)
+{
+    const struct pmap *documents = c->store->documents;
+    const char **names = NULL;
+
+    if (!documents)
+        return;
+    _cleanup_(mem_free_p) char *prefix = mem_printf("drain/%s|", exposure);
+    size_t n = strlen(prefix), count = 0;
+
+    for (struct document *d = pmap_after(documents, &view_documents, prefix); d && strncmp(d->key, prefix, n) == 0;
+         d = pmap_after(documents, &view_documents, d->key)) {
+        if ((count & (count - 1)) == 0)
+            names = mem_realloc(names, count ? 2 * count : 1, sizeof(*names));
+        names[count++] = d->key + n;
+    }
+    if (!count)
+        return;
+    qsort(names, count, sizeof(*names), compare_texts);
+    state->drained = arena_dup(c->arena, names, count * sizeof(*names));
+    state->n_drained = count;
+    mem_free(names);
+}
+
 void exposures_begin(struct commit *c, struct work *w)
 {
     const struct exposure *declared = declaration_exposures(w->declaration, &w->n);
@@ -106,6 +149,7 @@ void exposures_begin(struct commit *c, struct work *w)
         struct exposure_state *state = &w->states[i];
         struct port_space *space;
 
+        find_drained(c, declared[i].name, state);
         if (declared[i].valid) {
             w->effective[i] = &declared[i];
         } else if (prior && prior->x && prior->declaration != w->declaration) {
@@ -117,7 +161,10 @@ void exposures_begin(struct commit *c, struct work *w)
         space = find_gateway(c, w->effective[i], state);
         if (!space)
             continue;
-        state->gateway = space->gateway->name;
+        state->gateway = space->name;
+        check_permission(c, space, w->effective[i], state);
+        if (w->effective[i]->disabled)
+            state->hindrance = hindrance(c, "disabled", "enabled", "it was disabled over the API");
         if (w->effective[i]->listener_port)
             ports_declare(c->store, space, w->effective[i]->listener_port);
     }
@@ -153,15 +200,15 @@ static void find_port(struct commit *c, struct work *w, size_t i)
             row = ports_allocate(s, space, x->name, remembered);
         if (row) {
             pointers_add(&c->new_ports, row);
-        } else {
+        } else if (!state->hindrance) {
             w->waits = true;
             state->hindrance =
                 s->config_broken
                     ? hindrance(c, "unready", "listener_port",
                                 arena_printf(c->arena, "no port could be kept: %s", s->config_alarm))
                     : hindrance(c, "unready", "listener_port",
-                                arena_printf(c->arena, "no port of %u-%u is free", (unsigned)s->options.port_min,
-                                             (unsigned)s->options.port_max));
+                                arena_printf(c->arena, "no port of %u-%u is free", (unsigned)space->gateway->port_min,
+                                             (unsigned)space->gateway->port_max));
         }
     }
     if (row)
@@ -197,11 +244,6 @@ static void use_port(struct commit *c, struct work *w, size_t i)
 }
 
 /* ---- since ---- */
-
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
 
 /* All names that an exposure claims, sorted, unique. */
 static const char **claimed_names(struct arena *arena, const struct exposure *x, size_t *ret_n)
@@ -309,6 +351,7 @@ void exposures_same(struct commit *c, struct work *w)
             .n_later = sx->n_later,
             .hindrance = sx->hindrance,
         };
+        find_drained(c, sx->declared->name, &w->states[i]);
     }
 }
 

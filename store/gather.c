@@ -5,6 +5,7 @@
  */
 #include "store/state.h"
 
+#include "store/overlay.h"
 #include "store/pack.h"
 
 #include <assert.h>
@@ -41,7 +42,8 @@ void pending_free(struct pending *p)
     if (!p)
         return;
     declaration_unref(p->declaration);
-    bytes_clear(&p->resources);
+    agent_word_unref(p->word);
+    bytes_clear(&p->effective);
     bytes_clear(&p->addresses);
     mem_free(p);
 }
@@ -66,7 +68,8 @@ void record_free(struct record *r)
     for (size_t i = 0; i < r->n_good; i++)
         declaration_unref(r->good[i].declaration);
     mem_free(r->good);
-    bytes_clear(&r->retained);
+    bytes_clear(&r->effective);
+    bytes_clear(&r->addresses_packed);
     arena_free(r->loaded_arena);
     mem_free(r->path);
     mem_free(r);
@@ -105,12 +108,191 @@ static bool same_hash(struct hash128 a, struct hash128 b)
     return a.high == b.high && a.low == b.low;
 }
 
+struct declaration *gather_declare(struct store *s, const char *path, const struct agent_word *word,
+                                   struct bytes *ret_effective)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    struct facts f = {0};
+    struct overlay overlay;
+    int unpacked = word ? unpack_resources(word->bytes, word->len, arena, &f) : 0;
+
+    /* The store's own bytes: packed in this process, or read with a good digest. */
+    assert(unpacked == 0);
+    overlay_make(path, f.resources, f.n_resources, s->documents, arena, &overlay);
+    if (overlay.edited) {
+        struct buf b;
+
+        buf_init(&b, 0);
+        pack_resources(&b, &(struct facts){.resources = overlay.resources, .n_resources = overlay.n});
+        *ret_effective = bytes_copy(&b);
+        mem_wipe(b.data, b.len);
+        buf_clear(&b);
+    }
+    return declaration_new(path, overlay.resources, overlay.n, s->options.check, s->options.check_arg);
+}
+
+static bool has_made(const struct store *s, const char *path)
+{
+    return overlay_has_made(path, s->documents);
+}
+
+/* What people made goes on without the agent's word. */
 static void gone(struct store *s, struct record *r)
 {
+    struct pending *p;
+
     pending_free(r->pending);
-    r->pending = mem_new(struct pending);
-    r->pending->gone = true;
+    r->pending = p = mem_new(struct pending);
     record_changed(s, r);
+    if (!has_made(s, r->path)) {
+        p->gone = true;
+        return;
+    }
+    p->declaration = gather_declare(s, r->path, NULL, &p->effective);
+    buf_reset(&s->scratch);
+    pack_addresses(&s->scratch, &(struct facts){0});
+    p->addresses = bytes_copy(&s->scratch);
+    p->addresses_hash = hash_bytes128(s->scratch.data, s->scratch.len);
+    buf_reset(&s->scratch);
+    pack_resources(&s->scratch, &(struct facts){0});
+    p->resources_hash = hash_bytes128(s->scratch.data, s->scratch.len);
+}
+
+/* ---- what people made ---- */
+
+static struct agent_word *newest_word(const struct record *r)
+{
+    if (r->pending && (r->pending->declaration || r->pending->gone))
+        return r->pending->word;
+    return r->service ? r->service->word : NULL;
+}
+
+static void edited(struct store *s, const char *path)
+{
+    struct record *r = map_gets(&s->records, path);
+    struct pending *p;
+    struct agent_word *word;
+
+    if (!r && !has_made(s, path))
+        return; /* inert */
+    if (!r)
+        r = record_new(s, path, s->next_service_id++);
+    word = agent_word_ref(newest_word(r));
+    if (!word) {
+        gone(s, r);
+    } else {
+        if (!r->pending) {
+            r->pending = mem_new(struct pending);
+            r->pending->resources_hash = r->resources;
+            r->pending->addresses_hash = r->addresses;
+            r->pending->word_known = true;
+        }
+        p = r->pending;
+        declaration_unref(p->declaration);
+        bytes_clear(&p->effective);
+        agent_word_unref(p->word);
+        p->word = word;
+        p->declaration = gather_declare(s, path, word, &p->effective);
+        record_changed(s, r);
+    }
+    r->pending->edited = true;
+    r->seen = s->sync;
+}
+
+/* Only what the store itself settles is another: which port, which permissions. */
+static void again(struct store *s, struct record *r)
+{
+    r->again = true;
+    record_changed(s, r);
+}
+
+static void gateway_edited(struct store *s, const char *name)
+{
+    struct port_space *space = port_space_get(s, name, true);
+    struct map_entry *e;
+
+    if (space)
+        port_space_configure(s, space);
+    for (size_t i = 0; map_next(&s->records, &i, &e);) {
+        struct record *r = e->value;
+
+        for (size_t k = 0; r->service && k < r->service->n_exposures; k++) {
+            const char *gateway = r->service->exposures[k].gateway;
+
+            if (gateway && strcmp(gateway, name) == 0)
+                again(s, r);
+        }
+    }
+}
+
+static void drain_edited(struct store *s, const char *name)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    const char *rid, *bar = strrchr(name, '|');
+    const char *exposure = bar ? arena_strndup(arena, name, (size_t)(bar - name)) : name;
+    const char *path = exposure_path(exposure, arena, &rid);
+    struct record *r = path ? map_gets(&s->records, path) : NULL;
+
+    if (!r || !r->service)
+        return;
+    if (!r->pending) {
+        r->pending = mem_new(struct pending);
+        r->pending->resources_hash = r->resources;
+        r->pending->addresses_hash = r->addresses;
+    }
+    record_changed(s, r);
+}
+
+static void exposure_edited(struct store *s, const char *name)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    const char *rid, *path = exposure_path(name, arena, &rid);
+
+    if (path)
+        edited(s, path);
+}
+
+void gather_documents(struct store *s, const struct document_change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *name = changes[i].name;
+
+        switch (changes[i].kind) {
+        case DOCUMENT_EXPOSURE:
+        case DOCUMENT_OVERRIDE:
+            exposure_edited(s, name);
+            break;
+        case DOCUMENT_GATEWAY:
+            gateway_edited(s, name);
+            break;
+        case DOCUMENT_CERTIFICATE:
+            secret_touched(s, secret_entry_get(s, name));
+            s->wanted_stale = true;
+            break;
+        case DOCUMENT_DRAIN:
+            drain_edited(s, name);
+            break;
+        case DOCUMENT_GRANT:
+            index_all_dirty(s);
+            break;
+        case DOCUMENT_TOKEN:
+        case DOCUMENT_KINDS:
+            break;
+        }
+    }
+}
+
+void gather_orphaned_documents(struct store *s)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+
+    for (struct document *d = pmap_after(s->documents, &view_documents, "exposure/");
+         d && d->kind == DOCUMENT_EXPOSURE; d = pmap_after(s->documents, &view_documents, d->key)) {
+        const char *rid, *path = exposure_path(d->name, arena, &rid);
+
+        if (path && !map_gets(&s->records, path))
+            edited(s, path);
+    }
 }
 
 /* What differs from the last commit becomes pending; what was pending before is forgotten. */
@@ -142,9 +324,11 @@ static void put(struct store *s, struct record *r, const struct facts *f)
     p->resources_hash = resources;
     p->addresses_hash = addresses;
     if (!same_resources) {
+        p->word = agent_word_new(s->scratch.data, s->scratch.len);
         p->declaration =
-            declaration_new(f->path, f->resources, f->n_resources, s->options.check, s->options.check_arg);
-        p->resources = bytes_copy(&s->scratch);
+            overlay_concerns(f->path, s->documents)
+                ? gather_declare(s, f->path, p->word, &p->effective)
+                : declaration_new(f->path, f->resources, f->n_resources, s->options.check, s->options.check_arg);
     }
     if (!same_addresses || p->declaration)
         p->addresses = bytes_copy(&s->scratch2);
@@ -170,7 +354,7 @@ void store_remove_service(struct store *s, const char *path)
 {
     struct record *r = map_gets(&s->records, path);
 
-    if (r)
+    if (r && (newest_word(r) || !has_made(s, path)))
         gone(s, r);
 }
 
@@ -190,7 +374,7 @@ void store_sync_end(struct store *s)
     for (size_t i = 0; map_next(&s->records, &i, &e);) {
         struct record *r = e->value;
 
-        if (r->seen != s->sync)
+        if (r->seen != s->sync && (newest_word(r) || !has_made(s, r->path)))
             gone(s, r);
         else if (r->unsaved && !r->pending)
             s->whole = false; /* put before its row was lost */
@@ -209,7 +393,14 @@ void store_put_secret(struct store *s, const char *path, const char *csum, const
                       const char *missing)
 {
     struct secret_entry *entry = secret_entry_get(s, path);
-    struct secret *next = secret_new(path, csum, values, missing, entry->next ? entry->next : entry->secret);
+    struct secret *next;
+
+    /* Not wanted: one of this name was made over the API. */
+    if (document_of_certificate(s, path)) {
+        secret_touched(s, entry);
+        return;
+    }
+    next = secret_new(path, csum, values, missing, entry->next ? entry->next : entry->secret);
 
     secret_unref(entry->next);
     entry->next = next;

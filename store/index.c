@@ -24,7 +24,7 @@ static struct listener *listener_get(struct store *s, const struct service_expos
         return l;
     l = mem_new(struct listener);
     l->key = take_ptr(key);
-    l->gateway = port_space_get(s, sx->gateway, false)->gateway->name;
+    l->gateway = port_space_get(s, sx->gateway, false)->name;
     map_puts(&s->listeners, l->key, l);
     return l;
 }
@@ -35,6 +35,14 @@ static void listener_dirty(struct store *s, struct listener *l)
         return;
     l->dirty = true;
     pointers_add(&s->dirty, l);
+}
+
+void index_all_dirty(struct store *s)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; map_next(&s->listeners, &i, &e);)
+        listener_dirty(s, e->value);
 }
 
 void listener_free(struct listener *l)

@@ -13,7 +13,7 @@
 
 #include "store/sqlite.h"
 
-enum { KEEPER_RETRY_MIN_MS = 100, KEEPER_RETRY_MAX_MS = 10000, KEEPER_STATEMENTS_MAX = 16 };
+enum { KEEPER_RETRY_MIN_MS = 100, KEEPER_RETRY_MAX_MS = 10000, KEEPER_STATEMENTS_MAX = 32 };
 
 struct keeper;
 

@@ -6,11 +6,14 @@
  */
 #include "store/state.h"
 
+#include "base/json.h"
+#include "store/overlay.h"
 #include "store/pack.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef int (*row_reader)(struct store *s, const struct db_value *row, void *arg, struct err *e);
@@ -87,23 +90,204 @@ static int read_port(struct store *s, const struct db_value *row, void *arg, str
     return 0;
 }
 
+/* What another key sealed is nothing that edits could go on from. */
+static int unseal_document(struct store *s, const struct db_value *kind, const struct db_value *name,
+                           const struct db_value *columns, struct document **ret, struct err *e)
+{
+    struct bytes plain = {0};
+    enum document_kind k;
+
+    if (document_kind_parse(kind->bytes, &k) < 0)
+        return damaged(e, s->config_path, "documents");
+    if (row_unseal_document(s, kind->bytes, name->bytes, &columns[0], &plain) < 0)
+        return err_set(e, -EBADMSG, s->config_path, "", "the key does not fit what is encrypted in it");
+    *ret = document_new(k, name->bytes, (const char *)plain.data, columns[1].bytes, (uint64_t)columns[2].number,
+                        columns[3].number, columns[4].number);
+    bytes_clear(&plain);
+    return 0;
+}
+
+static int read_document(struct store *s, const struct db_value *row, void *arg, struct err *e)
+{
+    struct document *d = NULL;
+    int r = unseal_document(s, &row[0], &row[1], &row[2], &d, e);
+
+    (void)arg; /* nothing more is needed */
+    if (r < 0)
+        return r;
+    s->documents = pmap_put(s->documents, &view_documents, d);
+    document_unref(d);
+    return 0;
+}
+
+/* Revisions while they are read: rows by number. */
+struct loaded_revision {
+    uint64_t number;
+    int64_t time, n_changed;
+    char *cause, *names, *author, *request;
+    struct document_change *documents; /* without `after` */
+    size_t n_documents;
+};
+
+struct loaded_revisions {
+    struct loaded_revision *items; /* by number, ascending */
+    size_t n;
+};
+
 static int read_revision(struct store *s, const struct db_value *row, void *arg, struct err *e)
 {
-    (void)arg; /* nothing more is needed */
+    struct loaded_revisions *l = arg;
+
     (void)e;
-    if ((uint64_t)row[0].number > s->revision)
-        s->revision = (uint64_t)row[0].number;
+    if ((l->n & (l->n - 1)) == 0)
+        l->items = mem_realloc(l->items, l->n ? 2 * l->n : 1, sizeof(*l->items));
+    l->items[l->n++] = (struct loaded_revision){.number = (uint64_t)row[0].number,
+                                                .time = row[1].number,
+                                                .n_changed = row[4].number,
+                                                .cause = mem_strdup(row[2].bytes),
+                                                .names = mem_strdup(row[3].bytes)};
+    s->revision = (uint64_t)row[0].number;
     return 0;
+}
+
+static int compare_number(const void *key, const void *item)
+{
+    uint64_t number = *(const uint64_t *)key, other = ((const struct loaded_revision *)item)->number;
+
+    return number < other ? -1 : number > other;
+}
+
+/* NULL: it is past its retention. */
+static struct loaded_revision *find_revision(const struct loaded_revisions *l, int64_t row_number)
+{
+    uint64_t number = (uint64_t)row_number;
+
+    return l->n ? bsearch(&number, l->items, l->n, sizeof(*l->items), compare_number) : NULL;
+}
+
+static int read_author(struct store *s, const struct db_value *row, void *arg, struct err *e)
+{
+    struct loaded_revision *r = find_revision(arg, row[0].number);
+
+    (void)s;
+    (void)e;
+    if (r && !r->author) {
+        r->author = mem_strdup(row[1].bytes);
+        r->request = mem_strdup(row[2].bytes);
+    }
+    return 0;
+}
+
+static int read_history(struct store *s, const struct db_value *row, void *arg, struct err *e)
+{
+    struct loaded_revision *r = find_revision(arg, row[0].number);
+    struct document_change change = {.before = NULL};
+    int result = 0;
+
+    if (!r)
+        return 0;
+    if (document_kind_parse(row[1].bytes, &change.kind) < 0)
+        return damaged(e, s->config_path, "history");
+    if (row[3].type == DB_BLOB)
+        result = unseal_document(s, &row[1], &row[2], &row[3], &change.before, e);
+    if (result < 0)
+        return result;
+    change.name = mem_strdup(row[2].bytes);
+    r->documents = mem_realloc(r->documents, r->n_documents + 1, sizeof(*r->documents));
+    r->documents[r->n_documents++] = change;
+    return 0;
+}
+
+/* What came after a change is what was before the next one of the same document, or what there is now. */
+static void find_after(struct store *s, struct map *later, struct arena *keys, struct loaded_revision *r)
+{
+    for (size_t i = 0; i < r->n_documents; i++) {
+        struct document_change *c = &r->documents[i];
+        const char *key = arena_printf(keys, "%s/%s", document_kind_name(c->kind), c->name);
+        struct document_change *next = map_gets(later, key);
+
+        c->after = next ? next->before : pmap_get(s->documents, &view_documents, key);
+        map_puts(later, key, c);
+    }
+}
+
+static struct revision *finish_revision(struct store *s, const struct loaded_revision *l, struct err *e)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    struct revision *r = NULL;
+    json_t *names = NULL, *name;
+    const char **texts;
+    size_t i;
+
+    if (json_parse(l->names, strlen(l->names), &names, NULL) < 0 || !json_is_array(names)) {
+        json_decref(names);
+        damaged(e, s->config_path, "revisions");
+        return NULL;
+    }
+    texts = arena_array(arena, const char *, json_array_size(names));
+    json_array_foreach(names, i, name) texts[i] = json_is_string(name) ? json_string_value(name) : "";
+    r = revision_new(l->number, l->time, l->cause, l->author, l->request, texts, json_array_size(names),
+                     (size_t)l->n_changed, l->documents, l->n_documents);
+    json_decref(names);
+    return r;
+}
+
+static void loaded_revisions_clear(struct loaded_revisions *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct loaded_revision *r = &l->items[i];
+
+        for (size_t k = 0; k < r->n_documents; k++) {
+            document_unref(r->documents[k].before);
+            mem_free((char *)(uintptr_t)r->documents[k].name);
+        }
+        mem_free(r->documents);
+        mem_free(r->cause);
+        mem_free(r->names);
+        mem_free(r->author);
+        mem_free(r->request);
+    }
+    mem_free(l->items);
+}
+
+static int load_revisions(struct store *s, struct db *db, struct err *e)
+{
+    _cleanup_(arena_free_p) struct arena *keys = arena_new();
+    struct loaded_revisions l = {0};
+    struct map later = {0};
+    int r = read_table(s, db, s->config_path, "revisions", "iitti", read_revision, &l, e);
+
+    if (r == 0)
+        r = read_table(s, db, s->config_path, "authors", "itt", read_author, &l, e);
+    if (r == 0)
+        r = read_table(s, db, s->config_path, "history", "ittBtiii", read_history, &l, e);
+    for (size_t i = l.n; r == 0 && i-- > 0;)
+        find_after(s, &later, keys, &l.items[i]);
+    for (size_t i = 0; r == 0 && i < l.n; i++) {
+        struct revision *revision = finish_revision(s, &l.items[i], e);
+
+        if (revision)
+            revisions_add(s, revision);
+        else
+            r = -EUCLEAN;
+    }
+    loaded_revisions_clear(&l);
+    map_clear(&later);
+    return r;
 }
 
 int load_config(struct store *s, struct db *db, struct err *e)
 {
-    int r = read_table(s, db, s->config_path, "gateways", "tt", read_gateway, NULL, e);
+    /* First: gateways are made as their documents say. */
+    int r = read_table(s, db, s->config_path, "documents", "ttbtiii", read_document, NULL, e);
+
+    if (r == 0)
+        r = read_table(s, db, s->config_path, "gateways", "tt", read_gateway, NULL, e);
 
     if (r == 0)
         r = read_table(s, db, s->config_path, "ports", "ttiiI", read_port, NULL, e);
     if (r == 0)
-        r = read_table(s, db, s->config_path, "revisions", "iitti", read_revision, NULL, e);
+        r = load_revisions(s, db, e);
     return r;
 }
 
@@ -157,6 +341,7 @@ static struct loaded_form *find_form(const struct loading *l, int64_t id)
     return map_get(&l->forms, (const char *)&id, sizeof(id));
 }
 
+/* Of a kept form: what was in effect, as it was. */
 static int decode_form(struct store *s, struct record *r, struct loaded_form *form, int64_t id, struct form *ret_form,
                        struct err *e)
 {
@@ -170,6 +355,36 @@ static int decode_form(struct store *s, struct record *r, struct loaded_form *fo
     ret_form->declaration =
         declaration_new(r->path, f.resources, f.n_resources, s->options.check, s->options.check_arg);
     return 0;
+}
+
+/* Of the present form: the agent's word, with what people made of it by now. */
+static int decode_present(struct store *s, struct record *r, struct loaded_form *form, int64_t id, struct err *e)
+{
+    struct pending *p = r->pending;
+    int result;
+
+    if (!overlay_concerns(r->path, s->documents)) {
+        result = decode_form(s, r, form, id, &r->form, e);
+    } else {
+        _cleanup_(arena_free_p) struct arena *arena = arena_new();
+        struct facts f = {0};
+
+        form->used = true;
+        result = unpack_resources(form->resources.data, form->resources.len, arena, &f);
+        if (result < 0)
+            return damaged(e, s->observed_path, "forms");
+        p->word = agent_word_new(form->resources.data, form->resources.len);
+        r->form = (struct form){id, gather_declare(s, r->path, p->word, &p->effective)};
+    }
+    if (result == 0 && !p->word)
+        p->word = agent_word_new(form->resources.data, form->resources.len);
+    /* One zero: no resources. It is there for what people made alone. */
+    if (form->resources.len == 1) {
+        agent_word_unref(p->word);
+        p->word = NULL;
+        p->gone = !overlay_has_made(r->path, s->documents);
+    }
+    return result;
 }
 
 /* Good forms are few: only services with a kept exposure have them. The states name them. */
@@ -218,7 +433,8 @@ static int read_service(struct store *s, const struct db_value *row, void *arg, 
         return 0;
     }
     r = record_new(s, row[1].bytes, row[0].number);
-    result = decode_form(s, r, form, row[2].number, &r->form, e);
+    r->pending = mem_new(struct pending);
+    result = decode_present(s, r, form, row[2].number, e);
     if (result == 0)
         result = find_good_forms(s, l, r, &row[3], e);
     if (result < 0)
@@ -228,7 +444,6 @@ static int read_service(struct store *s, const struct db_value *row, void *arg, 
         return damaged(e, s->observed_path, "services");
     r->resources = hash_bytes128(form->resources.data, form->resources.len);
     r->states = hash_bytes128(row[3].bytes, row[3].len);
-    r->pending = mem_new(struct pending);
     r->pending->resources_hash = r->resources;
     map_put(&l->by_id, (const char *)&r->id, sizeof(r->id), r);
     record_changed(s, r);

@@ -5,10 +5,9 @@
  * a digest over the row (store/sqlite.h). A digest covers the columns in their order, so a migration that adds a
  * column has to make the digests anew.
  *
- * Later edits over the agent's word (one truth per field) get a table of their own in config.db, a row for each field
- * that is overridden: (kind, object, field, value, revision), keyed by the first three. They are laid over what
- * observed.db holds when a service is put together, never written into it, and so survive whatever the agent says and
- * can be taken back one by one. Nothing of the tables below has to change for it.
+ * What people make over the agent's word (one truth per field) stands in config.db alone. It is laid over what
+ * observed.db holds when a service is put together, never written into it, and so survives whatever the agent says and
+ * can be taken back one by one.
  */
 #include "store/migrations.h"
 
@@ -30,6 +29,20 @@ static const char *const config_migrations[] = {
     "CREATE UNIQUE INDEX ports_exclusive ON ports (gateway, port);"
     "CREATE TABLE revisions (number INTEGER PRIMARY KEY NOT NULL, time INTEGER NOT NULL, cause TEXT NOT NULL,"
     " changes TEXT NOT NULL, n_changes INTEGER NOT NULL, digest INTEGER NOT NULL);",
+    /* 2
+     * documents  what people made over the API (store/document.h): body sealed, for it may hold keys; times in
+     *            milliseconds since 1970
+     * history    what a document was before a revision changed it (body NULL: it was not there)
+     * authors    of the revisions that somebody made, and of which request
+     */
+    "CREATE TABLE documents (kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, author TEXT NOT NULL,"
+    " revision INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL, digest INTEGER NOT NULL,"
+    " PRIMARY KEY (kind, name)) WITHOUT ROWID;"
+    "CREATE TABLE history (number INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, body BLOB,"
+    " author TEXT NOT NULL, revision INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL,"
+    " digest INTEGER NOT NULL, PRIMARY KEY (number, kind, name)) WITHOUT ROWID;"
+    "CREATE TABLE authors (number INTEGER PRIMARY KEY NOT NULL, author TEXT NOT NULL, request TEXT NOT NULL,"
+    " digest INTEGER NOT NULL);",
 };
 
 static const char *const observed_migrations[] = {

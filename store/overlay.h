@@ -24,8 +24,12 @@ struct overlay {
  */
 void overlay_make(const char *path, const struct fact_resource *agent, size_t n_agent, const struct pmap *documents,
                   struct arena *arena, struct overlay *ret);
+/* Whether a grant lets a namespace use a secret of another, or a domain that another holds (struct plan_context). */
+bool grant_stands(const struct pmap *documents, const char *ns, const char *kind, const char *name);
 /* Whether any document concerns the service. */
 bool overlay_concerns(const char *path, const struct pmap *documents);
+/* Whether an exposure of the service was made over the API, so that it is there without the agent. */
+bool overlay_has_made(const char *path, const struct pmap *documents);
 /* The name of an exposure to its service's path, in the arena; NULL: it is none ("PATH.expose#N"). ret_rid points
  * into name. */
 const char *exposure_path(const char *name, struct arena *arena, const char **ret_rid);

@@ -101,12 +101,18 @@ static void pack_needed(struct buf *b, const char *s)
 
 void pack_resources(struct buf *b, const struct facts *f)
 {
+    bool scoped = false;
+
     pack_number(b, f->n_resources);
     for (size_t i = 0; i < f->n_resources; i++) {
         pack_needed(b, f->resources[i].rid);
         pack_needed(b, f->resources[i].type);
         pack_needed(b, f->resources[i].info);
+        scoped = scoped || f->resources[i].scope;
     }
+    /* Most have none: then nothing more stands there. */
+    for (size_t i = 0; scoped && i < f->n_resources; i++)
+        pack_text(b, f->resources[i].scope);
 }
 
 int unpack_resources(const void *bytes, size_t n, struct arena *arena, struct facts *f)
@@ -121,6 +127,8 @@ int unpack_resources(const void *bytes, size_t n, struct arena *arena, struct fa
         resources[i].type = unpack_needed(&u);
         resources[i].info = unpack_needed(&u);
     }
+    for (size_t i = 0; u.p < u.end && i < f->n_resources; i++)
+        resources[i].scope = unpack_text(&u);
     return unpack_done(&u) ? 0 : -EBADMSG;
 }
 

@@ -32,16 +32,31 @@ struct port_space *port_space_get(struct store *s, const char *gateway, bool mak
     if (space || !make || s->gateways.count >= GATEWAYS_MAX)
         return space;
     space = mem_new(struct port_space);
-    space->gateway =
-        gateway_new(gateway, s->options.default_gateway && strcmp(gateway, s->options.default_gateway) == 0,
-                    s->options.port_min, s->options.port_max);
+    space->name = mem_strdup(gateway);
     /* Large and mostly untouched: only what is used becomes real memory. */
     space->declared = mem_array(uint32_t, PORTS);
     space->rows = mem_array(struct port_row *, PORTS);
-    space->first_free = space->gateway->port_min;
-    map_puts(&s->gateways, space->gateway->name, space);
-    pointers_add(&s->new_gateways, space);
+    map_puts(&s->gateways, space->name, space);
+    port_space_configure(s, space);
     return space;
+}
+
+void port_space_configure(struct store *s, struct port_space *space)
+{
+    _cleanup_(mem_free_p) char *key = mem_printf("gateway/%s", space->name);
+    struct gateway_settings settings = {.port_min = s->options.port_min, .port_max = s->options.port_max};
+    const char *standard = s->options.default_gateway;
+    const struct document *d;
+
+    /* Edits are checked before; what a document does not say is as the options have it. */
+    d = s->documents ? pmap_get(s->documents, &view_documents, key) : NULL;
+    (void)gateway_settings_read(d ? d->body : NULL, &settings);
+    gateway_unref(space->gateway);
+    space->gateway = gateway_new(space->name, standard && strcmp(space->name, standard) == 0, &settings);
+    space->first_free = settings.port_min;
+    if (!space->announced)
+        pointers_add(&s->new_gateways, space);
+    space->announced = true;
 }
 
 void port_space_free(struct port_space *space)
@@ -49,6 +64,7 @@ void port_space_free(struct port_space *space)
     if (!space)
         return;
     gateway_unref(space->gateway);
+    mem_free(space->name);
     mem_free(space->declared);
     mem_free(space->rows);
     mem_free(space);
@@ -92,7 +108,7 @@ void ports_undeclare(struct store *s, struct port_space *space, uint16_t port)
 
 static char *row_key(const struct port_space *space, const char *exposure)
 {
-    return mem_printf("%s|%s", space->gateway->name, exposure);
+    return mem_printf("%s|%s", space->name, exposure);
 }
 
 struct port_row *ports_find(struct store *s, struct port_space *space, const char *exposure)
@@ -111,7 +127,7 @@ static struct port_row *row_new(struct store *s, struct port_space *space, const
 
     row->key = row_key(space, exposure);
     row->space = space;
-    row->exposure = row->key + strlen(space->gateway->name) + 1;
+    row->exposure = row->key + strlen(space->name) + 1;
     row->port = port;
     space->rows[port] = row;
     map_puts(&s->ports, row->key, row);

@@ -4,21 +4,44 @@
  */
 #include "store/state.h"
 
-#include "base/clock.h"
 #include "store/pack.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PUT_GATEWAY, PUT_PORT, DROP_PORT, PUT_REVISION, DROP_REVISIONS };
+enum {
+    PUT_GATEWAY,
+    PUT_PORT,
+    DROP_PORT,
+    PUT_REVISION,
+    DROP_REVISION,
+    DROP_REVISIONS,
+    PUT_DOCUMENT,
+    DROP_DOCUMENT,
+    PUT_HISTORY,
+    DROP_HISTORY,
+    DROP_HISTORIES,
+    PUT_AUTHOR,
+    DROP_AUTHOR,
+    DROP_AUTHORS
+};
 
 const char *const config_statements[] = {
     [PUT_GATEWAY] = "INSERT OR REPLACE INTO gateways VALUES (?, ?, ?)",
     [PUT_PORT] = "INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?, ?, ?)",
     [DROP_PORT] = "DELETE FROM ports WHERE gateway = ? AND exposure = ?",
     [PUT_REVISION] = "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?, ?, ?)",
+    [DROP_REVISION] = "DELETE FROM revisions WHERE number = ?",
     [DROP_REVISIONS] = "DELETE FROM revisions WHERE number <= ?",
+    [PUT_DOCUMENT] = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [DROP_DOCUMENT] = "DELETE FROM documents WHERE kind = ? AND name = ?",
+    [PUT_HISTORY] = "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [DROP_HISTORY] = "DELETE FROM history WHERE number = ?",
+    [DROP_HISTORIES] = "DELETE FROM history WHERE number <= ?",
+    [PUT_AUTHOR] = "INSERT OR REPLACE INTO authors VALUES (?, ?, ?, ?)",
+    [DROP_AUTHOR] = "DELETE FROM authors WHERE number = ?",
+    [DROP_AUTHORS] = "DELETE FROM authors WHERE number <= ?",
 };
 const size_t n_config_statements = ARRAY_LEN(config_statements);
 
@@ -193,7 +216,7 @@ void row_put_gateway(struct store *s, const struct gateway *g)
 void row_put_port(struct store *s, const struct port_row *row)
 {
     const struct db_value values[] = {
-        db_text(row->space->gateway->name),
+        db_text(row->space->name),
         db_text(row->exposure),
         db_int(row->port),
         db_int(row->told),
@@ -206,40 +229,161 @@ void row_put_port(struct store *s, const struct port_row *row)
 
 void row_drop_port(struct store *s, const struct port_row *row)
 {
-    const struct db_value values[] = {db_text(row->space->gateway->name), db_text(row->exposure)};
+    const struct db_value values[] = {db_text(row->space->name), db_text(row->exposure)};
     _cleanup_(mem_free_p) char *key = mem_printf("p%s", row->key);
 
     keeper_put(s->config, key, DROP_PORT, false, values, ARRAY_LEN(values));
 }
 
-void row_put_revision(struct store *s, uint64_t number, const char *cause, const char *const *names, size_t n)
+/* While nothing can be written, no more of them wait than would be kept. */
+static char *revision_row_key(char table, uint64_t number)
 {
-    size_t shown = n < REVISION_NAMES_MAX ? n : REVISION_NAMES_MAX;
-    struct buf changes;
+    return mem_printf("%c%" PRIu64, table, number % STORE_REVISIONS_MAX);
+}
 
-    buf_init(&changes, 0);
-    buf_append_byte(&changes, '[');
-    for (size_t i = 0; i < shown; i++) {
+static void put_names(struct buf *b, const struct revision *r)
+{
+    buf_append_byte(b, '[');
+    for (size_t i = 0; i < r->n_names; i++) {
         if (i > 0)
-            buf_append_byte(&changes, ',');
-        buf_json_string(&changes, names[i], strlen(names[i]));
+            buf_append_byte(b, ',');
+        buf_json_string(b, r->names[i], strlen(r->names[i]));
     }
-    buf_append_byte(&changes, ']');
+    buf_append_byte(b, ']');
+}
+
+static void put_author(struct store *s, const struct revision *r)
+{
+    const struct db_value values[] = {db_int((int64_t)r->number), db_text(r->author),
+                                      db_text(r->request_id ? r->request_id : "")};
+    _cleanup_(mem_free_p) char *key = revision_row_key('a', r->number);
+
+    keeper_put(s->config, key, PUT_AUTHOR, true, values, ARRAY_LEN(values));
+}
+
+/* What a sealed body belongs to. */
+static char *document_row_key(const char *kind, const char *name)
+{
+    return mem_printf("d%s/%s", kind, name);
+}
+
+static void seal_body(struct store *s, const struct document *d, struct buf *b)
+{
+    _cleanup_(mem_free_p) char *key = document_row_key(document_kind_name(d->kind), d->name);
+
+    buf_init(b, 0);
+    (void)crypt_seal(s->key, key, d->body, d->body_len, b); /* a body is far below the buffer's limit */
+}
+
+static void put_history(struct store *s, uint64_t number, const struct document_change *c)
+{
+    const struct document *before = c->before;
+    const char *kind = document_kind_name(c->kind);
+    _cleanup_(mem_free_p) char *key = mem_printf("h%" PRIu64 "/%s/%s", number, kind, c->name);
+    struct buf sealed = {0};
+
+    if (before)
+        seal_body(s, before, &sealed);
     {
-        const struct db_value values[] = {
-            db_int((int64_t)number), db_int((int64_t)(clock_wall() * 1000)),
-            db_text(cause),          db_text(buf_cstr(&changes)),
-            db_int((int64_t)n),
-        };
+        const struct db_value values[] = {db_int((int64_t)number),
+                                          db_text(kind),
+                                          db_text(c->name),
+                                          before ? db_blob(sealed.data, sealed.len) : db_text(NULL),
+                                          db_text(before ? before->author : ""),
+                                          db_int(before ? (int64_t)before->revision : 0),
+                                          db_int(before ? before->created : 0),
+                                          db_int(before ? before->updated : 0)};
 
-        /* While nothing can be written, no more of them wait than would be kept. */
-        keeper_put(s->config, ROW_KEY('r', (int64_t)(number % STORE_REVISIONS_MAX)), PUT_REVISION, true, values,
-                   ARRAY_LEN(values));
+        keeper_put(s->config, key, PUT_HISTORY, true, values, ARRAY_LEN(values));
     }
-    buf_clear(&changes);
-    if (number > STORE_REVISIONS_MAX) {
-        const struct db_value last = db_int((int64_t)(number - STORE_REVISIONS_MAX));
+    buf_clear(&sealed);
+}
 
-        keeper_put(s->config, "retention", DROP_REVISIONS, false, &last, 1);
+static void drop_old_revisions(struct store *s, uint64_t number)
+{
+    static const struct {
+        const char *key;
+        unsigned statement;
+    } drops[] = {{"retention", DROP_REVISIONS}, {"retention h", DROP_HISTORIES}, {"retention a", DROP_AUTHORS}};
+    const struct db_value last = db_int((int64_t)(number - STORE_REVISIONS_MAX));
+
+    for (size_t i = 0; i < ARRAY_LEN(drops); i++)
+        keeper_put(s->config, drops[i].key, drops[i].statement, false, &last, 1);
+}
+
+void row_put_revision(struct store *s, const struct revision *r)
+{
+    _cleanup_(mem_free_p) char *key = revision_row_key('r', r->number);
+    struct buf names;
+
+    buf_init(&names, 0);
+    put_names(&names, r);
+    {
+        const struct db_value values[] = {db_int((int64_t)r->number), db_int(r->time), db_text(r->cause),
+                                          db_text(buf_cstr(&names)), db_int((int64_t)r->n_changed)};
+
+        keeper_put(s->config, key, PUT_REVISION, true, values, ARRAY_LEN(values));
     }
+    buf_clear(&names);
+    if (r->author)
+        put_author(s, r);
+    for (size_t i = 0; i < r->n_documents; i++)
+        put_history(s, r->number, &r->documents[i]);
+    if (r->number > STORE_REVISIONS_MAX)
+        drop_old_revisions(s, r->number);
+}
+
+/* One that was put just before and shall not have been. */
+void row_drop_revision(struct store *s, const struct revision *r)
+{
+    const struct db_value number = db_int((int64_t)r->number);
+    _cleanup_(mem_free_p) char *revision = revision_row_key('r', r->number),
+                               *author = revision_row_key('a', r->number);
+
+    keeper_put(s->config, revision, DROP_REVISION, false, &number, 1);
+    keeper_put(s->config, author, DROP_AUTHOR, false, &number, 1);
+    for (size_t i = 0; i < r->n_documents; i++) {
+        const struct document_change *c = &r->documents[i];
+        _cleanup_(mem_free_p) char *key =
+            mem_printf("h%" PRIu64 "/%s/%s", r->number, document_kind_name(c->kind), c->name);
+
+        keeper_put(s->config, key, DROP_HISTORY, false, &number, 1);
+    }
+}
+
+void row_put_document(struct store *s, const struct document *d)
+{
+    const char *kind = document_kind_name(d->kind);
+    _cleanup_(mem_free_p) char *key = document_row_key(kind, d->name);
+    struct buf sealed;
+
+    seal_body(s, d, &sealed);
+    {
+        const struct db_value values[] = {db_text(kind),
+                                          db_text(d->name),
+                                          db_blob(sealed.data, sealed.len),
+                                          db_text(d->author),
+                                          db_int((int64_t)d->revision),
+                                          db_int(d->created),
+                                          db_int(d->updated)};
+
+        keeper_put(s->config, key, PUT_DOCUMENT, true, values, ARRAY_LEN(values));
+    }
+    buf_clear(&sealed);
+}
+
+void row_drop_document(struct store *s, enum document_kind kind, const char *name)
+{
+    const struct db_value values[] = {db_text(document_kind_name(kind)), db_text(name)};
+    _cleanup_(mem_free_p) char *key = document_row_key(document_kind_name(kind), name);
+
+    keeper_put(s->config, key, DROP_DOCUMENT, false, values, ARRAY_LEN(values));
+}
+
+int row_unseal_document(struct store *s, const char *kind, const char *name, const struct db_value *body,
+                        struct bytes *ret)
+{
+    _cleanup_(mem_free_p) char *key = document_row_key(kind, name);
+
+    return crypt_unseal(s->key, key, body->bytes, body->len, &ret->data, &ret->len);
 }

@@ -6,6 +6,8 @@
  */
 #include "store/secret.h"
 
+#include "base/json.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -161,4 +163,36 @@ void secret_unref(struct secret *s)
     box->magic = 0;
     arena_free(s->arena);
     mem_free(box);
+}
+
+static void ignore_fault(void *arg, const struct err *e)
+{
+    (void)arg;
+    (void)e;
+}
+
+struct secret *secret_of_body(const char *path, const char *text)
+{
+#define FIELD(member)                                                                                                \
+    {                                                                                                                \
+        .name = #member, .type = JSON_FIELD_STRING, .offset = offsetof(struct secret_values, member),                \
+        .max = SECRET_VALUE_MAX                                                                                      \
+    }
+    static const struct json_field fields[] = {FIELD(certificate_chain), FIELD(private_key), FIELD(password),
+                                               FIELD(trusted_ca), FIELD(verify_certificate_hash)};
+#undef FIELD
+    struct arena *arena = arena_new();
+    struct secret_values values = {0};
+    struct secret *secret = NULL;
+    json_t *body = NULL;
+
+    if (json_parse(text, strlen(text), &body, NULL) == 0) {
+        if (json_decode(body, fields, ARRAY_LEN(fields), 0, arena, &values, ignore_fault, NULL) == 0)
+            secret = secret_new(path, "", &values, NULL, NULL);
+        json_decref(body);
+    }
+    if (values.private_key)
+        mem_wipe((char *)(uintptr_t)values.private_key, strlen(values.private_key));
+    arena_free(arena);
+    return secret;
 }

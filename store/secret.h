@@ -63,6 +63,8 @@ struct secret {
  */
 struct secret *secret_new(const char *path, const char *csum, const struct secret_values *values, const char *missing,
                           const struct secret *before);
+/* Of a certificate document's body (store/document.h); NULL when it is no object of such texts. */
+struct secret *secret_of_body(const char *path, const char *body);
 struct secret *secret_ref(struct secret *s);
 void secret_unref(struct secret *s);
 define_cleanup(struct secret *, secret_unref)

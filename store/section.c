@@ -38,6 +38,15 @@ static const char *section_key(const char *rid, char *buf, size_t n)
     return buf;
 }
 
+/* Sections of an exposure's own stand beside the agent's of the same id. */
+static const char *scoped_key(const char *scope, const char *rid, char *buf, size_t n)
+{
+    if (!scope)
+        return rid;
+    snprintf(buf, n, "%s %s", scope, rid);
+    return buf;
+}
+
 void builder_init(struct builder *b, struct arena *arena, const char *path, const struct fact_resource *resources,
                   size_t n)
 {
@@ -45,7 +54,7 @@ void builder_init(struct builder *b, struct arena *arena, const char *path, cons
         (struct builder){.arena = arena, .path = arena_strdup(arena, path), .sections = mem_array(struct section, n)};
     for (size_t i = 0; i < n; i++) {
         struct section *s = &b->sections[b->n_sections];
-        char buf[256];
+        char buf[256], scoped[512];
         const char *key;
 
         for (size_t k = 0; k < ARRAY_LEN(types) && !s->resource; k++)
@@ -56,11 +65,12 @@ void builder_init(struct builder *b, struct arena *arena, const char *path, cons
         if (!s->resource)
             continue;
         s->rid = arena_strdup(arena, s->resource->rid);
+        b->scoped = b->scoped || s->resource->scope;
         s->problems.arena = arena;
         b->n_sections++;
-        key = section_key(s->rid, buf, sizeof(buf));
+        key = scoped_key(s->resource->scope, section_key(s->rid, buf, sizeof(buf)), scoped, sizeof(scoped));
         /* The new spelling wins over the old one of the same number; which comes first is the sorting's. */
-        if (key == s->rid || !map_gets(&b->by_rid, key))
+        if (key == s->rid || key == scoped || !map_gets(&b->by_rid, key))
             map_puts(&b->by_rid, key == s->rid ? key : arena_strdup(arena, key), s);
     }
 }
@@ -125,8 +135,9 @@ struct section **section_refer(struct builder *b, struct section *owner, const c
 
     owner->children = mem_realloc(owner->children, from + list->count, sizeof(struct section *));
     for (size_t i = 0; i < list->count; i++) {
-        char buf[256];
-        struct section *s = map_gets(&b->by_rid, section_key(list->items[i], buf, sizeof(buf)));
+        char buf[256], scoped[512];
+        const char *key = section_key(list->items[i], buf, sizeof(buf));
+        struct section *s = map_gets(&b->by_rid, scoped_key(owner->resource->scope, key, scoped, sizeof(scoped)));
 
         if (!s) {
             problem_add(&owner->problems, "unresolved", owner->rid, keyword, "there is no section \"%s\" of type %s",

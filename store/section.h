@@ -21,7 +21,8 @@ struct section {
     struct problem_list problems;
     struct section **children; /* that its object refers to */
     size_t n_children;
-    unsigned visit; /* number of the last collection that came by */
+    unsigned visit;                 /* number of the last collection that came by */
+    const struct section *replaces; /* the agent's of the same id; of an expose section with a scope */
     union {
         const void *object; /* as decoded; NULL when it could not be */
         const struct vhost *vhost;
@@ -36,6 +37,7 @@ struct builder {
     const char *path;    /* of the service, in the arena */
     struct section *sections;
     size_t n_sections;
+    bool scoped;       /* any of them belongs to one exposure alone */
     struct map by_rid; /* struct section; spelled as in section_key() */
 };
 

@@ -116,7 +116,9 @@ void section_decode_certificate(struct builder *b, struct section *s)
     section_text(s, "certificate_chain_filename", &raw.chain_file);
     section_text(s, "private_key_filename", &raw.key_file);
     *c = (struct certificate){.rid = s->rid,
-                              .name = arena_printf(b->arena, "%s.%s", b->path, s->rid),
+                              .name = s->resource->scope
+                                          ? arena_printf(b->arena, "%s.%s/%s", b->path, s->resource->scope, s->rid)
+                                          : arena_printf(b->arena, "%s.%s", b->path, s->rid),
                               .secret = decode_secret(b, s, "certificate_secret", raw.secret),
                               .validation_secret = decode_secret(b, s, "validation_secret", raw.validation_secret),
                               .chain_file = raw.chain_file,

@@ -153,12 +153,16 @@ struct exposure {
 /* What one set of resources declares. Made by declaration_new(), counted. */
 struct declaration;
 
+struct gateway;
+
 /*
  * Checks one exposure beyond this layer's knowledge (pass-through JSON, Envoy's own rules); returns 0, or a negative
- * errno with field and text in e (-EPERM: "not_allowed"). May be NULL. Must be pure. Called when nothing else is
- * wrong with the exposure.
+ * errno with field and text in e (-EPERM: "not_allowed"). gateway: what that one allows; NULL: it is not known yet,
+ * what any may allow is good. May be NULL. Must be pure. Called when nothing else is wrong with the exposure.
  */
-typedef int (*exposure_check)(const struct exposure *x, void *arg, struct err *e);
+typedef int (*exposure_check)(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e);
+/* Whether what it declares may need a gateway's permission. */
+bool exposure_needs_permission(const struct exposure *x);
 
 /* Never fails: faults are problems of the exposures. Texts are copied. */
 struct declaration *declaration_new(const char *path, const struct fact_resource *resources, size_t n,

@@ -7,31 +7,41 @@
  * Beside the agent's keywords:
  *   enabled     false: it stands on no listener
  *   endpoints   [{"address": IP or DNS name, "port"}]: only of exposures that were made over the API
- * Both forms are decoded by one decoder, declaration_new().
+ * Members that answers have beside ("name", "status", ...) are ignored when they come back. Both forms are decoded by
+ * one decoder, declaration_new().
  */
 #ifndef STORE_SPEC_H
 #define STORE_SPEC_H
 
 #include "base/json.h"
 #include "store/facts.h"
+#include "store/service.h"
 
 enum { SPEC_FIXED_ENDPOINTS_MAX = 256 };
-
-/* Members that an answer has beside, which are ignored when they come back: "name", "status", ... NULL-terminated. */
-extern const char *const spec_read_only[];
 
 /* A fault of the form: pointer ("#/vhosts/0/routes"), code ("unknown", "invalid", "duplicate"), text. */
 typedef void (*spec_fault)(void *arg, const char *pointer, const char *code, const char *text);
 
 /*
- * From nested to flat: sections with scope rid, sorted by rid, in the arena. Faults of the form alone are told
- * (unknown members, wrong kinds of values where objects or arrays stand); values are for the decoder. 0 or -EINVAL.
+ * What a client sends is held against the form strictly: unknown members, values of another type than the contract
+ * says, endpoints that are none. api_made: members that the agent's exposures have none of are taken. What values
+ * mean is for the decoder. 0 or -EINVAL.
  */
-int spec_flatten(const json_t *nested, const char *rid, struct arena *arena, spec_fault fault, void *arg,
-                 struct fact_resource **ret, size_t *ret_n);
+int spec_check(const json_t *nested, bool api_made, spec_fault fault, void *arg);
+
+/*
+ * From nested to flat: sections with scope rid, sorted by rid, in the arena. Leaves lenient values as the agent writes
+ * them; -EINVAL when objects or arrays stand where they can't, or members are unknown: the first of it in e.
+ */
+int spec_flatten(const json_t *nested, const char *rid, struct arena *arena, struct fact_resource **ret,
+                 size_t *ret_n, struct err *e);
 /* From flat to nested: the sections of the expose section rid among those without a scope. NULL: it is not there.
  * Sections that it refers to and that do not exist become objects with a rid alone. */
 json_t *spec_nest(const struct fact_resource *resources, size_t n, const char *rid);
+
+/* Where a problem's field ("route#1.match_regex") stands in the nested form ("#/vhosts/0/routes/1/match_regex"), in the
+ * arena; NULL when the section is none of the exposure's. */
+const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena);
 
 /* RFC 7396. Returns a new value. */
 json_t *json_merge_patch(const json_t *target, const json_t *patch);

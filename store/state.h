@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "store/crypt.h"
+#include "store/edit.h"
 #include "store/keeper.h"
 #include "store/store.h"
 
@@ -52,8 +53,11 @@ struct priors {
 /* What was put since the last commit. */
 struct pending {
     bool gone;
+    bool edited;                     /* over the API: the agent said nothing new */
     struct declaration *declaration; /* NULL: as it is */
-    struct bytes resources;          /* packed, with the declaration; none: they are on the disk */
+    struct agent_word *word;         /* with the declaration: what the agent declares; NULL: nothing */
+    bool word_known;                 /* it is on the disk */
+    struct bytes effective;          /* packed, with the declaration: what it was made of; none: of the word alone */
     struct bytes addresses;          /* packed; none: as they are */
     struct hash128 resources_hash, addresses_hash;
 };
@@ -66,9 +70,10 @@ struct record {
     struct form form;        /* of service->declaration */
     struct form *good;       /* of service->kept */
     size_t n_good;
-    struct hash128 resources, addresses; /* of the packed facts that service was made of */
+    struct bytes effective;              /* what form was made of, where that is not the agent's word alone */
+    struct bytes addresses_packed;       /* that service was made of */
+    struct hash128 resources, addresses; /* of the agent's packed facts that service was made of */
     struct hash128 states;               /* of the exposures' packed states, as they were handed to the disk */
-    struct bytes retained;               /* packed addresses, while an exposure waits for a port */
     struct pending *pending;
     struct priors *loaded; /* between reading and the first commit */
     struct arena *loaded_arena;
@@ -93,8 +98,9 @@ struct secret_entry {
     struct secret *secret; /* as in the view; NULL: never put */
     struct secret *next;   /* put since the last commit */
     struct map records;    /* struct record by path: those that refer to it */
+    uint64_t made;         /* revision of the certificate document that `secret` was made of; 0: it is the agent's */
     bool touched;          /* is in store->touched */
-    bool wanted;           /* is in store->wanted */
+    bool wanted;           /* is in store->wanted, or would be if it were not made over the API */
 };
 
 struct port_row {
@@ -113,11 +119,13 @@ struct port_row {
 
 /* The ports of a gateway. */
 struct port_space {
-    struct gateway *gateway;
-    uint32_t *declared;     /* [65536]: how many exposures declare the port */
-    struct port_row **rows; /* [65536]: to whom it is allocated */
-    uint16_t first_free;    /* no port of the range below is free */
-    bool saved;             /* its row was written, or read */
+    char *name;
+    struct gateway *gateway; /* its settings */
+    uint32_t *declared;      /* [65536]: how many exposures declare the port */
+    struct port_row **rows;  /* [65536]: to whom it is allocated */
+    uint16_t first_free;     /* no port of the range below is free */
+    bool saved;              /* its row was written, or read */
+    bool announced;          /* is in store->new_gateways */
 };
 
 struct freed_port {
@@ -145,11 +153,12 @@ struct store {
     pthread_mutex_t view_lock; /* of the pointer */
     struct view *view;
 
-    struct map records;   /* struct record by path */
-    struct map listeners; /* struct listener by key */
-    struct map secrets;   /* struct secret_entry by path */
-    struct map gateways;  /* struct port_space by the gateway's name */
-    struct map ports;     /* struct port_row by key */
+    struct map records;                 /* struct record by path */
+    struct map listeners;               /* struct listener by key */
+    struct map secrets;                 /* struct secret_entry by path */
+    struct map gateways;                /* struct port_space by the gateway's name */
+    struct map ports;                   /* struct port_row by key */
+    struct pmap *documents, *revisions; /* as in the next view */
     size_t n_gone_ports;
     struct pointers gone_ports; /* rows whose exposure went in this commit */
     struct freed_port *freed;   /* in this commit */
@@ -190,6 +199,13 @@ void store_take_news(struct store *s);
 
 /* ---- gather.c ---- */
 
+/* What people made is another than before: what it concerns becomes pending. */
+void gather_documents(struct store *s, const struct document_change *changes, size_t n);
+/* After the start: documents of services that nothing else knows. */
+void gather_orphaned_documents(struct store *s);
+/* The agent's word with what people made of it, decoded. ret_effective: packed, where any was made. */
+struct declaration *gather_declare(struct store *s, const char *path, const struct agent_word *word,
+                                   struct bytes *ret_effective);
 struct record *record_new(struct store *s, const char *path, int64_t id);
 void record_free(struct record *r);
 void record_changed(struct store *s, struct record *r);
@@ -216,6 +232,7 @@ struct work {
 struct commit {
     struct store *store;
     const char *cause;
+    struct revision *edit; /* that the commit is made for: has its number and documents; NULL: none */
     struct arena *arena;
     struct work *works; /* sorted by path */
     size_t n_works;
@@ -243,6 +260,8 @@ int exposures_unpack(const void *bytes, size_t n, struct record *r, struct arena
 
 void index_add(struct store *s, struct record *r);
 void index_remove(struct store *s, struct record *r);
+/* Marks all listeners. */
+void index_all_dirty(struct store *s);
 /* Marks the listeners whose exposures refer to the secret. */
 void index_secret_changed(struct store *s, struct secret_entry *entry);
 void listener_free(struct listener *l);
@@ -252,6 +271,8 @@ void secret_entry_free(struct secret_entry *e);
 
 /* Made when it is new, unless there are too many. NULL then. */
 struct port_space *port_space_get(struct store *s, const char *gateway, bool make);
+/* Its settings are what its document says. */
+void port_space_configure(struct store *s, struct port_space *space);
 void port_space_free(struct port_space *space);
 void ports_declare(struct store *s, struct port_space *space, uint16_t port);
 void ports_undeclare(struct store *s, struct port_space *space, uint16_t port);
@@ -283,7 +304,12 @@ void row_drop_secret(struct store *s, const char *path);
 void row_put_gateway(struct store *s, const struct gateway *g);
 void row_put_port(struct store *s, const struct port_row *row);
 void row_drop_port(struct store *s, const struct port_row *row);
-void row_put_revision(struct store *s, uint64_t number, const char *cause, const char *const *names, size_t n);
+void row_put_revision(struct store *s, const struct revision *r);
+void row_drop_revision(struct store *s, const struct revision *r);
+void row_put_document(struct store *s, const struct document *d);
+void row_drop_document(struct store *s, enum document_kind kind, const char *name);
+int row_unseal_document(struct store *s, const char *kind, const char *name, const struct db_value *body,
+                        struct bytes *ret);
 /* What is sealed; the caller frees with mem_free_secret(data, len). -EBADMSG: the key does not fit. */
 int row_unseal_form(struct store *s, int64_t id, const struct db_value *resources, struct bytes *ret);
 int row_unseal_secret(struct store *s, const char *path, const struct db_value *sealed, struct bytes *ret);
@@ -305,7 +331,20 @@ void loading_clear(struct loading *l);
 
 /* ---- commit.c ---- */
 
+/* NULL: the secret is the agent's business. */
+struct document *document_of_certificate(const struct store *s, const char *path);
 /* From what was loaded to the first view. */
 void commit_loaded(struct store *s);
+/* store_commit() for an edit. */
+struct view_delta *commit_edit(struct store *s, struct revision *edit);
+
+/* ---- edit.c ---- */
+
+/* Into store->revisions; the oldest ones leave. Takes the reference. */
+void revisions_add(struct store *s, struct revision *r);
+/* Names are copied; documents' references are taken over. */
+struct revision *revision_new(uint64_t number, int64_t time, const char *cause, const char *author,
+                              const char *request_id, const char *const *names, size_t n_names, size_t n_changed,
+                              const struct document_change *documents, size_t n_documents);
 
 #endif

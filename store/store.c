@@ -303,6 +303,9 @@ static void clear_config(struct store *s)
         port_space_free(e->value);
     map_clear(&s->gateways);
     pointers_clear(&s->new_gateways);
+    pmap_unref(s->documents, &view_documents);
+    pmap_unref(s->revisions, &view_revisions);
+    s->documents = s->revisions = NULL;
     s->n_gone_ports = 0;
     s->revision = 0;
 }

@@ -4,11 +4,14 @@
  */
 #include "store/view.h"
 
+#include "base/json.h"
+
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct gateway *gateway_new(const char *name, bool is_default, uint16_t port_min, uint16_t port_max)
+struct gateway *gateway_new(const char *name, bool is_default, const struct gateway_settings *settings)
 {
     struct arena *arena = arena_new();
     struct gateway *g = arena_new_of(arena, struct gateway);
@@ -16,10 +19,53 @@ struct gateway *gateway_new(const char *name, bool is_default, uint16_t port_min
     g->refs = 1;
     g->name = arena_strdup(arena, name);
     g->is_default = is_default;
-    g->port_min = port_min;
-    g->port_max = port_max;
+    g->port_min = settings->port_min;
+    g->port_max = settings->port_max;
+    g->allow_files = settings->allow_files;
+    g->allow_cluster_header = settings->allow_cluster_header;
     g->arena = arena;
     return g;
+}
+
+static void ignore_fault(void *arg, const struct err *e)
+{
+    (void)arg;
+    (void)e;
+}
+
+int gateway_settings_read(const char *body, struct gateway_settings *settings)
+{
+    struct raw_settings {
+        int64_t port_min, port_max;
+        bool allow_files, allow_cluster_header;
+    } raw = {settings->port_min, settings->port_max, settings->allow_files, settings->allow_cluster_header};
+#define FIELD(member, field_type, ...)                                                                               \
+    {                                                                                                                \
+        .name = #member, .type = field_type, .offset = offsetof(struct raw_settings, member), __VA_ARGS__            \
+    }
+    static const struct json_field fields[] = {
+        FIELD(port_min, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
+        FIELD(port_max, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
+        FIELD(allow_files, JSON_FIELD_BOOL),
+        FIELD(allow_cluster_header, JSON_FIELD_BOOL),
+    };
+#undef FIELD
+    struct arena *arena;
+    json_t *json = NULL;
+    int r;
+
+    if (!body)
+        return 0;
+    r = json_parse(body, strlen(body), &json, NULL);
+    if (r < 0)
+        return -EINVAL;
+    arena = arena_new();
+    r = json_decode(json, fields, ARRAY_LEN(fields), 0, arena, &raw, ignore_fault, NULL);
+    *settings = (struct gateway_settings){(uint16_t)raw.port_min, (uint16_t)raw.port_max, raw.allow_files,
+                                          raw.allow_cluster_header};
+    json_decref(json);
+    arena_free(arena);
+    return r < 0 ? -EINVAL : 0;
 }
 
 struct gateway *gateway_ref(struct gateway *g)

@@ -25,7 +25,13 @@ struct gateway {
 
 enum { GATEWAYS_MAX = 256, GATEWAY_NAME_MAX = 64 };
 
-struct gateway *gateway_new(const char *name, bool is_default, uint16_t port_min, uint16_t port_max);
+struct gateway_settings {
+    uint16_t port_min, port_max;
+    bool allow_files, allow_cluster_header;
+};
+struct gateway *gateway_new(const char *name, bool is_default, const struct gateway_settings *settings);
+/* What a gateway's document says, over what *settings has already; body NULL: nothing. -EINVAL when it is none. */
+int gateway_settings_read(const char *body, struct gateway_settings *settings);
 struct gateway *gateway_ref(struct gateway *g);
 void gateway_unref(struct gateway *g);
 

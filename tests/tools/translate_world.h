@@ -27,7 +27,7 @@ enum { WORLD_EXPOSES_MAX = 16 };
 struct world {
     struct view *view; /* NULL at first */
     json_t *doc;
-    struct translate_policy checked; /* what translate_check() lets pass */
+    struct gateway checked; /* what translate_check() lets pass */
 };
 
 static const char *world_type(const char *rid)
@@ -58,6 +58,14 @@ static int world_compare_resources(const void *a, const void *b)
     return strcmp(x->rid, y->rid);
 }
 
+static int world_check(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
+{
+    const struct world *w = arg;
+
+    (void)gateway; /* none is known where declarations are made */
+    return translate_check(x, &w->checked, NULL, e);
+}
+
 static struct declaration *world_declaration(struct world *w, const char *path, const json_t *resources)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
@@ -70,10 +78,10 @@ static struct declaration *world_declaration(struct world *w, const char *path, 
     {
         _cleanup_(mem_free_p) char *text = json_canonical(info);
 
-        facts[n++] = (struct fact_resource){rid, world_type(rid), arena_strdup(a, text)};
+        facts[n++] = (struct fact_resource){.rid = rid, .type = world_type(rid), .info = arena_strdup(a, text)};
     }
     qsort(facts, n, sizeof(*facts), world_compare_resources);
-    return declaration_new(path, facts, n, translate_check, &w->checked);
+    return declaration_new(path, facts, n, world_check, w);
 }
 
 static size_t world_addresses(struct arena *a, const char *path, const json_t *list, struct fact_address *ret)
@@ -190,7 +198,7 @@ static void world_gateway(struct world *w, struct view_delta *d, const char *nam
 
     if (view_gateway(d->after, name) && !item)
         return;
-    g = gateway_new(name, !strcmp(name, "envoy"), 1025, 65535);
+    g = gateway_new(name, !strcmp(name, "envoy"), &(struct gateway_settings){1025, 65535, false, false});
     g->allow_files = json_is_true(json_object_get(item, "allow_files"));
     g->allow_cluster_header = json_is_true(json_object_get(item, "allow_cluster_header"));
     if (!old || old->allow_files != g->allow_files || old->allow_cluster_header != g->allow_cluster_header)

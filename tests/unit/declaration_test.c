@@ -319,8 +319,9 @@ TEST(problems_have_an_end)
     mem_free(closed);
 }
 
-static int check_called(const struct exposure *x, void *arg, struct err *e)
+static int check_called(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
 {
+    CHECK(!gateway);
     int *calls = arg;
 
     (*calls)++;

@@ -12,8 +12,8 @@ static void put(struct view_delta *d, struct gateway *g)
 
 TEST(a_view_shares_what_did_not_change_and_leaves_the_one_before_alone)
 {
-    struct gateway *a = gateway_new("a", true, 1, 2), *b = gateway_new("b", false, 3, 4),
-                   *a2 = gateway_new("a", true, 5, 6);
+    struct gateway *a = gateway_new("a", true, &(struct gateway_settings){1, 2, false, false}), *b = gateway_new("b", false, &(struct gateway_settings){3, 4, false, false}),
+                   *a2 = gateway_new("a", true, &(struct gateway_settings){5, 6, false, false});
     struct view *first = view_new(NULL), *second;
     struct view_delta *d = view_delta_new(NULL, first);
 
@@ -41,7 +41,7 @@ TEST(a_view_shares_what_did_not_change_and_leaves_the_one_before_alone)
 
 TEST(the_same_object_is_no_change_and_what_is_missing_cannot_go)
 {
-    struct gateway *a = gateway_new("a", true, 1, 2);
+    struct gateway *a = gateway_new("a", true, &(struct gateway_settings){1, 2, false, false});
     struct view *v = view_new(NULL), *next;
     struct view_delta *d = view_delta_new(NULL, v);
 
@@ -66,7 +66,7 @@ TEST(changes_are_sorted_by_kind_and_key)
     struct view_delta *d = view_delta_new(NULL, v);
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct gateway *g = gateway_new(names[i], false, 1, 2);
+        struct gateway *g = gateway_new(names[i], false, &(struct gateway_settings){1, 2, false, false});
         struct secret *s = secret_new(names[i], "", &(struct secret_values){0}, "missing", NULL);
 
         put(d, g);
@@ -95,7 +95,7 @@ TEST(changes_are_sorted_by_kind_and_key)
 
 TEST(a_delta_keeps_what_it_names_alive)
 {
-    struct gateway *a = gateway_new("a", true, 1, 2);
+    struct gateway *a = gateway_new("a", true, &(struct gateway_settings){1, 2, false, false});
     struct view *v = view_new(NULL), *next;
     struct view_delta *d = view_delta_new(NULL, v);
 
