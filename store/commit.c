@@ -75,18 +75,23 @@ static void forget_record(struct store *s, struct record *r)
     record_free(r);
 }
 
+/* Or was read, and is nobody's any more. */
+static void came_and_went(struct store *s, struct record *r)
+{
+    if (r->loaded) {
+        row_drop_service(s, r->id);
+        row_drop_form(s, r->form.id);
+    }
+    forget_record(s, r);
+}
+
 /* False: nothing is left to do for it. */
 static bool take_work(struct commit *c, struct record *r, struct work *w)
 {
     const struct pending *p = r->pending;
 
     if (!r->service && (!p || p->gone)) {
-        /* Came and went; or was read, and nobody's any more. */
-        if (r->loaded) {
-            row_drop_service(c->store, r->id);
-            row_drop_form(c->store, r->form.id);
-        }
-        forget_record(c->store, r);
+        came_and_went(c->store, r);
         return false;
     }
     if (!p && !r->again)

@@ -1,6 +1,6 @@
 /*
- * Drafting: the services that edits concern are put together with them, and the listeners that they stand on, or would
- * stand on, are planned again with everybody else's claims as they are.
+ * Drafting: the services that edits concern are put together with them, and the listeners that they stand on, or
+ * would stand on, are planned again with everybody else's claims as they are.
  *
  * What only the writer can settle is taken as it is at present: which port is allocated, since when names are held. A
  * name that is new is claimed after all others.

@@ -6,8 +6,8 @@
  * column has to make the digests anew.
  *
  * What people make over the agent's word (one truth per field) stands in config.db alone. It is laid over what
- * observed.db holds when a service is put together, never written into it, and so survives whatever the agent says and
- * can be taken back one by one.
+ * observed.db holds when a service is put together, never written into it, and so survives whatever the agent says
+ * and can be taken back one by one.
  */
 #include "store/migrations.h"
 

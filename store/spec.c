@@ -197,33 +197,32 @@ static void check_array(struct check *c, const json_t *value, const struct membe
     }
 }
 
+static bool is_text_or_number(const json_t *value)
+{
+    return json_is_number(value) || json_is_string(value);
+}
+
+/* Of values that stand alone; NULL: it is one. */
 static const char *expected(const json_t *value, enum member_type type)
 {
-    switch (type) {
-    case MEMBER_TEXT:
-        return json_is_string(value) ? NULL : "a text is expected";
-    case MEMBER_INT:
-        return json_is_integer(value) ? NULL : "an integer is expected";
-    case MEMBER_BOOL:
-        return json_is_boolean(value) ? NULL : "true or false is expected";
-    case MEMBER_OBJECT:
-        return json_is_object(value) ? NULL : "an object is expected";
-    case MEMBER_DURATION:
-        return json_is_number(value) || json_is_string(value)
-                   ? NULL
-                   : "a number of seconds, or a text like \"15s\", is expected";
-    case MEMBER_TEXTS:
-    case MEMBER_ENDPOINTS:
-    case MEMBER_SECTIONS:
-    case MEMBER_READ_ONLY:
-        break;
-    }
-    return NULL;
+    const struct {
+        bool good;
+        const char *text;
+    } kinds[] = {
+        [MEMBER_TEXT] = {json_is_string(value), "a text is expected"},
+        [MEMBER_INT] = {json_is_integer(value), "an integer is expected"},
+        [MEMBER_BOOL] = {json_is_boolean(value), "true or false is expected"},
+        [MEMBER_OBJECT] = {json_is_object(value), "an object is expected"},
+        [MEMBER_DURATION] = {is_text_or_number(value), "a number of seconds, or a text like \"15s\", is expected"},
+        [MEMBER_READ_ONLY] = {true, NULL},
+    };
+
+    return kinds[type].good ? NULL : kinds[type].text;
 }
 
 static void check_value(struct check *c, const json_t *value, const struct member *m, const char *pointer)
 {
-    const char *text = expected(value, m->type);
+    const char *text;
 
     if (m->type == MEMBER_ENDPOINTS && !c->api_made && json_array_size(value) == 0 && json_is_array(value))
         return;
@@ -231,7 +230,7 @@ static void check_value(struct check *c, const json_t *value, const struct membe
         tell(c, pointer, "invalid", "the endpoints of the agent's exposures are the addresses of its instances");
     else if (m->type == MEMBER_TEXTS || m->type == MEMBER_ENDPOINTS || m->type == MEMBER_SECTIONS)
         check_array(c, value, m, pointer);
-    else if (text)
+    else if ((text = expected(value, m->type)))
         tell(c, pointer, "invalid", text);
 }
 

@@ -30,8 +30,8 @@ typedef void (*spec_fault)(void *arg, const char *pointer, const char *code, con
 int spec_check(const json_t *nested, bool api_made, spec_fault fault, void *arg);
 
 /*
- * From nested to flat: sections with scope rid, sorted by rid, in the arena. Leaves lenient values as the agent writes
- * them; -EINVAL when objects or arrays stand where they can't, or members are unknown: the first of it in e.
+ * From nested to flat: sections with scope rid, sorted by rid, in the arena. Leaves lenient values as the agent
+ * writes them; -EINVAL when objects or arrays stand where they can't, or members are unknown: the first of it in e.
  */
 int spec_flatten(const json_t *nested, const char *rid, struct arena *arena, struct fact_resource **ret,
                  size_t *ret_n, struct err *e);
@@ -39,8 +39,8 @@ int spec_flatten(const json_t *nested, const char *rid, struct arena *arena, str
  * Sections that it refers to and that do not exist become objects with a rid alone. */
 json_t *spec_nest(const struct fact_resource *resources, size_t n, const char *rid);
 
-/* Where a problem's field ("route#1.match_regex") stands in the nested form ("#/vhosts/0/routes/1/match_regex"), in the
- * arena; NULL when the section is none of the exposure's. */
+/* Where a problem's field ("route#1.match_regex") stands in the nested form ("#/vhosts/0/routes/1/match_regex"), in
+ * the arena; NULL when the section is none of the exposure's. */
 const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena);
 
 /* RFC 7396. Returns a new value. */

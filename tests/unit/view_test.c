@@ -10,10 +10,14 @@ static void put(struct view_delta *d, struct gateway *g)
     view_delta_set(d, VIEW_GATEWAY, g->name, g);
 }
 
+static struct gateway *gateway(const char *name, bool is_default, uint16_t port_min, uint16_t port_max)
+{
+    return gateway_new(name, is_default, &(struct gateway_settings){.port_min = port_min, .port_max = port_max});
+}
+
 TEST(a_view_shares_what_did_not_change_and_leaves_the_one_before_alone)
 {
-    struct gateway *a = gateway_new("a", true, &(struct gateway_settings){1, 2, false, false}), *b = gateway_new("b", false, &(struct gateway_settings){3, 4, false, false}),
-                   *a2 = gateway_new("a", true, &(struct gateway_settings){5, 6, false, false});
+    struct gateway *a = gateway("a", true, 1, 2), *b = gateway("b", false, 3, 4), *a2 = gateway("a", true, 5, 6);
     struct view *first = view_new(NULL), *second;
     struct view_delta *d = view_delta_new(NULL, first);
 
@@ -41,7 +45,7 @@ TEST(a_view_shares_what_did_not_change_and_leaves_the_one_before_alone)
 
 TEST(the_same_object_is_no_change_and_what_is_missing_cannot_go)
 {
-    struct gateway *a = gateway_new("a", true, &(struct gateway_settings){1, 2, false, false});
+    struct gateway *a = gateway("a", true, 1, 2);
     struct view *v = view_new(NULL), *next;
     struct view_delta *d = view_delta_new(NULL, v);
 
@@ -66,7 +70,7 @@ TEST(changes_are_sorted_by_kind_and_key)
     struct view_delta *d = view_delta_new(NULL, v);
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct gateway *g = gateway_new(names[i], false, &(struct gateway_settings){1, 2, false, false});
+        struct gateway *g = gateway(names[i], false, 1, 2);
         struct secret *s = secret_new(names[i], "", &(struct secret_values){0}, "missing", NULL);
 
         put(d, g);
@@ -95,7 +99,7 @@ TEST(changes_are_sorted_by_kind_and_key)
 
 TEST(a_delta_keeps_what_it_names_alive)
 {
-    struct gateway *a = gateway_new("a", true, &(struct gateway_settings){1, 2, false, false});
+    struct gateway *a = gateway("a", true, 1, 2);
     struct view *v = view_new(NULL), *next;
     struct view_delta *d = view_delta_new(NULL, v);
 
