@@ -62,7 +62,7 @@ endif
 
 # ---- flags ---------------------------------------------------------------------------------------------------------
 
-PACKAGES = jansson grpc gpr libprotobuf-c sqlite3 libssl libcrypto re2 libxxhash libmicrohttpd zlib
+PACKAGES = jansson grpc gpr libprotobuf-c sqlite3 libssl libcrypto re2 libxxhash libmicrohttpd gnutls zlib
 # Asked for once, and only when something is compiled: the packages may have to be installed by this very make.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)

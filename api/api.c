@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { GROUP_BUFFER = 64 << 10 };
 
@@ -15,6 +16,8 @@ struct api {
     struct dispatcher dispatcher;
     struct http *http;
     char *token_file, *version;
+    char *tls_certificate, *tls_key, *tls_client_ca;
+    struct hosts *hosts;
     pthread_mutex_t lock; /* of tokens: who reads takes a reference */
     struct tokens *tokens;
 };
@@ -57,7 +60,7 @@ static int find_group(const char *name, gid_t *ret, struct err *e)
     return 0;
 }
 
-int api_reload(struct api *a, struct err *e)
+int api_reload_tokens(struct api *a, struct err *e)
 {
     struct tokens *next = NULL;
     int r = a->token_file ? tokens_read(a->token_file, &next, e) : 0;
@@ -72,6 +75,63 @@ int api_reload(struct api *a, struct err *e)
     return 0;
 }
 
+static int read_tls(const struct api *a, struct tls **ret, struct err *e)
+{
+    const struct tls_files files = {a->tls_certificate, a->tls_key, a->tls_client_ca};
+
+    return a->tls_certificate ? tls_read(&files, ret, e) : 0;
+}
+
+int api_reload_tls(struct api *a, struct err *e)
+{
+    _cleanup_(tls_unref_p) struct tls *tls = NULL;
+    int r = read_tls(a, &tls, e);
+
+    if (!r && tls)
+        http_set_tls(a->http, tls);
+    return r;
+}
+
+/* The addresses listened at, the machine's name, and those given. */
+static struct hosts *make_hosts(const struct api_options *o)
+{
+    const char *names[API_ADDRESSES_MAX + HOSTS_MAX + 1];
+    char machine[HOST_NAME_MAX_LENGTH + 1] = "";
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->n_addresses; i++)
+        if (strncmp(o->addresses[i], "unix:", 5) != 0)
+            names[n++] = o->addresses[i];
+    for (size_t i = 0; i < o->n_hosts; i++)
+        names[n++] = o->hosts[i];
+    if (gethostname(machine, sizeof(machine) - 1) == 0 && machine[0])
+        names[n++] = machine;
+    return hosts_new(names, n);
+}
+
+static int start_http(struct api *a, const struct api_options *options, struct err *e)
+{
+    _cleanup_(tls_unref_p) struct tls *tls = NULL;
+    int r = read_tls(a, &tls, e);
+
+    if (r)
+        return r;
+    a->hosts = make_hosts(options);
+    const struct http_options http = {.addresses = options->addresses,
+                                      .n_addresses = options->n_addresses,
+                                      .socket_group = a->dispatcher.group,
+                                      .handle = on_request,
+                                      .takes_body = on_takes_body,
+                                      .tls = tls,
+                                      .hosts = a->hosts,
+                                      .arg = a};
+    r = http_new(&http, &a->http, e);
+    if (r)
+        return r;
+    a->dispatcher.http = a->http;
+    return http_start(a->http, e);
+}
+
 int api_start(const struct api_options *options, struct api **ret_api, struct err *e)
 {
     struct api *a = mem_new(struct api);
@@ -79,26 +139,21 @@ int api_start(const struct api_options *options, struct api **ret_api, struct er
     pthread_mutex_init(&a->lock, NULL);
     a->token_file = mem_strdup(options->token_file);
     a->version = mem_strdup(options->version);
+    a->tls_certificate = mem_strdup(options->tls_certificate);
+    a->tls_key = mem_strdup(options->tls_key);
+    a->tls_client_ca = mem_strdup(options->tls_client_ca);
     a->dispatcher = (struct dispatcher){.routes = api_routes,
                                         .n_routes = api_n_routes,
                                         .backend = options->backend,
                                         .version = a->version,
                                         .group = (gid_t)-1};
     int r = find_group(options->group, &a->dispatcher.group, e);
+    if (options->n_addresses > API_ADDRESSES_MAX || options->n_hosts > HOSTS_MAX)
+        r = err_set(e, -E2BIG, "api", NULL, "more than %d addresses or %d names", API_ADDRESSES_MAX, HOSTS_MAX);
     if (!r)
-        r = api_reload(a, e);
-    const struct http_options http = {.addresses = options->addresses,
-                                      .n_addresses = options->n_addresses,
-                                      .socket_group = a->dispatcher.group,
-                                      .handle = on_request,
-                                      .takes_body = on_takes_body,
-                                      .arg = a};
+        r = api_reload_tokens(a, e);
     if (!r)
-        r = http_new(&http, &a->http, e);
-    if (!r) {
-        a->dispatcher.http = a->http;
-        r = http_start(a->http, e);
-    }
+        r = start_http(a, options, e);
     if (r) {
         api_stop(a);
         return r;
@@ -116,7 +171,11 @@ void api_stop(struct api *a)
     http_stop(a->http);
     tokens_unref(a->tokens);
     pthread_mutex_destroy(&a->lock);
+    hosts_free(a->hosts);
     mem_free(a->token_file);
+    mem_free(a->tls_certificate);
+    mem_free(a->tls_key);
+    mem_free(a->tls_client_ca);
     mem_free(a->version);
     mem_free(a);
 }

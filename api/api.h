@@ -97,11 +97,17 @@ struct api_backend {
 };
 
 struct api_options {
-    const char *const *addresses; /* "unix:/PATH", "127.0.0.1:PORT", "[::1]:PORT"; others are refused */
+    /* "unix:/PATH", "127.0.0.1:PORT", "[::1]:PORT"; beyond loopback only with a certificate */
+    const char *const *addresses;
     size_t n_addresses;
     const char *group;      /* its members may do everything over unix sockets, as root and the daemon's user; NULL */
     const char *token_file; /* of TCP's callers (api/auth.h); NULL: nothing but the probes answers there */
-    const char *version;    /* the program's */
+    /* Of TCP, which speaks TLS then; both or none. client_ca: of client certificates; NULL: none are asked for. */
+    const char *tls_certificate, *tls_key, *tls_client_ca;
+    /* Names, beside the addresses listened at and the machine's own, that TCP's callers may use (DNS rebinding). */
+    const char *const *hosts;
+    size_t n_hosts;
+    const char *version; /* the program's */
     struct api_backend backend;
 };
 
@@ -109,8 +115,10 @@ struct api;
 
 /* Listens at all addresses, or at none; an error names the address. Options are copied, backend.arg is borrowed. */
 int api_start(const struct api_options *options, struct api **ret_api, struct err *e);
-/* The token file is read again; when it is bad the old tokens stay. Any thread. */
-int api_reload(struct api *a, struct err *e);
+/* The token file, and the certificate with its key and authorities, are read again; what is bad is left as it was.
+ * Any thread. */
+int api_reload_tokens(struct api *a, struct err *e);
+int api_reload_tls(struct api *a, struct err *e);
 /* Ends all connections and waits for the handlers. NULL is allowed. */
 void api_stop(struct api *a);
 

@@ -87,6 +87,8 @@ static bool parse_role(char *text, struct arena *arena, struct principal *who)
     return who->n_gateways > 0;
 }
 
+static const char of_certificate[] = "certificate"; /* the word of the file, and of principals */
+
 static int parse_line(struct tokens *t, char *line, const char *place, struct err *e)
 {
     static const char blanks[] = " \t\r";
@@ -97,14 +99,17 @@ static int parse_line(struct tokens *t, char *line, const char *place, struct er
     if (!name || name[0] == '#')
         return 0;
     if (!digest || strtok_r(NULL, blanks, &save))
-        return err_set(e, -EINVAL, place, NULL, "NAME ROLE SHA256 is expected");
+        return err_set(e, -EINVAL, place, NULL, "NAME ROLE SHA256 or NAME ROLE certificate is expected");
     if (t->n == TOKENS_MAX)
         return err_set(e, -E2BIG, place, NULL, "more than %d tokens", TOKENS_MAX);
     *one = (struct token){.who = {.name = name, .method = "token"}};
     if (!parse_role(role, t->arena, &one->who))
         return err_set(e, -EINVAL, place, NULL, "the role is viewer, admin or operator=GATEWAY,...");
-    if (!parse_digest(digest, one->digest))
-        return err_set(e, -EINVAL, place, NULL, "a SHA-256 has 64 hexadecimal digits");
+    if (strcmp(digest, of_certificate) == 0)
+        one->who.method = of_certificate;
+    else if (!parse_digest(digest, one->digest))
+        return err_set(e, -EINVAL, place, NULL,
+                       "a SHA-256 of 64 hexadecimal digits is expected, or the word certificate");
     for (size_t i = 0; i < t->n; i++)
         if (strcmp(t->items[i].who.name, name) == 0)
             return err_set(e, -EINVAL, place, NULL, "the name \"%s\" is there twice", name);
@@ -168,6 +173,19 @@ static bool token_is_well_formed(const char *text)
            strspn(text + n, base64url) == TOKEN_RANDOM;
 }
 
+/* By the name in a certificate that was believed. */
+static unsigned by_certificate(const char *name, const struct tokens *tokens, struct principal *ret,
+                               const char **ret_detail)
+{
+    for (size_t i = 0; tokens && i < tokens->n; i++)
+        if (tokens->items[i].who.method == of_certificate && strcmp(tokens->items[i].who.name, name) == 0) {
+            *ret = tokens->items[i].who;
+            return 0;
+        }
+    *ret_detail = "the name in the client certificate has no role";
+    return 401;
+}
+
 static unsigned by_token(const struct http_request *r, const struct tokens *tokens, struct principal *ret,
                          const char **ret_detail)
 {
@@ -186,7 +204,8 @@ static unsigned by_token(const struct http_request *r, const struct tokens *toke
     SHA256((const uint8_t *)field, strlen(field), digest);
     const struct token *found = NULL;
     for (size_t i = 0; i < tokens->n; i++)
-        if (CRYPTO_memcmp(tokens->items[i].digest, digest, sizeof(digest)) == 0)
+        if (tokens->items[i].who.method != of_certificate &&
+            CRYPTO_memcmp(tokens->items[i].digest, digest, sizeof(digest)) == 0)
             found = &tokens->items[i];
     if (!found)
         return 401;
@@ -200,6 +219,8 @@ unsigned authenticate(const struct http_request *r, const struct tokens *tokens,
     const struct http_peer *p = r->peer;
     bool may = p->is_unix && (p->uid == 0 || p->uid == geteuid());
 
+    if (!p->is_unix && p->certificate && !http_request_header(r, "Authorization"))
+        return by_certificate(p->certificate, tokens, ret, ret_detail);
     if (!p->is_unix)
         return by_token(r, tokens, ret, ret_detail);
     for (size_t i = 0; group != (gid_t)-1 && i < p->n_groups; i++)

@@ -2,9 +2,11 @@
  * Who asks, and what they may do.
  *
  * On a unix socket the kernel says who it is: root, the daemon's own user and the members of the configured group may
- * do everything, others nothing. On TCP a bearer token (RFC 6750) says it; of each only the SHA-256 is known here.
+ * do everything, others nothing. On TCP a bearer token (RFC 6750) says it, of which only the SHA-256 is known here;
+ * without one, the name in a client certificate that was believed in the TLS handshake.
  *
- * The token file holds a line per token: NAME ROLE SHA256, where ROLE is viewer, admin, or operator=GATEWAY,...; '#'
+ * The token file holds a line per caller: NAME ROLE SHA256, where ROLE is viewer, admin, or operator=GATEWAY,...; the
+ * word "certificate" instead of a SHA-256 stands for client certificates whose subject's common name is NAME. '#'
  * begins a comment. It must belong to the daemon's user or root, and nobody else may read or write it. A token is
  * "igwd_" and 43 characters of base64url: 256 random bits.
  */
@@ -18,7 +20,7 @@ enum { TOKENS_MAX = 1024, TOKEN_GATEWAYS_MAX = 32, TOKEN_FILE_MAX = 1 << 20 };
 
 struct principal {
     const char *name;   /* "root", "uid 1000", or the token's */
-    const char *method; /* "unix", "token"; NULL: nobody known */
+    const char *method; /* "unix", "token", "certificate"; NULL: nobody known */
     enum role role;
     const char *const *gateways; /* of an operator */
     size_t n_gateways;

@@ -60,6 +60,7 @@ const double http_buckets[HTTP_BUCKETS] = {0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 1
 struct place {
     struct http *http;
     struct listen_address address;
+    bool is_tls;
     int fd;
     struct MHD_Daemon *daemon;
 };
@@ -71,9 +72,10 @@ struct http {
     struct place places[API_ADDRESSES_MAX];
     size_t n_places;
     uint64_t id_salt;
-    pthread_mutex_t lock; /* of the list of those who may sleep; above the locks of wakes */
-    struct exchange *sleepers;
-    bool stopping; /* atomic, set with the lock held */
+    pthread_mutex_t lock;      /* of the two below; above the locks of wakes */
+    struct exchange *sleepers; /* those who may sleep */
+    struct tls *tls;           /* of the next connections */
+    bool stopping;             /* atomic, set with the lock held */
     /* Atomic: */
     uint64_t next_id;
     uint64_t requests[6], refused_connections, buckets[HTTP_BUCKETS + 1], total_us;
@@ -85,6 +87,10 @@ struct connection {
     struct http_peer peer;
     struct deadline deadline;
     bool over_limit;
+    char local[64];       /* the address that it came to; "": a unix socket's */
+    struct tls *tls;      /* NULL: plaintext */
+    bool client_is_known; /* the handshake is over, and peer.certificate is right */
+    char client[TLS_NAME_MAX];
 };
 
 struct exchange {
@@ -131,27 +137,57 @@ static void read_unix_peer(int fd, struct http_peer *p)
     (void)snprintf(p->text, sizeof(p->text), "unix uid=%u", (unsigned)who.uid);
 }
 
-static void read_peer(int fd, struct http_peer *p)
+static void write_address(const struct sockaddr_storage *name, char *text, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (name->ss_family == AF_INET) {
+        struct sockaddr_in four;
+        memcpy(&four, name, sizeof(four));
+        (void)snprintf(text, size, "%s:%u", inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host)),
+                       ntohs(four.sin_port));
+    } else if (name->ss_family == AF_INET6) {
+        struct sockaddr_in6 six;
+        memcpy(&six, name, sizeof(six));
+        (void)snprintf(text, size, "[%s]:%u", inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host)),
+                       ntohs(six.sin6_port));
+    }
+}
+
+static void read_names(struct connection *c)
 {
     struct sockaddr_storage name = {0};
     socklen_t n = sizeof(name);
-    char host[INET6_ADDRSTRLEN] = "";
 
-    if (getpeername(fd, (struct sockaddr *)&name, &n))
+    if (getpeername(c->deadline.fd, (struct sockaddr *)&name, &n))
         return; /* gone already: it will not ask anything */
     if (name.ss_family == AF_UNIX) {
-        read_unix_peer(fd, p);
-    } else if (name.ss_family == AF_INET) {
-        struct sockaddr_in four;
-        memcpy(&four, &name, sizeof(four));
-        (void)snprintf(p->text, sizeof(p->text), "%s:%u", inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host)),
-                       ntohs(four.sin_port));
-    } else if (name.ss_family == AF_INET6) {
-        struct sockaddr_in6 six;
-        memcpy(&six, &name, sizeof(six));
-        (void)snprintf(p->text, sizeof(p->text), "[%s]:%u", inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host)),
-                       ntohs(six.sin6_port));
+        read_unix_peer(c->deadline.fd, &c->peer);
+        return;
     }
+    write_address(&name, c->peer.text, sizeof(c->peer.text));
+    n = sizeof(name);
+    if (getsockname(c->deadline.fd, (struct sockaddr *)&name, &n) == 0)
+        write_address(&name, c->local, sizeof(c->local));
+}
+
+/* The library did not begin the handshake yet: with the credentials of this moment. */
+static void begin_tls(struct connection *c, struct MHD_Connection *mhd)
+{
+    pthread_mutex_lock(&c->http->lock);
+    c->tls = tls_ref(c->http->tls);
+    pthread_mutex_unlock(&c->http->lock);
+    tls_begin(c->tls, MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
+}
+
+/* At a request, so the handshake is over. */
+static void know_client(struct connection *c, struct MHD_Connection *mhd)
+{
+    if (!c->tls || c->client_is_known)
+        return;
+    c->client_is_known = true;
+    if (tls_client_name(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session, c->client))
+        c->peer.certificate = c->client;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
@@ -165,7 +201,9 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         c = mem_new(struct connection);
         c->http = h;
         c->deadline.fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        read_peer(c->deadline.fd, &c->peer);
+        read_names(c);
+        if (place->is_tls)
+            begin_tls(c, mhd);
         uint32_t n = __atomic_add_fetch(&h->connections, 1, __ATOMIC_RELAXED);
         c->over_limit = n > API_CONNECTIONS_MAX;
         if (c->over_limit)
@@ -177,6 +215,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
     } else if (c) {
         (void)deadline_clear(h->deadlines, &c->deadline); /* its requests were counted as they ended */
         (void)__atomic_sub_fetch(&h->connections, 1, __ATOMIC_RELAXED);
+        tls_unref(c->tls); /* the session has ended before */
         mem_free(c);
         *context = NULL;
     }
@@ -195,6 +234,7 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
     x->http = h;
     x->mhd = mhd;
     x->connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    know_client(x->connection, mhd);
     x->arena = arena_new();
     x->began = clock_now(NULL);
     x->over_limit = __atomic_add_fetch(&h->in_flight, 1, __ATOMIC_RELAXED) > API_REQUESTS_MAX;
@@ -499,6 +539,18 @@ static const char *framing_fault(struct exchange *x, const char *version, bool *
     return NULL;
 }
 
+/* What is asked over a unix socket does not come from a browser. */
+static bool host_is_good(struct exchange *x)
+{
+    const struct hosts *hosts = x->http->options.hosts;
+    const char *field = header_value(x, "Host"), *authority = hosts_of_target(x->request.target, x->arena);
+
+    if (!hosts || x->connection->peer.is_unix)
+        return true;
+    return (!field || hosts_allow(hosts, field, x->connection->local)) &&
+           (!authority || hosts_allow(hosts, authority, x->connection->local));
+}
+
 static bool length_is_above(const char *text, size_t max)
 {
     size_t n = 0;
@@ -527,6 +579,8 @@ static enum MHD_Result on_headers(struct exchange *x, const char *version)
     const char *fault = framing_fault(x, version, &content);
     if (fault)
         return refuse(x, 400, fault);
+    if (!host_is_good(x))
+        return refuse(x, 421, "this interface is not known by that host name (api-host)");
     if (!content)
         return MHD_YES;
     if (length_is_above(header_value(x, "Content-Length"), API_BODY_MAX))
@@ -634,18 +688,28 @@ static int start_place(struct http *h, const char *text, struct err *e)
     int r = listen_address_parse(text, &p->address, e);
 
     p->http = h;
+    p->is_tls = h->tls && !p->address.path[0];
+    if (!r && !p->is_tls && !listen_address_is_local(&p->address))
+        r = err_set(e, -EPERM, text, NULL, "beyond loopback the REST interface is served with TLS only");
     if (!r)
         r = listen_open(&p->address, h->options.socket_group, &p->fd, e);
     if (r)
         return r;
+    struct MHD_OptionItem secure[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, p->is_tls ? (void *)tls_certificate_pem(h->tls) : NULL},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, p->is_tls ? (void *)tls_key_pem(h->tls) : NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)tls_priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME;
     p->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, p,
-        MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, p->fd,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(THREADS * CONNECTIONS_OF_THREAD), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
-        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p, MHD_OPTION_NOTIFY_COMPLETED, on_completed, p,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_END);
+        p->is_tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_access, p, MHD_OPTION_EXTERNAL_LOGGER,
+        on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, p->fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)(THREADS * CONNECTIONS_OF_THREAD), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_SECONDS,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, p, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, p,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, p, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
+        MHD_OPTION_ARRAY, p->is_tls ? secure : &secure[ARRAY_LEN(secure) - 1], MHD_OPTION_END);
     if (!p->daemon) {
         listen_close(&p->address, p->fd);
         return err_set(e, -EIO, text, NULL, "the HTTP library can't serve there");
@@ -665,6 +729,7 @@ int http_new(const struct http_options *options, struct http **ret_http, struct 
         return err_set(e, -EINVAL, "api", NULL, "more than %d addresses, or no random numbers", API_ADDRESSES_MAX);
     }
     pthread_mutex_init(&h->lock, NULL);
+    h->tls = tls_ref(options->tls);
     *ret_http = h;
     return 0;
 }
@@ -703,8 +768,21 @@ void http_stop(struct http *h)
         listen_close(&p->address, -1);
     }
     deadlines_stop(h->deadlines);
+    tls_unref(h->tls);
     pthread_mutex_destroy(&h->lock);
     mem_free(h);
+}
+
+void http_set_tls(struct http *h, struct tls *tls)
+{
+    struct tls *next = tls_ref(tls);
+
+    pthread_mutex_lock(&h->lock);
+    assert(h->tls && next);
+    struct tls *before = h->tls;
+    h->tls = next;
+    pthread_mutex_unlock(&h->lock);
+    tls_unref(before);
 }
 
 void http_count(struct http *h, struct http_counters *ret)

@@ -8,7 +8,9 @@
 #define API_HTTP_H
 
 #include "api/api.h"
+#include "api/hosts.h"
 #include "api/later.h"
+#include "api/tls.h"
 #include "base/buf.h"
 
 enum { HTTP_HEADERS_MAX = 8 /* of an answer, beside those that the shell adds */, HTTP_GROUPS_MAX = 64 };
@@ -19,7 +21,8 @@ struct http_peer {
     uid_t uid;                     /* of a unix socket's peer */
     gid_t groups[HTTP_GROUPS_MAX]; /* the primary one first */
     size_t n_groups;
-    char text[64]; /* for the log: "unix uid=0", "127.0.0.1:40312" */
+    char text[64];           /* for the log: "unix uid=0", "127.0.0.1:40312" */
+    const char *certificate; /* the common name of a client certificate that was believed; NULL: there is none */
 };
 
 struct http_header {
@@ -101,6 +104,8 @@ struct http_options {
     /* Whether a request with content may be sent there; else it is refused before its content is read. */
     bool (*takes_body)(void *arg, const char *method, const char *target);
     void *arg;
+    struct tls *tls;           /* of TCP addresses, which beyond loopback need it; NULL: plaintext. Borrowed */
+    const struct hosts *hosts; /* that TCP's requests may name: 421; NULL: any. Outlives the shell */
     /* Milliseconds; 0: API_IDLE_SECONDS, API_REQUEST_SECONDS, API_STREAM_SECONDS. */
     unsigned idle_ms, request_ms, stream_ms;
 };
@@ -113,6 +118,8 @@ int http_new(const struct http_options *options, struct http **ret_http, struct 
 int http_start(struct http *h, struct err *e);
 /* Ends all connections, waits for the handlers, frees. NULL is allowed. */
 void http_stop(struct http *h);
+/* For connections from now on; only where there was TLS before. Any thread. */
+void http_set_tls(struct http *h, struct tls *tls);
 void http_count(struct http *h, struct http_counters *ret);
 
 #endif

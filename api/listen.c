@@ -28,10 +28,13 @@ static int bad(struct err *e, const char *text)
     return err_set(e, -EINVAL, text, NULL, "ADDRESS:PORT, [IPV6]:PORT or unix:/PATH is expected");
 }
 
-static bool is_loopback(const struct address *a)
+bool listen_address_is_local(const struct listen_address *l)
 {
     static const uint8_t loopback6[16] = {[15] = 1};
 
+    const struct address *a = &l->host;
+    if (l->path[0])
+        return true;
     return a->family == AF_INET ? a->bytes[0] == 127 : memcmp(a->bytes, loopback6, sizeof(loopback6)) == 0;
 }
 
@@ -52,10 +55,6 @@ static int parse_tcp(const char *text, struct listen_address *ret, struct err *e
     if (colon[1] < '0' || colon[1] > '9' || *end || port < 1 || port > PORT_MAX || address_parse(host, &ret->host) ||
         (ret->host.family == AF_INET6) != bracketed)
         return bad(e, text);
-    if (!is_loopback(&ret->host))
-        return err_set(e, -EPERM, text, NULL,
-                       "the REST interface is served without TLS, so on loopback and unix "
-                       "sockets only");
     ret->port = (uint16_t)port;
     return 0;
 }
@@ -157,6 +156,7 @@ static int open_tcp(const struct listen_address *a, int fd, struct err *e)
     _cleanup_(mem_free_p) char *text =
         mem_printf(is_six ? "[%s]:%u" : "%s:%u", address_text(&a->host, host), (unsigned)a->port);
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) ||
+        (is_six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes))) ||
         bind(fd, is_six ? (const struct sockaddr *)&six : (const struct sockaddr *)&four,
              is_six ? sizeof(six) : sizeof(four)))
         return fail(e, errno, "can't bind", text);

@@ -1,6 +1,5 @@
 /*
- * Sockets that listen for the REST interface: TCP on loopback, and unix sockets whose file says who may connect.
- * Plaintext stays on the machine: every other address is refused.
+ * Sockets that listen for the REST interface: TCP, and unix sockets whose file says who may connect.
  */
 #ifndef API_LISTEN_H
 #define API_LISTEN_H
@@ -8,6 +7,7 @@
 #include "base/err.h"
 #include "store/service.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,8 +20,10 @@ struct listen_address {
     uint16_t port;
 };
 
-/* "unix:/PATH", "127.0.0.1:PORT", "[::1]:PORT"; -EINVAL for what is none of them, -EPERM beyond loopback. */
+/* "unix:/PATH", "127.0.0.1:PORT", "[::1]:PORT"; -EINVAL for what is none of them. */
 int listen_address_parse(const char *text, struct listen_address *ret, struct err *e);
+/* Whether nobody from another machine can connect there. */
+bool listen_address_is_local(const struct listen_address *a);
 
 /*
  * A listening socket, non-blocking and closed on exec. A unix socket gets mode 0660 and the group ((gid_t)-1: as it

@@ -240,11 +240,28 @@ TAKE_TEXT(take_xds_key, xds_key_file)
 TAKE_TEXT(take_xds_client_ca, xds_client_ca_file)
 TAKE_TEXT(take_api_group, api_group)
 TAKE_TEXT(take_api_token_file, api_token_file)
+TAKE_TEXT(take_api_tls_certificate, api_tls_certificate_file)
+TAKE_TEXT(take_api_tls_key, api_tls_key_file)
+TAKE_TEXT(take_api_client_ca, api_client_ca_file)
 TAKE_TEXT(take_state, state_directory)
 TAKE_TEXT(take_key_file, key_file)
 TAKE_TEXT(take_node_id, node_id)
 TAKE_TEXT(take_node_cluster, node_cluster)
 TAKE_TEXT(take_admin, admin)
+
+static int take_api_hosts(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    const char **hosts = arena_array(c->source->arena, const char *, n + 1);
+
+    for (size_t i = 0; i < n; i++) {
+        if (!v[i].text[0] || strpbrk(v[i].text, "/@ \t"))
+            return bad(e, &v[i], "a name or an address is expected, as it stands in a URL");
+        hosts[i] = v[i].text;
+    }
+    c->api_hosts = hosts;
+    c->n_api_hosts = n;
+    return 0;
+}
 
 static int take_gateway(struct config *c, const struct value *v, size_t n, struct err *e)
 {
@@ -359,7 +376,7 @@ static const struct setting settings[] = {
      .metavar = "ADDR",
      .repeatable = true,
      .take = take_api,
-     .help = "serve the REST interface at unix:/PATH, or at 127.0.0.1:PORT or [::1]:PORT with --api-token-file"},
+     .help = "serve the REST interface at unix:/PATH, or at ADDRESS:PORT or [IPV6]:PORT with --api-token-file"},
     {.name = "api-group",
      .metavar = "GROUP",
      .take = take_api_group,
@@ -368,6 +385,22 @@ static const struct setting settings[] = {
      .metavar = "FILE",
      .take = take_api_token_file,
      .help = "NAME ROLE SHA256 lines: the tokens of its TCP callers, known by their digests (mode 0600)"},
+    {.name = "api-tls-certificate",
+     .metavar = "FILE",
+     .take = take_api_tls_certificate,
+     .help =
+         "certificate chain (PEM): its TCP addresses speak TLS, and may be beyond loopback; read again at SIGHUP"},
+    {.name = "api-tls-key", .metavar = "FILE", .take = take_api_tls_key, .help = "its private key"},
+    {.name = "api-client-ca",
+     .metavar = "FILE",
+     .take = take_api_client_ca,
+     .help = "authorities of client certificates, whose common names have roles in --api-token-file (NAME ROLE "
+             "certificate)"},
+    {.name = "api-host",
+     .metavar = "NAME",
+     .repeatable = true,
+     .take = take_api_hosts,
+     .help = "a name that its TCP callers may use, beside its addresses, localhost and the machine's name"},
     {.name = "state", .metavar = "DIR", .fallback = "/var/lib/igwd", .take = take_state, .help = "state directory"},
     {.name = "key-file",
      .metavar = "FILE",
@@ -642,25 +675,33 @@ static int fill_in(struct config *c, char *const *environment, struct err *e)
     return add_value(c, key, RANK_ENVIRONMENT, path, "CREDENTIALS_DIRECTORY", e);
 }
 
+static int check_api(const struct config *c, struct err *e)
+{
+    if (!c->api_tls_certificate_file != !c->api_tls_key_file || (c->api_client_ca_file && !c->api_tls_key_file))
+        return err_set(e, -EINVAL, "api-tls-certificate", NULL,
+                       "api-tls-certificate and api-tls-key go together, and api-client-ca needs them");
+    for (size_t i = 0; i < c->n_api; i++) {
+        bool tcp = strncmp(c->api[i].address, "unix:", 5) != 0;
+        if (!c->api[i].loopback && !c->api_tls_certificate_file)
+            return err_set(e, -EINVAL, "api", NULL,
+                           "%s is not on loopback: it needs api-tls-certificate and api-tls-key", c->api[i].address);
+        if (tcp && !c->api_token_file)
+            return err_set(e, -EINVAL, "api", NULL, "%s is TCP: it needs api-token-file", c->api[i].address);
+    }
+    return 0;
+}
+
 static int check_together(struct config *c, struct err *e)
 {
     bool any = c->xds_certificate_file || c->xds_key_file || c->xds_client_ca_file;
     bool all = c->xds_certificate_file && c->xds_key_file && c->xds_client_ca_file;
     if (any && !all)
         return err_set(e, -EINVAL, "xds-cert", NULL, "xds-cert, xds-key and xds-client-ca go together");
-    for (size_t i = 0; i < c->n_api; i++) {
-        bool tcp = strncmp(c->api[i].address, "unix:", 5) != 0;
-        if (!c->api[i].loopback)
-            return err_set(e, -EINVAL, "api", NULL, "%s is not on loopback: the REST interface has no TLS",
-                           c->api[i].address);
-        if (tcp && !c->api_token_file)
-            return err_set(e, -EINVAL, "api", NULL, "%s is TCP: it needs api-token-file", c->api[i].address);
-    }
     for (size_t i = 0; i < c->n_xds; i++)
         if (!c->xds[i].loopback && !all)
             return err_set(e, -EINVAL, "xds", NULL,
                            "%s is not on loopback: it needs xds-cert, xds-key and xds-client-ca", c->xds[i].address);
-    return 0;
+    return check_api(c, e);
 }
 
 int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e)

@@ -33,6 +33,9 @@ struct config {
     size_t n_xds, n_api;
     const char *xds_certificate_file, *xds_key_file, *xds_client_ca_file; /* NULL when not set */
     const char *api_group, *api_token_file;                               /* likewise */
+    const char *api_tls_certificate_file, *api_tls_key_file, *api_client_ca_file;
+    const char *const *api_hosts;
+    size_t n_api_hosts;
     const char *state_directory;
     const char *key_file; /* NULL: in the state directory */
     const char *gateway;  /* the default gateway; NULL: off */

@@ -129,12 +129,20 @@ static void on_store_wake(void *arg)
     loop_post(d->loop, on_store_woken, d);
 }
 
-/* A bad token file must not take the good tokens away. */
+/* What is bad must not take away what is good; it is an alarm until it is mended, as the old form will not do for
+ * ever. */
 static void reload_api(struct daemon *d)
 {
-    struct err e = {0};
-    if (d->api && api_reload(d->api, &e))
-        log_err(LOG_LEVEL_ERROR, &e, "tokens can't be read again: the old ones stay", NULL);
+    struct err of_tokens = {0}, of_tls = {0};
+    if (!d->api)
+        return;
+    if (api_reload_tokens(d->api, &of_tokens))
+        log_err(LOG_LEVEL_ERROR, &of_tokens, "tokens can't be read again: the old ones stay", NULL);
+    if (api_reload_tls(d->api, &of_tls))
+        log_err(LOG_LEVEL_ERROR, &of_tls, "the REST interface's certificate can't be read again: the old one stays",
+                NULL);
+    alarm_board_set(d->alarms, "api.tokens", of_tokens.text[0] ? of_tokens.text : NULL);
+    alarm_board_set(d->alarms, "api.tls", of_tls.text[0] ? of_tls.text : NULL);
 }
 
 static void on_signal(void *arg, unsigned events)
@@ -363,6 +371,11 @@ static int start_api(struct daemon *d, struct err *e)
         .n_addresses = c->n_api,
         .group = c->api_group,
         .token_file = c->api_token_file,
+        .tls_certificate = c->api_tls_certificate_file,
+        .tls_key = c->api_tls_key_file,
+        .tls_client_ca = c->api_client_ca_file,
+        .hosts = c->api_hosts,
+        .n_hosts = c->n_api_hosts,
         .version = IGWD_VERSION,
         .backend = {.arg = d,
                     .view = api_view,

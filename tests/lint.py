@@ -30,7 +30,7 @@ MAY_INCLUDE = {
 }
 API_WIRING = "server/daemon.c"
 # Libraries that only one file of the product knows.
-SHELLS = {"SQLite": r"sqlite3\.h", "microhttpd": r"microhttpd\.h", "gRPC": r"grpc/.*"}
+SHELLS = {"SQLite": r"sqlite3\.h", "microhttpd": r"microhttpd\.h", "gRPC": r"grpc/.*", "GnuTLS": r"gnutls/.*"}
 
 MAX_LINES = 79
 MAX_COMPLEXITY = 15

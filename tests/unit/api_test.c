@@ -234,6 +234,71 @@ TEST(an_answer_that_is_there_already_is_a_304_without_content)
     CHECK_STR(second.etag, tag);
 }
 
+/* ---- callers and hosts ---- */
+
+TEST(a_client_certificate_is_who_the_token_file_says_and_a_token_goes_first)
+{
+    const char *const text = "# callers\nboss admin certificate\n"
+                             "guest viewer 0000000000000000000000000000000000000000000000000000000000000000\n";
+    struct field wrong[] = {{"Authorization", "Bearer igwd_x"}, {NULL}};
+    struct http_peer boss = {.certificate = "boss"}, guest = {.certificate = "guest"};
+    struct http_request r = {.peer = &boss, .header = field_value};
+    struct principal who = {0};
+    struct tokens *tokens = NULL;
+    const char *detail;
+
+    arena = arena ? arena : arena_new();
+    CHECK_INT(tokens_parse("f", text, &tokens, NULL), 0);
+    CHECK_INT(authenticate(&r, tokens, (gid_t)-1, arena, &who, &detail), 0);
+    CHECK_STR(who.name, "boss");
+    CHECK_STR(who.method, "certificate");
+    CHECK_INT(who.role, ROLE_ADMIN);
+    r.header_arg = wrong;
+    CHECK_INT(authenticate(&r, tokens, (gid_t)-1, arena, &who, &detail), 401);
+    r.header_arg = NULL;
+    r.peer = &guest; /* it has a token, no certificate */
+    CHECK_INT(authenticate(&r, tokens, (gid_t)-1, arena, &who, &detail), 401);
+    CHECK_INT(authenticate(&r, NULL, (gid_t)-1, arena, &who, &detail), 401);
+    tokens_unref(tokens);
+    CHECK_INT(tokens_parse("f", "boss admin certificat\n", &tokens, NULL), -EINVAL);
+    CHECK_INT(tokens_parse("f", "boss admin certificate x\n", &tokens, NULL), -EINVAL);
+}
+
+TEST(hosts_are_names_without_ports_and_what_was_connected_to)
+{
+    const char *const names[] = {"Igwd.example.com", "10.0.0.1:8001", "[fd00::1]:8001"};
+    struct hosts *h = hosts_new(names, ARRAY_LEN(names));
+
+    CHECK(hosts_allow(h, "igwd.EXAMPLE.com:8443", NULL));
+    CHECK(hosts_allow(h, "igwd.example.com.", NULL));
+    CHECK(hosts_allow(h, "10.0.0.1", NULL));
+    CHECK(hosts_allow(h, "[fd00::1]", NULL));
+    CHECK(hosts_allow(h, "localhost:1", NULL) && hosts_allow(h, "127.0.0.1", NULL) &&
+          hosts_allow(h, "[::1]:8", NULL));
+    CHECK(!hosts_allow(h, "10.0.0.2:8001", NULL));
+    CHECK(hosts_allow(h, "10.0.0.2:8001", "10.0.0.2:8001"));
+    CHECK(!hosts_allow(h, "evil.example.com", "10.0.0.2:8001"));
+    CHECK(!hosts_allow(h, "igwd.example.com.evil.com", NULL));
+    CHECK(!hosts_allow(h, "", NULL) && !hosts_allow(h, ":80", "") && !hosts_allow(h, "[", NULL));
+    hosts_free(h);
+    arena = arena ? arena : arena_new();
+    CHECK(hosts_of_target("/a?b=http://c/", arena) == NULL);
+    CHECK(hosts_of_target("*", arena) == NULL);
+    CHECK_STR(hosts_of_target("http://a:80/b@c", arena), "a:80");
+    CHECK_STR(hosts_of_target("http://localhost@evil?x", arena), "evil");
+}
+
+TEST(a_client_says_how_long_it_waits)
+{
+    CHECK_INT(prefer_wait("wait=10", 60), 10);
+    CHECK_INT(prefer_wait("respond-async, Wait=99999999999999999999; x=1", 60), 60);
+    CHECK_INT(prefer_wait("wait=1, wait=2", 60), 1);
+    CHECK_INT(prefer_wait("wait=", 60), 0);
+    CHECK_INT(prefer_wait("wait=1x", 60), 0);
+    CHECK_INT(prefer_wait("waits=5, await=4", 60), 0);
+    CHECK_INT(prefer_wait(NULL, 60), 0);
+}
+
 /* ---- what the daemon hands over ---- */
 
 static const struct api_proxy_resource resources[] = {
