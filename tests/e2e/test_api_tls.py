@@ -78,7 +78,7 @@ def test_tcp_speaks_tls_alone_and_from_1_2_on(api):
     old.minimum_version = ssl.TLSVersion.TLSv1
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):  # so says the server's alert
+    with pytest.raises(ssl.SSLError, match="EOF|PROTOCOL_VERSION"):  # the server, not the client, says no
         api.secure(old)
     assert b"HTTP/1.1 200" not in api.raw(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", tcp=True)
     with pytest.raises(ssl.SSLCertVerificationError):
