@@ -81,6 +81,7 @@ struct translator {
     struct sds_refs *secrets;
     struct map groups, emissions, ports, users;
     bool complete, started, gateways_changed;
+    uint64_t revision; /* of the last batch */
 };
 
 /* ---- the translator ---- */
@@ -681,12 +682,14 @@ struct xds_batch *translate(struct translator *t, const struct view_delta *delta
     apply(t, delta, VIEW_SECRET);
     sds_refs_flush(t->secrets, v, t->problem, t->arg);
     b = new_batch(t, v);
-    if (t->started && !b->n_changes && !t->gateways_changed && t->complete == v->complete) {
+    if (t->started && !b->n_changes && !t->gateways_changed && t->complete == v->complete &&
+        t->revision == v->revision) {
         xds_batch_free(b);
         return NULL;
     }
     t->started = true;
     t->complete = v->complete;
+    t->revision = v->revision;
     t->gateways_changed = false;
     return b;
 }

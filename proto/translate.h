@@ -25,7 +25,8 @@ struct translator;
 struct translator *translator_new(translate_problem problem, void *arg);
 void translator_free(struct translator *t); /* NULL is allowed */
 
-/* What this difference means for the Envoys; NULL when nothing. Differences must follow each other without a gap, the
+/* What this difference means for the Envoys; NULL when nothing, and the revision is the same (a new one is told even
+ * if it changes nothing: somebody may wait for it). Differences must follow each other without a gap, the
  * first from nothing. The caller owns the batch. */
 struct xds_batch *translate(struct translator *t, const struct view_delta *delta);
 

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/xds_session.h"
+#include "server/xds_status.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -118,6 +119,8 @@ struct inbox {
 
 struct xds_server {
     struct xds_common common;
+    struct xds_status *status;
+    clock_ns status_at; /* when it wants to go on at the latest; 0: at once */
     char *default_gateway;
     size_t max_streams;
 
@@ -673,6 +676,7 @@ static void begin_stop(struct xds_server *s, clock_ns now)
 {
     s->stop_begun = true;
     s->cancel_at = now + (clock_ns)STOP_MS * CLOCK_NS_PER_MS;
+    xds_status_stop(s->status);
     for (struct stream *stream = s->streams; stream; stream = stream->next)
         if (!stream->closed)
             end_stream(stream, GRPC_STATUS_UNAVAILABLE, "shutting down", now);
@@ -759,6 +763,8 @@ static gpr_timespec next_deadline(const struct xds_server *s)
 
     if (s->stop_begun && !s->cancelled_all && s->cancel_at < at)
         at = s->cancel_at;
+    if (s->status_at < at)
+        at = s->status_at;
     if (at == INT64_MAX)
         return gpr_inf_future(GPR_CLOCK_MONOTONIC);
     return (gpr_timespec){
@@ -777,6 +783,7 @@ static void *run(void *arg)
             on_event(s, &event, now);
         pass_time(s, now);
         pump_ready(s, now);
+        s->status_at = xds_status_run(s->status, now);
     }
     return NULL;
 }
@@ -789,6 +796,21 @@ static void wake(struct xds_server *s)
     s->waking = true;
     grpc_channel_watch_connectivity_state(s->lame, GRPC_CHANNEL_IDLE, gpr_inf_past(GPR_CLOCK_MONOTONIC), s->queue,
                                           &s->wake);
+}
+
+/* A question waits. */
+static void wake_for_status(void *arg)
+{
+    struct xds_server *s = arg;
+
+    pthread_mutex_lock(&s->lock);
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct xds_status *xds_server_status(const struct xds_server *s)
+{
+    return s->status;
 }
 
 void xds_server_publish(struct xds_server *s, struct xds_batch *batch)
@@ -1096,6 +1118,7 @@ static void server_free(struct xds_server *s)
     }
     xds_message_clear(&s->message);
     buf_clear(&s->bytes);
+    xds_status_free(s->status);
     xds_directory_free(s->common.directory);
     xds_refusals_free(s->common.refusals);
     pthread_mutex_destroy(&s->lock);
@@ -1121,6 +1144,8 @@ static struct xds_server *server_new(const struct xds_options *options)
                                     .default_gateway = s->default_gateway,
                                     .nacked = options->nacked,
                                     .arg = options->arg};
+    s->status = xds_status_new(&s->common, wake_for_status, s);
+    s->status_at = INT64_MAX;
     buf_init(&s->bytes, XDS_REQUEST_MAX + 1);
     s->ready_end = &s->ready;
     s->inbox_end = &s->inbox;

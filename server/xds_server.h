@@ -56,6 +56,9 @@ int xds_server_start(const struct xds_options *options, struct xds_server **ret_
 int xds_server_port(const struct xds_server *s, size_t address);
 /* Any thread. Takes the batch. */
 void xds_server_publish(struct xds_server *s, struct xds_batch *batch);
+/* What its proxies have: see server/xds_status.h. Borrowed; valid until xds_server_stop(). */
+struct xds_status;
+struct xds_status *xds_server_status(const struct xds_server *s);
 /* Any thread: certificates are read again (SIGHUP). */
 void xds_server_reload(struct xds_server *s);
 /* Ends the streams (UNAVAILABLE), within 2 s, and frees. */

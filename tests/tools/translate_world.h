@@ -28,6 +28,7 @@ struct world {
     struct view *view; /* NULL at first */
     json_t *doc;
     struct gateway checked; /* what translate_check() lets pass */
+    bool same_revision;     /* from now on, as when an endpoint flips */
 };
 
 static const char *world_type(const char *rid)
@@ -317,7 +318,7 @@ static struct view_delta *world_apply(struct world *w, json_t *doc)
     json_t *item;
 
     after->complete = true;
-    after->revision = w->view ? w->view->revision + 1 : 1;
+    after->revision = w->view ? w->view->revision + !w->same_revision : 1;
     json_object_foreach(json_object_get(doc, "gateways"), name, item)
     {
         world_gateway(w, d, name, item);

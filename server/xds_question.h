@@ -1,0 +1,28 @@
+/*
+ * Inside the status (see xds_status.h): a question to the xDS thread. Its step function goes on until it is done or
+ * its time is over. What it keeps between two slices must survive any change: references to gateways and slots,
+ * numbers of sessions, the roster's walk.
+ */
+#ifndef SERVER_XDS_QUESTION_H
+#define SERVER_XDS_QUESTION_H
+
+#include "server/xds_status.h"
+
+#include <pthread.h>
+
+enum { XDS_CLOCK_EVERY = 16 /* sessions between two looks at the clock */ };
+
+struct xds_question {
+    struct xds_question *next;
+    /* 0: not done yet; 1: done; or an error. */
+    int (*step)(struct xds_directory *d, struct xds_question *q, clock_ns until);
+    bool begun;          /* for step's use */
+    bool done, detached; /* detached: nobody waits; it is freed when it is done */
+    int result;
+    pthread_cond_t answered;
+};
+
+/* Asks and waits for the answer: 0 or an error. */
+int xds_ask(struct xds_status *t, struct xds_question *q);
+
+#endif

@@ -1,0 +1,535 @@
+/*
+ * Questions about the sessions, answered in slices: see xds_status.h.
+ *
+ * `lock` protects the queue and what callers wait for; all else belongs to the xDS thread while a question is in the
+ * queue, and to the caller afterwards.
+ */
+#include "server/xds_status.h"
+
+#include "server/xds_question.h"
+#include "server/xds_stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORD = 64, PROXIES_MIN = 16, RESOURCES_MIN = 256 };
+
+struct xds_status {
+    const struct xds_common *common;
+    void (*wake)(void *arg);
+    void *wake_arg;
+    uint32_t epoch;       /* part of ids, so that those of an earlier run are not mistaken for others */
+    clock_ns next_expiry; /* of waits; the xDS thread's */
+
+    pthread_mutex_t lock;
+    struct xds_question *first, **end;
+    unsigned n; /* atomic for reading without the lock */
+    bool stopped;
+    uint64_t last_wait;
+};
+
+/* ---- the queue ---- */
+
+static int submit(struct xds_status *t, struct xds_question *q)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&t->lock);
+    if (t->stopped)
+        r = -ESHUTDOWN;
+    else if (t->n >= XDS_QUESTIONS_MAX)
+        r = -EAGAIN;
+    if (r == 0) {
+        q->next = NULL;
+        *t->end = q;
+        t->end = &q->next;
+        __atomic_add_fetch(&t->n, 1, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (r == 0)
+        t->wake(t->wake_arg);
+    return r;
+}
+
+int xds_ask(struct xds_status *t, struct xds_question *q)
+{
+    int r;
+
+    pthread_cond_init(&q->answered, NULL);
+    r = submit(t, q);
+    if (r == 0) {
+        pthread_mutex_lock(&t->lock);
+        while (!q->done)
+            pthread_cond_wait(&q->answered, &t->lock);
+        pthread_mutex_unlock(&t->lock);
+        r = q->result < 0 ? q->result : 0;
+    }
+    pthread_cond_destroy(&q->answered);
+    return r;
+}
+
+/* With the lock held: the first question is done. */
+static void finish_first(struct xds_status *t, int result)
+{
+    struct xds_question *q = t->first;
+
+    t->first = q->next;
+    if (!t->first)
+        t->end = &t->first;
+    __atomic_sub_fetch(&t->n, 1, __ATOMIC_RELEASE);
+    if (q->detached) {
+        mem_free(q);
+        return;
+    }
+    q->result = result;
+    q->done = true;
+    pthread_cond_signal(&q->answered);
+}
+
+static clock_ns answer(struct xds_status *t, clock_ns until)
+{
+    while (__atomic_load_n(&t->n, __ATOMIC_ACQUIRE) > 0) {
+        struct xds_question *q;
+        int r;
+
+        pthread_mutex_lock(&t->lock);
+        q = t->first;
+        pthread_mutex_unlock(&t->lock);
+        r = q->step(t->common->directory, q, until);
+        if (r == 0)
+            return 0;
+        pthread_mutex_lock(&t->lock);
+        finish_first(t, r);
+        pthread_mutex_unlock(&t->lock);
+        if (clock_now(NULL) >= until)
+            return __atomic_load_n(&t->n, __ATOMIC_ACQUIRE) > 0 ? 0 : INT64_MAX;
+    }
+    return INT64_MAX;
+}
+
+clock_ns xds_status_run(struct xds_status *t, clock_ns now)
+{
+    clock_ns next;
+
+    if (now >= t->next_expiry)
+        t->next_expiry = xds_rollout_expire(t->common->directory, now);
+    if (__atomic_load_n(&t->n, __ATOMIC_ACQUIRE) == 0)
+        return t->next_expiry;
+    next = answer(t, clock_now(NULL) + (clock_ns)XDS_SLICE_US * 1000);
+    return next < t->next_expiry ? next : t->next_expiry;
+}
+
+void xds_status_stop(struct xds_status *t)
+{
+    pthread_mutex_lock(&t->lock);
+    t->stopped = true;
+    pthread_mutex_unlock(&t->lock);
+    /* What is under way holds references: it is answered to its end. */
+    while (answer(t, INT64_MAX) == 0)
+        ;
+    xds_rollout_stop(t->common->directory);
+}
+
+struct xds_status *xds_status_new(const struct xds_common *common, void (*wake)(void *arg), void *arg)
+{
+    struct xds_status *t = mem_new(struct xds_status);
+
+    t->common = common;
+    t->wake = wake;
+    t->wake_arg = arg;
+    t->epoch = (uint32_t)(int64_t)clock_wall();
+    t->next_expiry = INT64_MAX;
+    t->end = &t->first;
+    pthread_mutex_init(&t->lock, NULL);
+    return t;
+}
+
+void xds_status_free(struct xds_status *t)
+{
+    if (!t)
+        return;
+    assert(t->n == 0);
+    pthread_mutex_destroy(&t->lock);
+    mem_free(t);
+}
+
+/* ---- reading a session ---- */
+
+static const char *id_of(uint32_t epoch, const struct xds_session *s, struct arena *arena)
+{
+    return arena_printf(arena, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
+}
+
+/* Of 64 slots: those in whose current form the client is confirmed. */
+static uint64_t acked_in(const struct xds_sub *sub, uint32_t word)
+{
+    return bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
+}
+
+/* What it said of the current form, if it refused it. */
+static const struct xds_refusal *refusal_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
+{
+    const struct xds_form *current = xds_current(sub->table, slot);
+
+    if (!current || xds_refusing_count(s->refusing) == 0)
+        return NULL;
+    return xds_refusing_find(s->refusing, sub->type, current->version);
+}
+
+static void count_type(const struct xds_session *s, const struct xds_sub *sub, uint64_t ret[XDS_STATES])
+{
+    const struct bits *live = &sub->table->live, *of = sub->wildcard ? live : &sub->named;
+
+    for (uint32_t slot = bits_next(of, 0); slot != BITS_END; slot = bits_next(of, (slot | (WORD - 1)) + 1)) {
+        uint32_t word = slot / WORD;
+        uint64_t wanted = bits_word(of, word) & bits_word(live, word), missing = wanted & ~acked_in(sub, word);
+
+        ret[XDS_ACKED] += (uint64_t)__builtin_popcountll(wanted & ~missing);
+        for (; missing; missing &= missing - 1) {
+            uint32_t one = word * WORD + (uint32_t)__builtin_ctzll(missing);
+
+            ret[refusal_of(s, sub, one) ? XDS_NACKED : XDS_REQUESTED]++;
+        }
+    }
+    for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END;
+         slot = bits_next(&sub->named, (slot | (WORD - 1)) + 1)) {
+        uint64_t gone = bits_word(&sub->named, slot / WORD) & ~bits_word(live, slot / WORD);
+
+        ret[XDS_DOES_NOT_EXIST] += (uint64_t)__builtin_popcountll(gone);
+    }
+}
+
+static const char *gateway_of(const struct xds_session *s)
+{
+    return s->gateway ? s->gateway->name : xds_session_unknown_gateway(s);
+}
+
+static void describe(uint32_t epoch, const struct xds_session *s, struct arena *arena, struct xds_proxy *ret)
+{
+    *ret = (struct xds_proxy){.id = id_of(epoch, s, arena),
+                              .node_id = s->node_id ? arena_strdup(arena, s->node_id) : NULL,
+                              .node_cluster = s->node_cluster ? arena_strdup(arena, s->node_cluster) : NULL,
+                              .peer = arena_strdup(arena, s->peer),
+                              .version = s->node_version ? arena_strdup(arena, s->node_version) : NULL,
+                              .gateway = gateway_of(s) ? arena_strdup(arena, gateway_of(s)) : NULL,
+                              .variant = s->options.variant,
+                              .connected_at = s->roster.began_at};
+    for (unsigned type = 0; s->gateway && type < XDS_TYPES; type++) {
+        ret->asked[type] = s->subs[type].asked;
+        if (s->subs[type].asked)
+            count_type(s, &s->subs[type], ret->counts[type]);
+    }
+}
+
+/* Room for one more in an array in an arena. */
+static void *room(struct arena *arena, void *items, size_t n, size_t *cap, size_t size, size_t min)
+{
+    void *more;
+
+    if (n < *cap)
+        return items;
+    *cap = *cap ? 2 * *cap : min;
+    more = arena_alloc(arena, *cap * size);
+    if (n > 0)
+        memcpy(more, items, n * size);
+    return more;
+}
+
+/* ---- proxies ---- */
+
+struct proxies_question {
+    struct xds_question q;
+    struct arena *arena;
+    uint32_t epoch;
+    struct xds_proxy *items;
+    size_t n, cap;
+    /* Of one: */
+    uint64_t number;
+    unsigned type;
+    uint32_t slot;
+    size_t resources_cap;
+};
+
+static int step_all(struct xds_directory *d, struct xds_question *question, clock_ns until)
+{
+    struct proxies_question *q = (struct proxies_question *)question;
+    const struct xds_session *s;
+
+    if (!q->q.begun)
+        xds_roster_begin(d);
+    q->q.begun = true;
+    while ((s = xds_roster_next(d)) != NULL) {
+        if (!s->node_known)
+            continue; /* it said nothing yet */
+        q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
+        describe(q->epoch, s, q->arena, &q->items[q->n++]);
+        if (q->n % XDS_CLOCK_EVERY == 0 && clock_now(NULL) >= until)
+            return 0;
+    }
+    return 1;
+}
+
+static const struct xds_session *find_session(struct xds_directory *d, uint64_t number)
+{
+    const struct xds_session *s;
+
+    xds_roster_begin(d);
+    while ((s = xds_roster_next(d)) != NULL)
+        if (s->roster.number == number)
+            return s->node_known ? s : NULL;
+    return NULL;
+}
+
+static void add_resource(struct proxies_question *q, const struct xds_session *s, const struct xds_sub *sub,
+                         uint32_t slot)
+{
+    struct xds_proxy *proxy = &q->items[0];
+    const struct xds_form *current = xds_current(sub->table, slot);
+    const struct xds_refusal *refusal = refusal_of(s, sub, slot);
+    struct xds_proxy_resource *r;
+
+    proxy->resources =
+        room(q->arena, proxy->resources, proxy->n_resources, &q->resources_cap, sizeof(*r), RESOURCES_MIN);
+    r = &proxy->resources[proxy->n_resources++];
+    *r = (struct xds_proxy_resource){.type = sub->type,
+                                     .name = arena_strdup(q->arena, sub->table->space->names[slot]->text),
+                                     .version = current ? current->version : 0,
+                                     .words = refusal ? arena_strdup(q->arena, refusal->words) : NULL};
+    if (!current)
+        r->state = XDS_DOES_NOT_EXIST;
+    else if (refusal)
+        r->state = XDS_NACKED;
+    else if (acked_in(sub, slot / WORD) >> (slot % WORD) & 1)
+        r->state = XDS_ACKED;
+}
+
+static int step_one(struct xds_directory *d, struct xds_question *question, clock_ns until)
+{
+    struct proxies_question *q = (struct proxies_question *)question;
+    const struct xds_session *s = find_session(d, q->number);
+
+    if (!s)
+        return -ENOENT;
+    if (!q->q.begun) {
+        q->items = arena_new_of(q->arena, struct xds_proxy);
+        q->n = 1;
+        describe(q->epoch, s, q->arena, q->items);
+    }
+    q->q.begun = true;
+    for (; s->gateway && q->type < XDS_TYPES; q->type++, q->slot = 0) {
+        const struct xds_sub *sub = &s->subs[q->type];
+
+        for (; sub->asked && q->slot < sub->table->space->n; q->slot++) {
+            if (q->slot % WORD == 0 && clock_now(NULL) >= until)
+                return 0;
+            if (bits_get(&sub->named, q->slot) || (sub->wildcard && bits_get(&sub->table->live, q->slot)))
+                add_resource(q, s, sub, q->slot);
+        }
+    }
+    return 1;
+}
+
+static int compare_resources(const void *a, const void *b)
+{
+    const struct xds_proxy_resource *x = a, *y = b;
+
+    return x->type != y->type ? (x->type < y->type ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+/* The number in an id of this run. */
+static bool parse_id(const struct xds_status *t, const char *id, uint64_t *ret_number)
+{
+    char epoch[16], *end;
+    size_t n = (size_t)snprintf(epoch, sizeof(epoch), "%08" PRIx32 "-", t->epoch);
+
+    if (strncmp(id, epoch, n) != 0 || id[n] < '0' || id[n] > '9')
+        return false;
+    errno = 0;
+    *ret_number = strtoull(id + n, &end, 10);
+    return *end == '\0' && errno == 0;
+}
+
+int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena, struct xds_proxy **ret,
+                       size_t *ret_n)
+{
+    struct proxies_question q = {.q.step = id ? step_one : step_all, .arena = arena, .epoch = t->epoch};
+    int r;
+
+    if (id && !parse_id(t, id, &q.number))
+        return -ENOENT;
+    r = xds_ask(t, &q.q);
+    if (r < 0)
+        return r;
+    if (id && q.items->n_resources > 0)
+        qsort(q.items->resources, q.items->n_resources, sizeof(q.items->resources[0]), compare_resources);
+    *ret = q.items;
+    *ret_n = q.n;
+    return 0;
+}
+
+/* ---- rollouts ---- */
+
+struct rollout_question {
+    struct xds_question q;
+    struct arena *arena;
+    uint32_t epoch;
+    uint64_t revision;
+    struct xds_rollout_status *ret;
+    size_t cap;
+};
+
+static void describe_errors(const struct xds_session *s, uint64_t sequence, struct arena *arena,
+                            struct xds_rollout_proxy *ret)
+{
+    const struct xds_progress *p = &s->progress;
+
+    for (unsigned i = 0; i < p->n_refused; i++) {
+        const struct xds_refused *one = &p->refused[i];
+        const struct xds_refusal *refusal;
+
+        if (one->sequence != sequence)
+            continue;
+        if (!ret->errors)
+            ret->errors = arena_array(arena, struct xds_rollout_error, p->n_refused);
+        refusal = xds_refusing_find(s->refusing, one->type, one->version);
+        ret->errors[ret->n_errors++] =
+            (struct xds_rollout_error){.type = one->type,
+                                       .name = refusal ? arena_strdup(arena, refusal->name) : NULL,
+                                       .words = refusal ? arena_strdup(arena, refusal->words) : NULL};
+    }
+}
+
+static void add_to_rollout(struct rollout_question *q, const struct xds_session *s, uint64_t sequence)
+{
+    struct xds_rollout_status *ret = q->ret;
+    struct xds_rollout_proxy *one;
+
+    ret->proxies = room(q->arena, ret->proxies, ret->n_proxies, &q->cap, sizeof(*one), PROXIES_MIN);
+    one = &ret->proxies[ret->n_proxies++];
+    *one = (struct xds_rollout_proxy){.id = id_of(q->epoch, s, q->arena),
+                                      .node_id = s->node_id ? arena_strdup(q->arena, s->node_id) : NULL,
+                                      .gateway = arena_strdup(q->arena, s->gateway->name),
+                                      .peer = arena_strdup(q->arena, s->peer)};
+    describe_errors(s, sequence, q->arena, one);
+    one->state = one->n_errors                    ? XDS_ROLLOUT_REFUSED
+                 : s->progress.passed >= sequence ? XDS_ROLLOUT_ACKED
+                                                  : XDS_ROLLOUT_PENDING;
+}
+
+static int step_rollout(struct xds_directory *d, struct xds_question *question, clock_ns until)
+{
+    struct rollout_question *q = (struct rollout_question *)question;
+    const struct xds_session *s;
+    unsigned n = 0;
+
+    if (!q->q.begun)
+        xds_roster_begin(d);
+    q->q.begun = true;
+    while ((s = xds_roster_next(d)) != NULL) {
+        uint64_t sequence = s->gateway ? xds_rollout_sequence(s->gateway, q->revision) : 0;
+
+        if (sequence)
+            add_to_rollout(q, s, sequence);
+        if (++n % XDS_CLOCK_EVERY == 0 && clock_now(NULL) >= until)
+            return 0;
+    }
+    xds_rollout_get(d, q->revision, &q->ret->rollout);
+    return 1;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void gather_gateways(struct xds_rollout_status *ret, struct arena *arena)
+{
+    size_t n = 0;
+
+    ret->gateways = arena_array(arena, const char *, ret->n_proxies + 1);
+    for (size_t i = 0; i < ret->n_proxies; i++)
+        ret->gateways[n++] = ret->proxies[i].gateway;
+    if (n > 0)
+        qsort(ret->gateways, n, sizeof(ret->gateways[0]), compare_texts);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(ret->gateways[i], ret->gateways[ret->n_gateways - 1]) != 0)
+            ret->gateways[ret->n_gateways++] = ret->gateways[i];
+}
+
+int xds_status_rollout(struct xds_status *t, uint64_t revision, struct arena *arena, struct xds_rollout_status *ret)
+{
+    struct xds_rollout_status found = {0};
+    struct rollout_question q = {
+        .q.step = step_rollout, .arena = arena, .epoch = t->epoch, .revision = revision, .ret = &found};
+    int r = xds_ask(t, &q.q);
+
+    if (r < 0)
+        return r;
+    gather_gateways(&found, arena);
+    *ret = found;
+    return 0;
+}
+
+/* ---- waiting ---- */
+
+struct wait_question {
+    struct xds_question q;
+    struct xds_status *status;
+    uint64_t id, revision;
+    clock_ns until;
+    xds_wait_done done;
+    void *arg;
+};
+
+static int step_wait(struct xds_directory *d, struct xds_question *question, clock_ns until)
+{
+    struct wait_question *q = (struct wait_question *)question;
+
+    (void)until; /* it is short */
+    if (xds_rollout_wait(d, q->id, q->revision, q->until, q->done, q->arg) < 0)
+        q->done(q->arg, q->revision, XDS_WAIT_EXPIRED);
+    if (q->until < q->status->next_expiry)
+        q->status->next_expiry = q->until;
+    return 1;
+}
+
+static int step_cancel(struct xds_directory *d, struct xds_question *question, clock_ns until)
+{
+    (void)until; /* it is short */
+    xds_rollout_cancel(d, ((struct wait_question *)question)->id);
+    return 1;
+}
+
+int xds_status_wait(struct xds_status *t, uint64_t revision, unsigned seconds, xds_wait_done done, void *arg,
+                    uint64_t *ret_id)
+{
+    struct wait_question *q = mem_new(struct wait_question);
+    uint64_t id = __atomic_add_fetch(&t->last_wait, 1, __ATOMIC_RELAXED);
+    int r;
+
+    if (seconds > XDS_WAIT_SECONDS_MAX)
+        seconds = XDS_WAIT_SECONDS_MAX;
+    *q = (struct wait_question){.q = {.step = step_wait, .detached = true},
+                                .status = t,
+                                .id = id,
+                                .revision = revision,
+                                .until = clock_now(NULL) + (clock_ns)seconds * CLOCK_NS_PER_S,
+                                .done = done,
+                                .arg = arg};
+    *ret_id = id; /* before done() can be called */
+    r = submit(t, &q->q);
+    if (r < 0)
+        mem_free(q);
+    return r;
+}
+
+int xds_status_cancel(struct xds_status *t, uint64_t id)
+{
+    struct wait_question q = {.q.step = step_cancel, .id = id};
+
+    return xds_ask(t, &q.q);
+}
