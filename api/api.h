@@ -71,10 +71,42 @@ struct api_alarm {
     double since; /* seconds since 1970 */
 };
 
-/* What the connected proxies of a gateway said of one resource. */
+/* By which of Envoy's resources an exposure is carried. Texts are borrowed for the call; NULL: it has none. */
+struct api_carrier {
+    const char *gateway, *cluster, *listener;
+    const char *const *routes; /* route configurations */
+    size_t n_routes;
+};
+
+/* What the connected proxies of a gateway said of an exposure's resources. */
 struct api_programmed {
-    uint32_t proxies, acked, nacked;
-    const char *error; /* NULL, or the words of one that refused it */
+    bool known;
+    uint32_t proxies, acked, nacked; /* acked: those that took all of it in its current form */
+    const char *error;               /* NULL, or the words of one that refused something of it */
+};
+
+/* How far a revision has come, as a whole and with one proxy. */
+enum api_rollout_state { API_ROLLOUT_NACKED, API_ROLLOUT_PENDING, API_ROLLOUT_ACKED };
+
+struct api_rollout_error {
+    const char *type, *name, *error; /* name, error: NULL when they are not known any more */
+};
+
+struct api_rollout_proxy {
+    const char *id, *node_id, *gateway, *peer;
+    enum api_rollout_state state;
+    const struct api_rollout_error *errors;
+    size_t n_errors;
+};
+
+struct api_rollout {
+    enum api_rollout_state state;
+    bool complete;                     /* each that was connected acked it or refused something of it */
+    double published_at, completed_at; /* seconds since 1970; 0: not yet */
+    const char **gateways;             /* that it changed, of those with proxies; sorted */
+    size_t n_gateways;
+    struct api_rollout_proxy *proxies; /* of these gateways */
+    size_t n_proxies;
 };
 
 /*
@@ -86,9 +118,14 @@ struct api_backend {
     struct view *(*view)(void *arg); /* a reference */
     /* Sorted by id. id: only this one, with its resources; NULL: all, without. */
     void (*proxies)(void *arg, const char *id, struct arena *arena, const struct api_proxy **ret, size_t *ret_n);
-    /* cluster: of an exposure of that gateway. False: not known. */
-    bool (*programmed)(void *arg, const char *gateway, const char *cluster, struct arena *arena,
+    /* Of n exposures at once; ret: n of them, zeroed before. */
+    void (*programmed)(void *arg, const struct api_carrier *carriers, size_t n, struct arena *arena,
                        struct api_programmed *ret);
+    /* 0, -ENOENT (it was not published yet), -ESTALE (it was, too long ago), or another error. */
+    int (*rollout)(void *arg, uint64_t revision, struct arena *arena, struct api_rollout *ret);
+    /* Calls done(data) once, in whatever thread: as soon as the revision is acked by all, refused by one, or the time
+     * is over. It must not block. An error: it is never called. */
+    int (*rollout_wait)(void *arg, uint64_t revision, unsigned seconds, void (*done)(void *data), void *data);
     /* An Envoy bootstrap as JSON, mem_free() it; -EINVAL with the option in e->field. NULL members: defaults. */
     int (*bootstrap)(void *arg, const char *gateway, const char *node_id, const char *node_cluster, const char *admin,
                      bool state_of_the_world, char **ret_json, struct err *e);

@@ -22,6 +22,7 @@ struct call {
     char etag[ETAG_MAX]; /* "": the answer has none */
     double now;          /* seconds since 1970 */
     void *prepared;      /* of the collection */
+    struct said *said;   /* what proxies said of exposures, as far as it was asked for: api/programmed.c */
     const struct dispatcher *dispatcher;
     void (*resume)(struct call *c, void *data); /* of call_later() */
 };

@@ -318,11 +318,32 @@ static void write_topology(struct call *c, const void *item, struct writer *w)
     writer_close(w, ']');
 }
 
+static void expect_topology(struct call *c, const void *const *items, size_t n)
+{
+    const struct service_exposure **all;
+    size_t n_all = 0;
+
+    for (size_t i = 0; i < n; i++)
+        n_all += ((const struct listener_plan *)items[i])->n_verdicts;
+    all = arena_array(c->arena, const struct service_exposure *, n_all + 1);
+    n_all = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct listener_plan *p = items[i];
+        for (size_t k = 0; k < p->n_verdicts; k++) {
+            const struct service_exposure *sx = exposure_find(c->view, p->verdicts[k].exposure);
+            if (sx)
+                all[n_all++] = sx;
+        }
+    }
+    exposures_expect(c, all, n_all);
+}
+
 static const char *const topology_fields[] = {"kind",          "name",     "gateway", "envoy_name", "listener_addr",
                                               "listener_port", "protocol", "chains",  "exposures",  NULL};
 
 const struct collection topology_collection = {
     .kind = "TopologyListener",
+    .expect = expect_topology,
     .first = listener_first,
     .next = listener_next,
     .key = listener_key,

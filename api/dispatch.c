@@ -139,6 +139,7 @@ static void postpone(const struct call *c)
     kept->who.name = c->answer->who; /* it is NULL, or stands in the arena */
     kept->view = NULL;
     kept->prepared = NULL;
+    kept->said = NULL;
     c->answer->go_on = go_on;
     c->answer->go_on_arg = kept;
 }

@@ -84,12 +84,10 @@ static struct condition accepted_condition(struct call *c, const struct service_
 static struct condition programmed_condition(struct call *c, const struct service_exposure *sx,
                                              const struct condition *accepted, struct api_programmed *p)
 {
-    bool known = c->backend->programmed && sx->gateway &&
-                 c->backend->programmed(c->backend->arg, sx->gateway, sx->x->name, c->arena, p);
-
+    *p = exposure_programmed(c, sx);
     if (accepted->state == CONDITION_FAILED)
         return (struct condition){CONDITION_FAILED, "not_accepted", "it is sent to no proxy"};
-    if (!known)
+    if (!p->known)
         return (struct condition){CONDITION_UNKNOWN, "unknown", "what the proxies said of it is not known"};
     if (p->nacked)
         return (struct condition){CONDITION_FAILED, "nacked", p->error ? p->error : ""};
@@ -204,4 +202,22 @@ void exposure_conditions(struct call *c, const struct service_exposure *sx, stru
     ret->programmed = programmed_condition(c, sx, &ret->accepted, &ret->proxies);
     ret->endpoints = endpoints_condition(c, sx);
     ret->certificate = certificate_condition(c, sx->x, ret);
+}
+
+struct condition exposure_condition(struct call *c, const struct service_exposure *sx, enum condition_kind kind)
+{
+    struct conditions all = {0};
+
+    switch (kind) {
+    case CONDITION_ENDPOINTS:
+        return endpoints_condition(c, sx);
+    case CONDITION_CERTIFICATE:
+        return certificate_condition(c, sx->x, &all);
+    case CONDITION_PROGRAMMED:
+        all.accepted = accepted_condition(c, sx);
+        return programmed_condition(c, sx, &all.accepted, &all.proxies);
+    case CONDITION_ACCEPTED:
+        break;
+    }
+    return accepted_condition(c, sx);
 }

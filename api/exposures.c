@@ -381,17 +381,15 @@ static void get_certificates(struct call *c, const void *item, struct values *v)
     }
 }
 
-#define CONDITION_STATE(function, member)                                                                            \
+#define CONDITION_STATE(function, kind)                                                                              \
     static void function(struct call *c, const void *item, struct values *v)                                         \
     {                                                                                                                \
-        struct conditions all;                                                                                       \
-        exposure_conditions(c, item, &all);                                                                          \
-        values_text(v, condition_state_name(all.member.state));                                                      \
+        values_text(v, condition_state_name(exposure_condition(c, item, kind).state));                               \
     }
-CONDITION_STATE(get_accepted, accepted)
-CONDITION_STATE(get_programmed, programmed)
-CONDITION_STATE(get_endpoints, endpoints)
-CONDITION_STATE(get_certificate, certificate)
+CONDITION_STATE(get_accepted, CONDITION_ACCEPTED)
+CONDITION_STATE(get_programmed, CONDITION_PROGRAMMED)
+CONDITION_STATE(get_endpoints, CONDITION_ENDPOINTS)
+CONDITION_STATE(get_certificate, CONDITION_CERTIFICATE)
 
 static const char *const protocols[] = {"tcp", "udp", NULL};
 
@@ -444,8 +442,22 @@ static const char *const exposure_fields[] = {"kind",
                                               "status.certificate",
                                               NULL};
 
+/* A filter looks at all of them. */
+static void prepare_exposures(struct call *c)
+{
+    if (parameter_text(&c->target, "programmed"))
+        exposures_expect_all(c);
+}
+
+static void expect_exposures(struct call *c, const void *const *items, size_t n)
+{
+    exposures_expect(c, (const struct service_exposure *const *)items, n);
+}
+
 const struct collection exposure_collection = {
     .kind = "Exposure",
+    .prepare = prepare_exposures,
+    .expect = expect_exposures,
     .first = first_exposure,
     .next = next_exposure,
     .find = find_exposure,

@@ -82,6 +82,7 @@ struct summary {
 
 static void count_exposures(struct call *c, struct summary *s)
 {
+    exposures_expect_all(c);
     for (const struct service_exposure *sx = exposure_first(c->view, ""); sx; sx = exposure_next(c->view, sx)) {
         struct conditions all;
         exposure_conditions(c, sx, &all);

@@ -12,6 +12,7 @@ void handle_version(struct call *c);
 void handle_whoami(struct call *c);
 void handle_summary(struct call *c);
 void handle_bootstrap(struct call *c);
+void handle_rollout(struct call *c);
 void handle_explain(struct call *c);
 
 #endif

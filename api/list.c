@@ -500,6 +500,18 @@ static void write_next(struct writer *w, const struct list_query *q, const struc
     writer_text(w, "next", text);
 }
 
+static void expect(struct call *c, const struct collection *l, const struct sorted *items, size_t n)
+{
+    const void **list;
+
+    if (!l->expect || n == 0)
+        return;
+    list = arena_array(c->arena, const void *, n);
+    for (size_t i = 0; i < n; i++)
+        list[i] = items[i].item;
+    l->expect(c, list, n);
+}
+
 void list_answer(struct call *c)
 {
     const struct collection *l = c->route->collection;
@@ -517,6 +529,7 @@ void list_answer(struct call *c)
         return;
     }
     size_t n = (q.n_sorts ? gather_sorted : gather_in_order)(c, l, &q, &items);
+    expect(c, l, items, n > q.limit ? q.limit : n);
     writer_open(&w, NULL, '{');
     writer_text(&w, "kind", arena_printf(c->arena, "%sList", l->kind));
     writer_open(&w, "items", '[');

@@ -50,6 +50,8 @@ struct collection {
     /* The first object behind a key ("": of all), or NULL; all in the order of compare_keys. */
     const void *(*first)(struct call *c, const char *after);
     const void *(*next)(struct call *c, const void *item);
+    /* These are going to be written; may be NULL. */
+    void (*expect)(struct call *c, const void *const *items, size_t n);
     const void *(*find)(struct call *c, const char *key); /* NULL: there are no single ones */
     const char *(*key)(struct call *c, const void *item);
     int (*compare_keys)(const char *a, const char *b); /* NULL: strcmp() */

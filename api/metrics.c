@@ -48,6 +48,7 @@ static void write_state(struct call *c, struct buf *b)
     int64_t states[4][CONDITION_STATES] = {{0}}, up = 0, total = 0, exposures = 0;
     size_t n_alarms;
 
+    exposures_expect_all(c);
     for (const struct service_exposure *sx = exposure_first(c->view, ""); sx; sx = exposure_next(c->view, sx)) {
         struct conditions all;
         exposure_conditions(c, sx, &all);
@@ -91,6 +92,39 @@ static void write_certificates(struct call *c, struct buf *b)
     }
 }
 
+/* Of each gateway and state: resources that the connected proxies asked for. */
+static void write_resources(struct call *c, const struct api_proxy *proxies, size_t n, struct buf *b)
+{
+    static const char *const names[] = {"igwd_resources_requested", "igwd_resources_acked", "igwd_resources_nacked"};
+    static const char *const helps[] = {"Resources that proxies asked for and have not acked in the current form.",
+                                        "Resources that proxies acked in the current form.",
+                                        "Resources that proxies refused, held back from them."};
+    static const enum api_resource_state states[] = {API_REQUESTED, API_ACKED, API_NACKED};
+
+    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+        head(b, names[k], "gauge", helps[k]);
+        for (const struct gateway *g = pmap_after(c->view->gateways, &view_gateways, ""); g;
+             g = pmap_after(c->view->gateways, &view_gateways, g->name)) {
+            uint64_t sum = 0;
+            for (size_t i = 0; i < n; i++)
+                for (size_t t = 0; t < proxies[i].n_types && strcmp(proxies[i].gateway, g->name) == 0; t++)
+                    sum += proxies[i].types[t].counts[states[k]];
+            PRINT(b, "%s{", names[k]);
+            label(b, "gateway", g->name);
+            PRINT(b, "} %llu\n", (unsigned long long)sum);
+        }
+    }
+}
+
+static size_t count_proxies(const struct api_proxy *proxies, size_t n, const char *gateway)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += strcmp(proxies[i].gateway, gateway) == 0;
+    return count;
+}
+
 static void write_proxies(struct call *c, struct buf *b)
 {
     const struct api_proxy *proxies = NULL;
@@ -102,13 +136,11 @@ static void write_proxies(struct call *c, struct buf *b)
     head(b, "igwd_proxies", "gauge", "Connected proxies of each gateway.");
     for (const struct gateway *g = pmap_after(c->view->gateways, &view_gateways, ""); g;
          g = pmap_after(c->view->gateways, &view_gateways, g->name)) {
-        size_t of_gateway = 0;
-        for (size_t i = 0; i < n; i++)
-            of_gateway += strcmp(proxies[i].gateway, g->name) == 0;
         (void)buf_append_str(b, "igwd_proxies{");
         label(b, "gateway", g->name);
-        PRINT(b, "} %zu\n", of_gateway);
+        PRINT(b, "} %zu\n", count_proxies(proxies, n, g->name));
     }
+    write_resources(c, proxies, n, b);
 }
 
 static void write_http(struct call *c, struct buf *b)

@@ -34,6 +34,17 @@ struct conditions {
     int64_t not_after; /* of the certificate that ends first */
 };
 void exposure_conditions(struct call *c, const struct service_exposure *sx, struct conditions *ret);
+/* One of them alone; for what is looked at by thousands. */
+enum condition_kind { CONDITION_ACCEPTED, CONDITION_PROGRAMMED, CONDITION_ENDPOINTS, CONDITION_CERTIFICATE };
+struct condition exposure_condition(struct call *c, const struct service_exposure *sx, enum condition_kind kind);
+
+/*
+ * What the proxies said of an exposure. That is asked of another thread: who needs it of many says so before, so that
+ * all are asked about at once.
+ */
+void exposures_expect(struct call *c, const struct service_exposure *const *items, size_t n);
+void exposures_expect_all(struct call *c);
+struct api_programmed exposure_programmed(struct call *c, const struct service_exposure *sx);
 
 /* In the order of services' paths, then of sections' numbers. */
 const struct service_exposure *exposure_first(const struct view *v, const char *after);

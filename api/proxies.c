@@ -108,6 +108,8 @@ static enum api_resource_state worst_state(const struct api_proxy *p)
 {
     uint64_t sums[API_DOES_NOT_EXIST + 1] = {0};
 
+    if (!p->n_types)
+        return API_REQUESTED; /* it has not been answered yet */
     for (size_t i = 0; i < p->n_types; i++)
         for (size_t k = 0; k <= API_DOES_NOT_EXIST; k++)
             sums[k] += p->types[i].counts[k];

@@ -60,6 +60,7 @@ const struct api_route api_routes[] = {
     LIST(V1 "/proxies", "listProxies", proxy),
     GET(V1 "/proxies/{id}", "getProxy", .handle = handle_proxy),
     LIST(V1 "/proxies/{id}/resources", "listProxyResources", resource),
+    GET(V1 "/revisions/{revision}/rollout", "getRollout", .handle = handle_rollout),
     LIST(V1 "/topology", "listTopology", topology),
     {"POST", V1 "/explain", "explain", ROLE_VIEWER, JSON, .takes = json_content, .handle = handle_explain},
     LIST(V1 "/alarms", "listAlarms", alarm),

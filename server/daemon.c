@@ -18,6 +18,7 @@
 #include "server/report.h"
 #include "server/version.h"
 #include "server/xds_server.h"
+#include "server/xds_status.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -358,6 +359,178 @@ static int api_bootstrap(void *arg, const char *gateway, const char *node_id, co
     return bootstrap_make(&options, ret_json, e);
 }
 
+/* ---- what the proxies have, in the REST interface's words ---- */
+
+static const char *const type_words[XDS_TYPES] = {[XDS_CLUSTER] = "CLUSTER",
+                                                  [XDS_ENDPOINT] = "ENDPOINT",
+                                                  [XDS_SECRET] = "SECRET",
+                                                  [XDS_LISTENER] = "LISTENER",
+                                                  [XDS_ROUTE] = "ROUTE"};
+
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+static void convert_types(const struct xds_proxy *p, struct arena *arena, struct api_proxy *ret)
+{
+    struct api_proxy_type *types = arena_array(arena, struct api_proxy_type, XDS_TYPES);
+    ret->types = types;
+    for (unsigned type = 0; type < XDS_TYPES; type++) {
+        struct api_proxy_type *one = &types[ret->n_types];
+        if (!p->asked[type])
+            continue;
+        one->type = type_words[type];
+        one->counts[API_REQUESTED] = p->counts[type][XDS_REQUESTED];
+        one->counts[API_ACKED] = p->counts[type][XDS_ACKED];
+        one->counts[API_NACKED] = p->counts[type][XDS_NACKED];
+        one->counts[API_DOES_NOT_EXIST] = p->counts[type][XDS_DOES_NOT_EXIST];
+        ret->n_types++;
+    }
+}
+
+static void convert_resources(const struct xds_proxy *p, struct arena *arena, struct api_proxy *ret)
+{
+    static const enum api_resource_state states[XDS_STATES] = {[XDS_REQUESTED] = API_REQUESTED,
+                                                               [XDS_ACKED] = API_ACKED,
+                                                               [XDS_NACKED] = API_NACKED,
+                                                               [XDS_DOES_NOT_EXIST] = API_DOES_NOT_EXIST};
+    struct api_proxy_resource *items = arena_array(arena, struct api_proxy_resource, p->n_resources + 1);
+    for (size_t i = 0; i < p->n_resources; i++) {
+        const struct xds_proxy_resource *r = &p->resources[i];
+        items[i] = (struct api_proxy_resource){
+            .type = type_words[r->type],
+            .name = r->name,
+            .version = r->version ? arena_printf(arena, "%016llx", (unsigned long long)r->version) : NULL,
+            .state = states[r->state],
+            .error = r->words,
+        };
+    }
+    ret->resources = items;
+    ret->n_resources = p->n_resources;
+}
+
+static void api_proxies(void *arg, const char *id, struct arena *arena, const struct api_proxy **ret, size_t *ret_n)
+{
+    const struct daemon *d = arg;
+    struct xds_proxy *found = NULL;
+    size_t n = 0;
+    /* Not connected, or not to be asked now: there is none. */
+    if (xds_status_proxies(xds_server_status(d->xds), id, arena, &found, &n) < 0)
+        n = 0;
+    struct api_proxy *items = arena_array(arena, struct api_proxy, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct xds_proxy *p = &found[i];
+        items[i] = (struct api_proxy){
+            .id = p->id,
+            .node_id = or_empty(p->node_id),
+            .node_cluster = or_empty(p->node_cluster),
+            .gateway = or_empty(p->gateway),
+            .peer = p->peer,
+            .envoy_version = p->version,
+            .incremental = p->variant == XDS_DELTA,
+            .connected_at = p->connected_at,
+        };
+        convert_types(p, arena, &items[i]);
+        convert_resources(p, arena, &items[i]);
+    }
+    *ret = items;
+    *ret_n = n;
+}
+
+static void api_programmed(void *arg, const struct api_carrier *carriers, size_t n, struct arena *arena,
+                           struct api_programmed *ret)
+{
+    const struct daemon *d = arg;
+    struct xds_bundle *bundles = arena_array(arena, struct xds_bundle, n);
+    struct xds_verdict *verdicts = arena_array(arena, struct xds_verdict, n);
+    for (size_t i = 0; i < n; i++)
+        bundles[i] = (struct xds_bundle){.gateway = carriers[i].gateway,
+                                         .cluster = carriers[i].cluster,
+                                         .listener = carriers[i].listener,
+                                         .routes = carriers[i].routes,
+                                         .n_routes = carriers[i].n_routes};
+    if (xds_status_bundles(xds_server_status(d->xds), bundles, n, arena, verdicts) < 0)
+        return; /* they stay unknown */
+    for (size_t i = 0; i < n; i++) {
+        const struct xds_verdict *v = &verdicts[i];
+        ret[i] = (struct api_programmed){
+            .known = v->known, .proxies = v->proxies, .acked = v->acked, .nacked = v->nacked, .error = v->words};
+        /* What it shares with others may be refused for their sake. */
+        if (v->words && v->type != XDS_CLUSTER)
+            ret[i].error = arena_printf(arena, "%s %s: %s", xds_type_name[v->type], v->name, v->words);
+    }
+}
+
+static enum api_rollout_state convert_state(enum xds_rollout_state state)
+{
+    return state == XDS_ROLLOUT_REFUSED ? API_ROLLOUT_NACKED
+           : state == XDS_ROLLOUT_ACKED ? API_ROLLOUT_ACKED
+                                        : API_ROLLOUT_PENDING;
+}
+
+static void convert_rollout_proxy(const struct xds_rollout_proxy *p, struct arena *arena,
+                                  struct api_rollout_proxy *ret)
+{
+    struct api_rollout_error *errors = arena_array(arena, struct api_rollout_error, p->n_errors + 1);
+    for (size_t i = 0; i < p->n_errors; i++)
+        errors[i] = (struct api_rollout_error){type_words[p->errors[i].type], p->errors[i].name, p->errors[i].words};
+    *ret = (struct api_rollout_proxy){.id = p->id,
+                                      .node_id = or_empty(p->node_id),
+                                      .gateway = p->gateway,
+                                      .peer = p->peer,
+                                      .state = convert_state(p->state),
+                                      .errors = errors,
+                                      .n_errors = p->n_errors};
+}
+
+static int api_rollout(void *arg, uint64_t revision, struct arena *arena, struct api_rollout *ret)
+{
+    const struct daemon *d = arg;
+    struct xds_rollout_status found;
+    int r = xds_status_rollout(xds_server_status(d->xds), revision, arena, &found);
+    if (r < 0)
+        return r;
+    if (found.rollout.state == XDS_ROLLOUT_UNKNOWN)
+        return found.rollout.forgotten ? -ESTALE : -ENOENT;
+    *ret = (struct api_rollout){.state = convert_state(found.rollout.state),
+                                .complete = found.rollout.complete,
+                                .published_at = found.rollout.published_at,
+                                .completed_at = found.rollout.completed_at,
+                                .gateways = found.gateways,
+                                .n_gateways = found.n_gateways,
+                                .proxies = arena_array(arena, struct api_rollout_proxy, found.n_proxies + 1),
+                                .n_proxies = found.n_proxies};
+    for (size_t i = 0; i < found.n_proxies; i++)
+        convert_rollout_proxy(&found.proxies[i], arena, &ret->proxies[i]);
+    return 0;
+}
+
+struct rollout_wait {
+    void (*done)(void *data);
+    void *data;
+};
+
+static void on_rollout_waited(void *arg, uint64_t revision, enum xds_wait_end end)
+{
+    struct rollout_wait *w = arg;
+    (void)revision, (void)end; /* whoever waited asks for the rollout itself */
+    w->done(w->data);
+    mem_free(w);
+}
+
+static int api_rollout_wait(void *arg, uint64_t revision, unsigned seconds, void (*done)(void *data), void *data)
+{
+    const struct daemon *d = arg;
+    struct rollout_wait *w = mem_new(struct rollout_wait);
+    uint64_t id;
+    *w = (struct rollout_wait){done, data};
+    int r = xds_status_wait(xds_server_status(d->xds), revision, seconds, on_rollout_waited, w, &id);
+    if (r < 0)
+        mem_free(w);
+    return r;
+}
+
 static int start_api(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
@@ -379,6 +552,10 @@ static int start_api(struct daemon *d, struct err *e)
         .version = IGWD_VERSION,
         .backend = {.arg = d,
                     .view = api_view,
+                    .proxies = api_proxies,
+                    .programmed = api_programmed,
+                    .rollout = api_rollout,
+                    .rollout_wait = api_rollout_wait,
                     .bootstrap = api_bootstrap,
                     .alarms = api_alarms,
                     .agent_state = api_agent_state},

@@ -201,16 +201,36 @@ static int decode_semantic_version(struct xds_span bytes, uint64_t ret_numbers[3
     return 0;
 }
 
-int xds_decode_build_version(struct xds_span bytes, uint64_t ret_numbers[3])
+/* The sum of the digests of a map's entries (field 1), in whatever order. */
+static int digest_entries(struct xds_span bytes, uint64_t *sum)
 {
     struct reader r = reader_of(bytes);
     struct field f;
     int more;
 
-    memset(ret_numbers, 0, 3 * sizeof(ret_numbers[0]));
     while ((more = read_field(&r, &f)) > 0)
-        if (f.type == WIRE_LEN && f.number == 1 && decode_semantic_version(f.bytes, ret_numbers) < 0)
+        if (f.type == WIRE_LEN && f.number == 1)
+            *sum += hash_bytes(f.bytes.p ? f.bytes.p : "", f.bytes.n);
+    return more;
+}
+
+int xds_decode_build_version(struct xds_span bytes, uint64_t ret_numbers[3], uint64_t *ret_digest)
+{
+    struct reader r = reader_of(bytes);
+    uint64_t sum = 0;
+    struct field f;
+    int more;
+
+    memset(ret_numbers, 0, 3 * sizeof(ret_numbers[0]));
+    while ((more = read_field(&r, &f)) > 0) {
+        if (f.type != WIRE_LEN)
+            continue;
+        if (f.number == 1 && decode_semantic_version(f.bytes, ret_numbers) < 0)
             return -EBADMSG;
+        if (f.number == 2 && digest_entries(f.bytes, &sum) < 0)
+            return -EBADMSG;
+    }
+    *ret_digest = hash_seeded(ret_numbers, 3 * sizeof(ret_numbers[0]), sum);
     return more;
 }
 

@@ -72,8 +72,12 @@ int xds_decode_sotw(const uint8_t *p, size_t n, const struct xds_memo *memos, in
                     struct err *e);
 int xds_decode_delta(const uint8_t *p, size_t n, struct xds_request *ret, struct err *e);
 
-/* Major, minor and patch of a _build_version (envoy.config.core.v3.BuildVersion); -EBADMSG: it is none. */
-int xds_decode_build_version(struct xds_span bytes, uint64_t ret_numbers[3]);
+/*
+ * Major, minor and patch of a _build_version (envoy.config.core.v3.BuildVersion), and a digest of all of it;
+ * -EBADMSG: it is none. The digest does not depend on the order of its metadata, which is another one in each process
+ * of Envoy.
+ */
+int xds_decode_build_version(struct xds_span bytes, uint64_t ret_numbers[3], uint64_t *ret_digest);
 
 /* What a memo has to hold to recognize this list; length 0 when the list can't be remembered. */
 struct xds_memo xds_list_memo(const struct xds_list *list);

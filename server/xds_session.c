@@ -276,17 +276,18 @@ static char *text_of(struct xds_span span)
     return span.n ? mem_strndup(span.p, span.n) : NULL;
 }
 
-/* What it says of its version, as a text; NULL: nothing that could be one. */
-static char *version_of(const struct xds_node *node)
+/* What it says of its version: as a text (NULL: nothing that could be one), and as a number. */
+static char *version_of(const struct xds_node *node, uint64_t *ret_digest)
 {
     struct xds_span text = node->agent_version;
     uint64_t numbers[3];
 
+    *ret_digest = hash_bytes(text.n ? text.p : "", text.n);
     if (text.n == 0)
         return NULL;
     if (!node->is_build_version)
         return utf8_prefix(text.p, text.n) == text.n ? text_of(text) : NULL;
-    if (xds_decode_build_version(text, numbers) < 0)
+    if (xds_decode_build_version(text, numbers, ret_digest) < 0)
         return NULL;
     return mem_printf("%" PRIu64 ".%" PRIu64 ".%" PRIu64, numbers[0], numbers[1], numbers[2]);
 }
@@ -294,7 +295,8 @@ static char *version_of(const struct xds_node *node)
 /* The node may come with the first request only, and stands for the life of the stream. */
 static int take_node(struct xds_session *s, const struct xds_node *node, clock_ns now, struct err *e)
 {
-    const struct xds_span parts[] = {node->id, node->agent_name, node->agent_version, node->cluster};
+    const struct xds_span parts[] = {node->id, node->agent_name, node->cluster};
+    uint64_t build;
 
     if (s->node_known)
         return 0;
@@ -302,9 +304,10 @@ static int take_node(struct xds_session *s, const struct xds_node *node, clock_n
     s->node_id = text_of(node->id);
     s->node_cluster = text_of(node->cluster);
     s->node_gateway = text_of(node->gateway);
-    s->node_version = version_of(node);
+    s->node_version = version_of(node, &build);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         s->proxy = hash_seeded(parts[i].n ? parts[i].p : "", parts[i].n, s->proxy + 1);
+    s->proxy = hash_seeded(&build, sizeof(build), s->proxy);
     if (s->node_gateway)
         s->proxy = hash_seeded(s->node_gateway, strlen(s->node_gateway), s->proxy);
     xds_watch(&s->common->directory->unresolved, &s->watcher);

@@ -20,8 +20,8 @@ AUTHORIZATION = {"Authorization": "Bearer " + TOKEN}
 # What exists in the daemon of these tests, for the variables of paths.
 NAMES = {"/api/v1/gateways": "envoy", "/api/v1/listeners": "envoy|127.9.9.9:8443/tcp",
          "/api/v1/exposures": "test/svc/web.expose#0", "/api/v1/services": "test/svc/web",
-         "/api/v1/certificates": "test/sec/cert"}
-# They need a connected proxy, and the daemon does not hand its proxies over.
+         "/api/v1/certificates": "test/sec/cert", "/api/v1/revisions": "1"}
+# They need a connected proxy: see test_proxies.py.
 WITHOUT_OBJECTS = {"getProxy", "listProxyResources"}
 
 schema = schemathesis.openapi.from_path(str(ROOT / "openapi.yaml"))

@@ -307,8 +307,10 @@ static const struct api_proxy_resource resources[] = {
     {"LISTENER", "a", NULL, API_DOES_NOT_EXIST, NULL},
 };
 static const struct api_proxy_type types[] = {{"CLUSTER", {0, 1, 1, 0}}, {"LISTENER", {0, 0, 0, 1}}};
+static const struct api_proxy_type acked_type[] = {{"CLUSTER", {0, 1, 0, 0}}};
 static const struct api_proxy proxies[] = {
-    {.id = "1", .node_id = "n1", .node_cluster = "c", .gateway = "g", .peer = "p"},
+    {.id = "1", .node_id = "n1", .node_cluster = "c", .gateway = "g", .peer = "p", .types = acked_type, .n_types = 1},
+    {.id = "3", .node_id = "n3", .node_cluster = "c", .gateway = "", .peer = "p"},
     {.id = "7",
      .node_id = "n7",
      .node_cluster = "c",
@@ -325,10 +327,10 @@ static void the_proxies(void *arg, const char *id, struct arena *a, const struct
 {
     (void)arg, (void)a; /* they stand above */
     *ret = proxies;
-    *ret_n = 2;
+    *ret_n = 3;
     if (id) {
         *ret_n = strcmp(id, "7") == 0;
-        *ret = &proxies[1];
+        *ret = &proxies[2];
     }
 }
 
@@ -353,6 +355,8 @@ TEST(proxies_are_shown_with_their_worst_state)
     CHECK(strstr(one.body, "\"type\":\"LISTENER\",\"REQUESTED\":0,\"ACKED\":0,\"NACKED\":0,\"DOES_NOT_EXIST\":1") !=
           NULL);
     CHECK_INT(ask_proxies("/api/v1/proxies/8").status, 404);
+    CHECK_STR(ask_proxies("/api/v1/proxies?state=REQUESTED&fields=id").body,
+              "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"3\"}],\"next\":null}");
     struct asked acked = ask_proxies("/api/v1/proxies?state=ACKED&fields=id");
     CHECK_STR(acked.body, "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"1\"}],\"next\":null}");
 }

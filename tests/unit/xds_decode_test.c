@@ -31,6 +31,7 @@ enum { NODE_ID = 1, NODE_CLUSTER = 2, NODE_METADATA = 3, NODE_AGENT_NAME = 6, NO
 enum { NODE_BUILD_VERSION = 8 };
 
 #define WRONG_TYPE_URL "type.example/Listener"
+#define SPAN_OF(b) ((struct xds_span){(const char *)(b)->data, (b)->len})
 
 /* ---- making messages ---- */
 
@@ -1013,4 +1014,55 @@ TEST(fewer_digits_make_a_smaller_number)
         CHECK(xds_hex_parse("fedcba9876543210", n, &value));
         CHECK_INT(value, n ? UINT64_C(0xfedcba9876543210) >> (64 - 4 * n) : 0);
     }
+}
+
+/* ---- versions ---- */
+
+static void put_number(struct buf *b, unsigned field, uint64_t value)
+{
+    put_tag(b, field, VARINT);
+    put_varint(b, value);
+}
+
+/* A BuildVersion 1.40.2 with two entries of metadata, the second first when turned. */
+static void put_build_version(struct buf *b, const char *second, bool turned)
+{
+    struct buf version = {0}, metadata = {0}, entries[2] = {{0}};
+
+    put_number(&version, 1, 1);
+    put_number(&version, 2, 40);
+    put_number(&version, 3, 2);
+    put_bytes(b, 1, version.data, version.len);
+    put_text(&entries[0], 1, "ssl.version");
+    put_text(&entries[1], 1, second);
+    for (unsigned i = 0; i < 2; i++)
+        put_bytes(&metadata, 1, entries[turned ? 1 - i : i].data, entries[turned ? 1 - i : i].len);
+    put_bytes(b, 2, metadata.data, metadata.len);
+    buf_clear(&version);
+    buf_clear(&metadata);
+    buf_clear(&entries[0]);
+    buf_clear(&entries[1]);
+}
+
+TEST(a_build_version_is_the_same_in_whatever_order_its_metadata_come)
+{
+    struct buf first = {0}, turned = {0}, other = {0};
+    uint64_t numbers[3], digests[3];
+
+    put_build_version(&first, "build.type", false);
+    put_build_version(&turned, "build.type", true);
+    put_build_version(&other, "build.kind", false);
+    CHECK_INT(xds_decode_build_version(SPAN_OF(&turned), numbers, &digests[1]), 0);
+    CHECK_INT(xds_decode_build_version(SPAN_OF(&other), numbers, &digests[2]), 0);
+    CHECK_INT(xds_decode_build_version(SPAN_OF(&first), numbers, &digests[0]), 0);
+    CHECK_INT(numbers[0], 1);
+    CHECK_INT(numbers[1], 40);
+    CHECK_INT(numbers[2], 2);
+    CHECK(digests[0] == digests[1]);
+    CHECK(digests[0] != digests[2]);
+    first.len--;
+    CHECK_INT(xds_decode_build_version(SPAN_OF(&first), numbers, &digests[0]), -EBADMSG);
+    buf_clear(&first);
+    buf_clear(&turned);
+    buf_clear(&other);
 }

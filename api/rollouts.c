@@ -1,0 +1,152 @@
+/* How far a revision has come: GET /revisions/{revision}/rollout. */
+#include "api/handlers.h"
+#include "api/later.h"
+#include "api/objects.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const states[] = {
+    [API_ROLLOUT_NACKED] = "nacked", [API_ROLLOUT_PENDING] = "pending", [API_ROLLOUT_ACKED] = "acked"};
+enum { STATES = ARRAY_LEN(states), REVISION_DIGITS_MAX = 18 };
+
+static void write_errors(struct writer *w, const struct api_rollout_proxy *p)
+{
+    writer_open(w, "errors", '[');
+    for (size_t i = 0; i < p->n_errors; i++) {
+        writer_open(w, NULL, '{');
+        writer_text(w, "type", p->errors[i].type);
+        writer_text(w, "name", p->errors[i].name);
+        writer_text(w, "error", p->errors[i].error);
+        writer_close(w, '}');
+    }
+    writer_close(w, ']');
+}
+
+/* Those that refused first, then those that are waited for; where there are very many, not all that acked. */
+static void write_rollout_proxies(struct writer *w, const struct api_rollout *r)
+{
+    size_t n = 0;
+
+    writer_open(w, "proxies", '[');
+    for (unsigned state = 0; state < STATES; state++)
+        for (size_t i = 0; i < r->n_proxies && n < LIST_LIMIT_MAX; i++) {
+            const struct api_rollout_proxy *p = &r->proxies[i];
+            if (p->state != (enum api_rollout_state)state)
+                continue;
+            n++;
+            writer_open(w, NULL, '{');
+            writer_text(w, "id", p->id);
+            writer_text(w, "node_id", p->node_id);
+            writer_text(w, "gateway", p->gateway);
+            writer_text(w, "peer", p->peer);
+            writer_text(w, "state", states[state]);
+            write_errors(w, p);
+            writer_close(w, '}');
+        }
+    writer_close(w, ']');
+}
+
+static void write_time_or_null(struct writer *w, const char *key, double time)
+{
+    if (time > 0)
+        writer_time(w, key, time);
+    else
+        writer_null(w, key);
+}
+
+static void write_rollout(struct call *c, uint64_t revision, const struct api_rollout *r)
+{
+    struct writer w = {.out = &c->answer->body};
+    int64_t counts[STATES] = {0};
+
+    for (size_t i = 0; i < r->n_proxies; i++)
+        counts[r->proxies[i].state]++;
+    writer_open(&w, NULL, '{');
+    writer_text(&w, "kind", "Rollout");
+    writer_int(&w, "revision", (int64_t)revision);
+    writer_text(&w, "state", states[r->state]);
+    writer_bool(&w, "complete", r->complete);
+    write_time_or_null(&w, "published_at", r->published_at);
+    write_time_or_null(&w, "completed_at", r->completed_at);
+    writer_texts(&w, "gateways", (const char *const *)r->gateways, r->n_gateways);
+    writer_open(&w, "counts", '{');
+    writer_int(&w, "proxies", (int64_t)r->n_proxies);
+    for (unsigned state = 0; state < STATES; state++)
+        writer_int(&w, states[state], counts[state]);
+    writer_close(&w, '}');
+    write_rollout_proxies(&w, r);
+    writer_close(&w, '}');
+    call_done(c);
+}
+
+/* False when it is no number that a revision could have. */
+static bool parse_revision(const char *text, uint64_t *ret)
+{
+    size_t n = strlen(text);
+
+    if (n == 0 || n > REVISION_DIGITS_MAX || strspn(text, "0123456789") != n || (text[0] == '0' && n > 1))
+        return false;
+    *ret = strtoull(text, NULL, 10);
+    return true;
+}
+
+static void answer_rollout(struct call *c, void *data)
+{
+    struct api_rollout r = {.state = API_ROLLOUT_PENDING};
+    uint64_t revision;
+    int error;
+
+    (void)data; /* the wait's; what came of it is asked for here */
+    if (!parse_revision(c->arguments[0], &revision)) {
+        call_not_found(c, "Revision");
+        return;
+    }
+    error = c->backend->rollout(c->backend->arg, revision, c->arena, &r);
+    /* What was committed is published in a moment. */
+    if (!error || (error == -ENOENT && revision > 0 && revision <= c->view->revision))
+        write_rollout(c, revision, &r);
+    else if (error == -ENOENT)
+        call_not_found(c, "Revision");
+    else if (error == -ESTALE)
+        call_fail(c, 404, "what became of revision %s is not known any more", c->arguments[0]);
+    else
+        call_fail(c, 503, "too many ask for what the proxies have");
+}
+
+struct wait {
+    struct later *later;
+};
+
+static void on_waited(void *data)
+{
+    later_done(((struct wait *)data)->later);
+}
+
+void handle_rollout(struct call *c)
+{
+    unsigned seconds = call_waits(c);
+    uint64_t revision;
+    struct wait *wait;
+    struct later *l;
+
+    if (!c->backend->rollout) {
+        call_fail(c, 503, "what the proxies have is not known");
+        return;
+    }
+    if (!seconds || !c->backend->rollout_wait || !parse_revision(c->arguments[0], &revision) || !revision ||
+        revision > c->view->revision) {
+        answer_rollout(c, NULL);
+        return;
+    }
+    wait = mem_new(struct wait);
+    l = wait->later = later_new(wait, mem_free);
+    if (c->backend->rollout_wait(c->backend->arg, revision, seconds, on_waited, wait) < 0) {
+        later_done(l); /* nobody else does */
+        later_unref(l);
+        answer_rollout(c, NULL);
+        return;
+    }
+    call_later(c, l, answer_rollout, seconds);
+}

@@ -1,0 +1,204 @@
+"""Saved is not applied: what each real Envoy has, what it refused, and how far each revision has come, over REST."""
+
+import signal
+import threading
+
+import pytest
+
+from api_client import Api, quote
+from declare import l4, l7
+from harness import SLOW, wait_answer, wait_until
+
+# Passes Envoy's published rules, and is refused by Envoy itself.
+BAD_CLUSTER = {"upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}
+BAD_REGEX = "/[a-z0-9-]{1,63}/x"  # refused unless the bootstrap raises the limit on programs, as ours does
+GOOD = ["test/svc/one.expose#0", "test/svc/web.expose#0", "test/svc/tls.expose#0"]
+
+
+@pytest.fixture
+def served(lab, ca):
+    """An L4 service, one of plaintext HTTP, one of HTTPS; the REST interface; no Envoy yet."""
+    lab.backend = lab.world.backend(10)
+    certificate = ca.issue("tls.test")
+    lab.agent.set_secret("test/sec/cert", certificate.secret())
+    lab.add("test/svc/one", l4(lab.backend.address, lab.at(10000)))
+    lab.add("test/svc/web", l7(lab.backend.address, lab.at(10080), "web.test", [{"match_prefix": "/"}]))
+    lab.add("test/svc/tls", l7(lab.backend.address, lab.at(10443), "tls.test",
+                               certificates={"front": "test/sec/cert"}))
+    lab.api = Api(lab.world, lab.agent)
+    lab.igwd = lab.api.igwd
+    lab.api.wait_exposures(3)
+    return lab
+
+
+def programmed(lab, name):
+    return lab.api.v1("/exposures/" + quote(name))["status"]["programmed"]
+
+
+def wait_programmed(lab, name, state, **numbers):
+    def look():
+        found = programmed(lab, name)
+        assert found["state"] == state and {k: found[k] for k in numbers} == numbers, (name, found)
+        return found
+    return wait_until(look)
+
+
+def proxy_of(lab, envoy):
+    """The connected proxy that is this Envoy, by its node's id."""
+    found = [p for p in lab.api.v1("/proxies")["items"] if p["node_id"] == envoy.name.replace("envoy", "node")]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def resources(lab, envoy, **filters):
+    query = "".join("&%s=%s" % pair for pair in filters.items())
+    path = "/proxies/%s/resources?limit=1000%s" % (proxy_of(lab, envoy)["id"], query)
+    return {(r["type"], r["name"]): r["status"] for r in lab.api.v1(path)["items"]}
+
+
+def revision(lab):
+    return lab.api.v1("/summary")["revision"]
+
+
+def rollout(lab, number, **headers):
+    return lab.api.v1("/revisions/%d/rollout" % number, headers=headers)
+
+
+def start(lab, **options):
+    return lab.world.envoy(lab.igwd, **options).wait_live()
+
+
+@pytest.mark.sanitized
+def test_an_exposure_is_programmed_once_all_proxies_acked_all_that_carries_it(served, sotw):
+    lab = served
+    assert programmed(lab, GOOD[0])["reason"] == "no_proxies"
+    envoys = [start(lab, sotw=sotw), start(lab, sotw=not sotw)]
+    for name in GOOD:
+        wait_programmed(lab, name, "ok", proxies=2, acked=2, nacked=0)
+    wait_answer(lab.at(10080), host="web.test", backend="b10")
+    listed = lab.api.v1("/exposures?programmed=ok")["items"]
+    assert sorted(item["name"] for item in listed) == sorted(GOOD)
+    for envoy in envoys:
+        states = resources(lab, envoy)
+        assert {kind for kind, _ in states} == {"CLUSTER", "ENDPOINT", "SECRET", "LISTENER", "ROUTE"}
+        assert {status["state"] for status in states.values()} == {"ACKED"}, states
+        assert states["CLUSTER", GOOD[0]]["version"]
+        proxy = proxy_of(lab, envoy)
+        assert proxy["gateway"] == "envoy" and proxy["status"]["state"] == "ACKED"
+        assert proxy["envoy_version"].startswith("1."), proxy
+        assert sum(kind["ACKED"] for kind in proxy["status"]["resources"]) == len(states)
+    summary = lab.api.v1("/summary")
+    assert summary["proxies"] == 2 and summary["exposures"]["programmed"]["ok"] == 3
+    metrics = lab.api.get("/metrics").body.decode()
+    assert 'igwd_proxies{gateway="envoy"} 2\n' in metrics
+    assert 'igwd_resources_acked{gateway="envoy"} %d\n' % sum(len(resources(lab, e)) for e in envoys) in metrics
+    assert 'igwd_resources_nacked{gateway="envoy"} 0\n' in metrics
+    # One goes away: the other is all there is.
+    envoys[0].kill()
+    for name in GOOD:
+        wait_programmed(lab, name, "ok", proxies=1, acked=1)
+    assert [p["node_id"] for p in lab.api.v1("/proxies")["items"]] == [proxy_of(lab, envoys[1])["node_id"]]
+
+
+@pytest.mark.sanitized
+def test_what_envoy_refuses_is_shown_with_its_words_at_the_proxy_and_at_the_exposure(served, sotw):
+    lab = served
+    bad = "test/svc/bad.expose#0"
+    lab.add("test/svc/bad", l4(lab.backend.address, lab.at(10001), cluster_data=BAD_CLUSTER))
+    lab.api.wait_exposures(4)
+    envoy = start(lab, sotw=sotw)
+    found = wait_programmed(lab, bad, "failed", proxies=1, nacked=1, acked=0)
+    assert found["reason"] == "nacked" and "malformed IP address" in found["message"], found
+    for name in GOOD:
+        wait_programmed(lab, name, "ok", proxies=1, acked=1, nacked=0)
+    def shown():
+        refused = resources(lab, envoy, state="NACKED")
+        assert set(refused) == {("CLUSTER", bad)}, refused
+        assert "malformed IP address" in refused["CLUSTER", bad]["error"]
+        assert proxy_of(lab, envoy)["status"]["state"] == "NACKED"
+        return True
+    wait_until(shown)
+    assert rollout(lab, revision(lab))["state"] == "nacked"
+    # It is held back over reconnects as well, and stays visible.
+    before = proxy_of(lab, envoy)["id"]
+    assert sum(envoy.rejected().values()) > 0
+    envoy.kill()
+    wait_until(lambda: lab.api.v1("/proxies")["items"] == [])
+    envoy.start().wait_live()
+    wait_until(shown)
+    wait_programmed(lab, bad, "failed", nacked=1)
+    assert proxy_of(lab, envoy)["id"] != before
+    assert sum(envoy.rejected().values()) == 0, "the same process' successor got what was refused"
+    assert 'igwd_resources_nacked{gateway="envoy"} 1\n' in lab.api.get("/metrics").body.decode()
+    lab.agent.set_keywords("test/svc/bad", {"expose#0.cluster_data": {"connect_timeout": "1s"}})
+    wait_programmed(lab, bad, "ok", proxies=1, acked=1, nacked=0)
+    assert resources(lab, envoy, state="NACKED") == {}
+
+
+def test_one_of_two_envoys_refuses(served):
+    lab = served
+    takes, refuses = start(lab), start(lab, handmade=True)
+    for name in GOOD:
+        wait_programmed(lab, name, "ok", proxies=2, acked=2)
+    before = revision(lab)
+    lab.agent.set_keywords("test/svc/web", {"route#0.match_prefix": None, "route#0.match_regex": BAD_REGEX})
+    found = wait_programmed(lab, "test/svc/web.expose#0", "failed", proxies=2, acked=1, nacked=1)
+    assert "size" in found["message"], found
+    wait_programmed(lab, "test/svc/one.expose#0", "ok", proxies=2, acked=2)
+    assert resources(lab, takes, state="NACKED") == {}
+    assert [kind for kind, _ in resources(lab, refuses, state="NACKED")] == ["ROUTE"]
+    number = revision(lab)
+    assert number > before
+
+    def told():
+        found = rollout(lab, number)
+        assert found["complete"], found
+        return found
+    found = wait_until(told)
+    assert found["state"] == "nacked" and found["counts"] == {"proxies": 2, "nacked": 1, "pending": 0, "acked": 1}
+    first, second = found["proxies"]
+    assert first["node_id"] == proxy_of(lab, refuses)["node_id"] and first["state"] == "nacked"
+    assert first["errors"][0]["type"] == "ROUTE" and "size" in first["errors"][0]["error"]
+    assert second["state"] == "acked" and second["errors"] == []
+
+
+@pytest.mark.sanitized
+def test_a_rollout_is_pending_until_the_last_proxy_acked_and_can_be_waited_for(served, sotw):
+    lab = served
+    quick, slow = start(lab, sotw=sotw), start(lab, sotw=sotw)
+    for name in GOOD:
+        wait_programmed(lab, name, "ok", proxies=2, acked=2)
+    assert rollout(lab, revision(lab))["state"] == "acked"
+    slow.signal(signal.SIGSTOP)
+    try:
+        before = revision(lab)
+        lab.agent.set_keywords("test/svc/one", {"expose#0.lb_policy": "random"})
+        wait_until(lambda: revision(lab) > before)
+        number = revision(lab)
+
+        def one_acked():
+            found = rollout(lab, number)
+            assert found["counts"] == {"proxies": 2, "nacked": 0, "pending": 1, "acked": 1}, found
+            return found
+        found = wait_until(one_acked)
+        assert found["state"] == "pending" and not found["complete"] and found["completed_at"] is None
+        assert found["proxies"][0]["node_id"] == proxy_of(lab, slow)["node_id"], "those that are waited for come first"
+        assert programmed(lab, GOOD[0])["reason"] == "pending"
+        assert programmed(lab, GOOD[1])["state"] == "ok"
+        assert rollout(lab, number, Prefer="wait=1")["state"] == "pending", "the time was over"
+        waited = []
+        thread = threading.Thread(target=lambda: waited.append(rollout(lab, number, Prefer="wait=60")))
+        thread.start()
+    finally:
+        slow.signal(signal.SIGCONT)
+    thread.join(30 * SLOW)
+    assert waited and waited[0]["state"] == "acked" and waited[0]["complete"], waited
+    assert waited[0]["completed_at"] > waited[0]["published_at"]
+    wait_programmed(lab, GOOD[0], "ok", proxies=2, acked=2)
+    assert quick.running()
+    # An endpoint that goes down makes no revision, and opens none again.
+    lab.agent.remove_service("test/svc/web")
+    wait_until(lambda: revision(lab) > number)
+    assert rollout(lab, revision(lab), Prefer="wait=20")["state"] == "acked"
+    assert lab.api.get("/api/v1/revisions/%d/rollout" % (revision(lab) + 1)).status == 404
+    assert lab.api.get("/api/v1/revisions/none/rollout").status == 404
