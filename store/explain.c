@@ -51,25 +51,74 @@ static bool is_fatal(const struct problem *p)
     return strcmp(p->code, "warning") != 0 && strcmp(p->code, "shadowed") != 0;
 }
 
-static bool concerns(const struct verdict *verdict, const struct problem *p, const char *quoted)
+/* path NULL: the name begins with it. */
+static const struct service_exposure *find_exposure(const struct explainer *x, const char *path, const char *name)
 {
-    if (quoted)
-        return is_fatal(p) && strstr(p->text, quoted);
-    return is_fatal(p) && verdict->kind != VERDICT_ACCEPTED && verdict->kind != VERDICT_PARTIAL;
+    const char *dot = strrchr(name, '.');
+    const struct service *s;
+
+    if (!path && dot)
+        path = arena_strndup(x->arena, name, (size_t)(dot - name));
+    s = path ? view_service(x->view, path) : NULL;
+    for (size_t i = 0; s && i < s->n_exposures; i++)
+        if (strcmp(s->exposures[i].x->name, name) == 0)
+            return &s->exposures[i];
+    return NULL;
+}
+
+size_t explain_exactness(const char *domain, const char *host)
+{
+    enum { ANY = 1, PREFIX = 2, SUFFIX = 1 << 16, EXACT = 1 << 24 };
+    size_t n = strlen(domain), m = strlen(host);
+
+    if (strcmp(domain, "*") == 0)
+        return ANY;
+    if (strcmp(domain, host) == 0)
+        return EXACT;
+    if (domain[0] == '*' && n - 1 < m && strcmp(domain + 1, host + m - (n - 1)) == 0)
+        return SUFFIX + n;
+    if (domain[n - 1] == '*' && n - 1 < m && strncmp(domain, host, n - 1) == 0)
+        return PREFIX + n;
+    return 0;
+}
+
+/* Whether one of the names takes the name that was asked for; text: and stands in it (NULL: anyway). */
+static bool has_taker(const char *const *names, size_t n, const char *name, const char *text)
+{
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_(mem_free_p) char *quoted = mem_printf("\"%s\"", names[i]);
+
+        if (explain_exactness(names[i], name) && (!text || strstr(text, quoted)))
+            return true;
+    }
+    return false;
+}
+
+static bool wants(const struct exposure *e, const char *name, const char *text)
+{
+    if (!name || has_taker(e->sni, e->n_sni, name, text))
+        return true;
+    for (size_t i = 0; i < e->n_vhosts; i++)
+        if (has_taker(e->vhosts[i]->domains, e->vhosts[i]->n_domains, name, text))
+            return true;
+    return false;
 }
 
 void explain_losers(struct explainer *x, struct explain_step *step, const char *name)
 {
     const struct listener_plan *plan = x->to->listener;
-    const char *quoted = name ? arena_printf(x->arena, "\"%s\"", name) : NULL;
 
     for (size_t i = 0; i < plan->n_verdicts; i++) {
         const struct verdict *verdict = &plan->verdicts[i];
+        const struct service_exposure *sx = find_exposure(x, NULL, verdict->exposure);
+        bool served = verdict->kind == VERDICT_ACCEPTED || verdict->kind == VERDICT_PARTIAL;
 
-        for (size_t k = 0; k < verdict->n_problems; k++)
-            if (concerns(verdict, &verdict->problems[k], quoted))
-                explain_rival(x, step, verdict->exposure, "%s: %s", verdict->problems[k].code,
-                              verdict->problems[k].text);
+        for (size_t k = 0; sx && k < verdict->n_problems; k++) {
+            const struct problem *p = &verdict->problems[k];
+
+            if (is_fatal(p) && (!served || name) && wants(sx->x, name, served ? p->text : NULL))
+                explain_rival(x, step, verdict->exposure, "%s: %s", p->code, p->text);
+        }
     }
 }
 
@@ -217,7 +266,8 @@ static void tell_other_chains(struct explainer *x, const char *name)
     const struct listener_plan *plan = x->to->listener;
     struct explain_step *step = &x->to->chain_step;
 
-    explain_losers(x, step, name);
+    if (name)
+        explain_losers(x, step, name);
     for (size_t i = 0; i < plan->n_chains; i++) {
         const struct plan_chain *chain = &plan->chains[i];
         const char *best = name ? best_name(x, chain, name) : NULL;
@@ -327,7 +377,7 @@ static void tell_certificate(struct explainer *x, const struct certificate *c, c
 static void find_certificate(struct explainer *x)
 {
     const struct plan_chain *chain = x->to->chain;
-    const char *name = server_name(x);
+    const char *name = x->q->server_name; /* as it was sent: here case counts */
     struct explain_step *step = &x->to->certificate_step;
     const struct certificate *won = NULL;
     bool unread = false;
@@ -380,22 +430,6 @@ static bool shake_hands(struct explainer *x)
 }
 
 /* ---- the cluster ---- */
-
-/* path NULL: the name begins with it. */
-static const struct service_exposure *find_exposure(const struct explainer *x, const char *path, const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    const struct service *s;
-
-    if (!path && dot)
-        path = arena_strndup(x->arena, name, (size_t)(dot - name));
-    s = path ? view_service(x->view, path) : NULL;
-
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (strcmp(s->exposures[i].x->name, name) == 0)
-            return &s->exposures[i];
-    return NULL;
-}
 
 /* Whether the gateway's proxies know the cluster: its exposure is in effect on the gateway. */
 static bool has_cluster(const struct explainer *x, const struct service_exposure *sx)

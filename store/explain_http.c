@@ -91,31 +91,13 @@ static const char *host_to_match(const struct explainer *x)
     return host;
 }
 
-/* How exactly a domain has the host: an exact name, "*" and an end, a beginning and "*", "*"; 0: not at all. Of two
- * wildcards of a kind the longer is more exact. */
-static size_t exactness(const char *domain, const char *host)
-{
-    enum { ANY = 1, PREFIX = 2, SUFFIX = 1 << 16, EXACT = 1 << 24 };
-    size_t n = strlen(domain), m = strlen(host);
-
-    if (strcmp(domain, "*") == 0)
-        return ANY;
-    if (strcmp(domain, host) == 0)
-        return EXACT;
-    if (domain[0] == '*' && n - 1 < m && strcmp(domain + 1, host + m - (n - 1)) == 0)
-        return SUFFIX + n;
-    if (domain[n - 1] == '*' && n - 1 < m && strncmp(domain, host, n - 1) == 0)
-        return PREFIX + n;
-    return 0;
-}
-
 static const char *best_domain(const struct plan_vhost *vhost, const char *host, size_t *ret_exactness)
 {
     const char *best = NULL;
 
     *ret_exactness = 0;
     for (size_t i = 0; i < vhost->n_domains; i++) {
-        size_t found = exactness(vhost->domains[i], host);
+        size_t found = explain_exactness(vhost->domains[i], host);
 
         if (found > *ret_exactness) {
             *ret_exactness = found;
@@ -405,7 +387,10 @@ void explain_http(struct explainer *x)
         explain_note(x,
                      "filter_config_data of %s has HTTP filters of its own, which may answer before the route does",
                      x->to->chain->holder->name);
-    if (!passes_headers(&w) || !passes_path(&w) || !find_vhost(&w) || !find_route(&w) || !passes_upgrade(&w))
+    if (!passes_headers(&w) || !passes_path(&w))
         return;
-    act(&w);
+    bool routed = find_vhost(&w) && find_route(&w);
+    /* To Envoy the 421 is a route as well. */
+    if ((routed || x->to->outcome == EXPLAIN_MISDIRECTED) && passes_upgrade(&w) && routed)
+        act(&w);
 }

@@ -18,8 +18,14 @@ struct explainer {
 void explain_rival(struct explainer *x, struct explain_step *step, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void explain_note(struct explainer *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Problems of exposures on the listener whose texts name what was asked for (NULL: any that is fatal). */
+/*
+ * Exposures on the listener that lost what would have taken that name (a server name or a host): to another, by their
+ * own fault, or for want of a secret. NULL: those that are not on the listener at all.
+ */
 void explain_losers(struct explainer *x, struct explain_step *step, const char *name);
+/* How exactly a domain has the host: an exact name, "*" and an end, a beginning and "*", "*"; 0: not at all. Of two
+ * wildcards of a kind the longer is more exact. */
+size_t explain_exactness(const char *domain, const char *host);
 /* A cluster and its endpoints: the last step of all that is forwarded. path: of the service whose exposure has that
  * name; NULL: not known. http: answers with 503. */
 void explain_cluster(struct explainer *x, const char *path, const char *cluster, bool http);
