@@ -16,7 +16,8 @@ EXACT = ["a.test", "b.a.test", "c.b.a.test", "x.test", "www.x.test", "y.x.test",
 SUFFIXES = ["*.a.test", "*.b.a.test", "*.test", "*.x.test", "*.y.x.test"]
 ODD = ["*-web.x.test", "*-b.x.test", "api.*", "api.b.*", "www.*", "api-*", "*"]
 HOSTS = EXACT + ["q.a.test", "q.b.a.test", "q.q.a.test", "q.test", "my-web.x.test", "my-b.x.test", "q.y.x.test",
-                 "api.q", "api.b.q", "api.x.test", "www.q", "api-1.q", "nobody", "a.test.q", ".a.test", "test",
+                 "client.test", "client.test", "api.q", "api.b.q", "api.x.test", "www.q", "api-1.q", "nobody",
+                 "a.test.q", ".a.test", "test",
                  "-web.x.test", "A.TEST", "WWW.x.Test", "Q.Q.Y.X.TEST"]
 SEGMENTS = ["a", "b", "c", "api", "API", "img", "exact", "Exact", "12", "7", "x.png", "ab", "AB", "a", "b", "..", ".",
             "", "%2e", "%2E%2e", "%41", "a%20b", "a|b", "a^b\\c", "%zz", "%", "%%34%31", "a;v=1", "%7e~", "a%2fb",
@@ -64,12 +65,14 @@ class Setting:
         self.targets = []
         for n, make in enumerate(self.listeners):
             make("%s:%d" % (world.ip(1), 8100 + n))
-            self.targets.append((world.ip(1), 8100 + n))
+            # Twice where the most can go wrong.
+            self.targets += [(world.ip(1), 8100 + n)] * (2 if make == self.tls else 1)
         self.mixed("%s:%d" % (world.ip(1), self.wild_port))
         self.plain("0.0.0.0:%d" % self.wild_port)
         port = free_port("::1")
         self.plain("[::1]:%d" % port)
-        self.targets += [("::1", port), (world.ip(1), self.wild_port), (world.ip(5), self.wild_port), (world.ip(6), self.wild_port)]
+        self.targets.append(("::1", port))
+        self.targets += [(world.ip(n), self.wild_port) for n in (1, 5, 6)]
         for path, (config, started) in self.services.items():
             agent.add_service(path, config, started=started)
 
@@ -93,8 +96,8 @@ class Setting:
         up = {"dead": [], "alive": nodes}.get(alive, [n for n in nodes if rng.random() < 0.75])
         host, _, port = listener.rpartition(":")
         config = {"DEFAULT": {"nodes": "n1 n2 n3", "topology": "flex"}, "ip#1": {"expose": "expose#0"},
-                  "expose#0": {"type": "envoy", "port": "8000", "listener_addr": host.strip("[]"), "listener_port": port,
-                               **expose}}
+                  "expose#0": {"type": "envoy", "port": "8000", "listener_addr": host.strip("[]"),
+                               "listener_port": port, **expose}}
         for node in nodes:
             config["ip#1"]["ipname@" + node] = self.backend()
         path = "%s/svc/s%02d" % (ns, len(self.services))
@@ -102,15 +105,18 @@ class Setting:
         self.services[path] = (config, up)
         return config, path
 
-    def add_vhosts(self, config, path, domains):
+    def add_vhosts(self, config, path, domains, routed=True):
         """Spreads the domains over one or two virtual hosts with random routes."""
         rng = self.rng
         count = 1 if len(domains) < 2 else rng.randint(1, 2)
         n_routes = 0
         for v in range(count):
             names = []
-            for _ in range(rng.choice((0, 1, 3, 4, 5))):
-                config["route#%d" % n_routes] = self.route(path, n_routes)
+            count_of = rng.choice((0, 1, 3, 4, 5)) if routed else 0
+            for i in range(count_of):
+                # The last one takes what is left, or not.
+                rest = i == count_of - 1 and rng.random() < 0.4
+                config["route#%d" % n_routes] = self.route(path, n_routes, rest)
                 names.append("route#%d" % n_routes)
                 n_routes += 1
             config["vhost#%d" % v] = {"type": "envoy", "domains": " ".join(domains[v::count])}
@@ -118,11 +124,11 @@ class Setting:
                 config["vhost#%d" % v]["routes"] = " ".join(names)
         config["expose#0"]["vhosts"] = " ".join("vhost#%d" % v for v in range(count))
 
-    def route(self, path, n):
+    def route(self, path, n, rest):
         rng = self.rng
         kind = rng.choice(("prefix", "prefix", "path", "regex"))
         values = {"prefix": PREFIXES, "path": PATHS, "regex": REGEXES}[kind]
-        route = {"type": "envoy", "match_" + kind: rng.choice(values)}
+        route = {"type": "envoy", **({"match_prefix": "/"} if rest else {"match_" + kind: rng.choice(values)})}
         if rng.random() < 0.3:
             route["match_case_sensitive"] = "false"
         mark = "r%d.%s.test" % (n, path.rpartition("/")[2])
@@ -211,8 +217,8 @@ class Setting:
     def tls(self, listener):
         """HTTP over TLS, some of it with client certificates, and some that can't be served."""
         self.secure_http(listener, 3, True)
-        config, path = self.service(listener)
-        self.add_vhosts(config, path, self.some(EXACT + SUFFIXES, 2, 4))
+        config, path = self.service(listener, alive="alive")
+        self.add_vhosts(config, path, ["client.test", *self.some(EXACT + SUFFIXES, 2, 3)], routed=False)
         self.certify(config, "two", {"validation_secret": "trust"})
         config, path = self.service(listener)
         self.add_vhosts(config, path, self.some(EXACT + SUFFIXES, 2, 4))

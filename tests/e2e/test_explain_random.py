@@ -167,7 +167,8 @@ class Asker:
 
 def make_certificates(ca):
     return {"ca": ca, "backend": ca.issue("backend"), "client": ca.issue("someone", client=True),
-            "front": {"one": ca.issue("a.test", "*.a.test", "x.test"), "two": ca.issue("*.x.test", "b.a.test", "*.test"),
+            "front": {"one": ca.issue("a.test", "*.a.test", "x.test"),
+                      "two": ca.issue("*.x.test", "b.a.test", "*.test"),
                       "rsa": ca.issue("a.test", "www.x.test", "*.b.a.test", kind="rsa2048")}}
 
 
