@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 typedef int (*row_reader)(struct store *s, const struct db_value *row, void *arg, struct err *e);
 
@@ -303,8 +304,8 @@ struct loaded_form {
 static int read_meta(struct store *s, const struct db_value *row, void *arg, struct err *e)
 {
     uint64_t value = (uint64_t)row[1].number;
+    struct loading *l = arg;
 
-    (void)arg; /* nothing more is needed */
     (void)e;
     if (strcmp(row[0].bytes, "revision") == 0) {
         s->kept_revision = value;
@@ -314,6 +315,10 @@ static int read_meta(struct store *s, const struct db_value *row, void *arg, str
         s->claims = s->kept_claims = value;
     } else if (strcmp(row[0].bytes, "whole") == 0) {
         s->whole = s->kept_whole = value != 0;
+    } else if (strcmp(row[0].bytes, "epoch") == 0) {
+        l->epoch = value;
+    } else if (strcmp(row[0].bytes, "boot") == 0) {
+        l->boot = value;
     }
     return 0;
 }
@@ -512,8 +517,63 @@ static int read_secret(struct store *s, const struct db_value *row, void *arg, s
     return 0;
 }
 
+static int read_event(struct store *s, const struct db_value *row, void *arg, struct err *e)
+{
+    struct loading *l = arg;
+
+    (void)s;
+    (void)e;
+    if ((l->n_events & (l->n_events - 1)) == 0)
+        l->events = mem_realloc(l->events, l->n_events ? 2 * l->n_events : 1, sizeof(*l->events));
+    l->events[l->n_events++] = (struct loaded_event){(uint64_t)row[1].number, mem_strdup(row[2].bytes)};
+    return 0;
+}
+
+static int compare_events(const void *a, const void *b)
+{
+    const struct loaded_event *x = a, *y = b;
+
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+/* observed.db is not flushed: what was last told may be missing after a power cut, so each boot has its epoch. */
+static uint64_t this_boot(void)
+{
+    char text[64] = "";
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+    if (f) {
+        if (!fgets(text, sizeof(text), f))
+            text[0] = '\0';
+        (void)fclose(f); /* it was only read */
+    }
+    return hash_bytes128(text, strlen(text)).low;
+}
+
+void loading_make_events(struct store *s, struct loading *l)
+{
+    uint64_t boot = this_boot(), epoch = l->boot == boot ? l->epoch : 0;
+
+    while (!epoch)
+        if (getrandom(&epoch, sizeof(epoch), 0) == (ssize_t)sizeof(epoch))
+            epoch &= INT64_MAX; /* a number for every client */
+    s->events = event_ring_new(epoch);
+    if (l->n_events)
+        qsort(l->events, l->n_events, sizeof(*l->events), compare_events);
+    for (size_t i = 0; epoch == l->epoch && i < l->n_events; i++)
+        event_ring_restore(s->events, l->events[i].seq, l->events[i].json);
+    if (epoch == l->epoch)
+        return;
+    row_put_meta(s, "epoch", epoch);
+    row_put_meta(s, "boot", boot);
+}
+
 void loading_clear(struct loading *l)
 {
+    for (size_t i = 0; i < l->n_events; i++)
+        mem_free(l->events[i].json);
+    mem_free(l->events);
+
     struct map_entry *e;
 
     for (size_t i = 0; map_next(&l->forms, &i, &e);) {
@@ -563,6 +623,8 @@ int load_observed(struct store *s, struct db *db, struct loading *l, struct err 
         r = read_table(s, db, file, "endpoints", "ib", read_endpoints, l, e);
     if (r == 0)
         r = check_complete(s, e);
+    if (r == 0)
+        r = read_table(s, db, file, "events", "iit", read_event, l, e);
     if (r == 0)
         r = read_table(s, db, file, "secrets", "ttTBTTTT", read_secret, l, e);
     if (r == 0 && (l->n_lost || l->n_lost_secrets))

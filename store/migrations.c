@@ -66,6 +66,11 @@ static const char *const observed_migrations[] = {
     "CREATE TABLE secrets (path TEXT PRIMARY KEY NOT NULL, csum TEXT NOT NULL, certificate_chain TEXT, sealed BLOB,"
     " pair_problem TEXT, trusted_ca TEXT, verify_certificate_hash TEXT, trust_problem TEXT, digest INTEGER NOT NULL)"
     " WITHOUT ROWID;",
+    /* 2
+     * events     the last ones, in a ring of places
+     */
+    "CREATE TABLE events (place INTEGER PRIMARY KEY NOT NULL, seq INTEGER NOT NULL, event TEXT NOT NULL,"
+    " digest INTEGER NOT NULL);",
 };
 
 /* "igwC" and "igwO" as numbers. */

@@ -54,7 +54,8 @@ enum {
     PUT_ENDPOINTS,
     DROP_ENDPOINTS,
     PUT_SECRET,
-    DROP_SECRET
+    DROP_SECRET,
+    PUT_EVENT
 };
 
 const char *const observed_statements[] = {
@@ -67,6 +68,7 @@ const char *const observed_statements[] = {
     [DROP_ENDPOINTS] = "DELETE FROM endpoints WHERE id = ?",
     [PUT_SECRET] = "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [DROP_SECRET] = "DELETE FROM secrets WHERE path = ?",
+    [PUT_EVENT] = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
 };
 const size_t n_observed_statements = ARRAY_LEN(observed_statements);
 
@@ -89,6 +91,14 @@ void row_put_meta(struct store *s, const char *name, uint64_t value)
     _cleanup_(mem_free_p) char *key = mem_printf("m%s", name);
 
     keeper_put(s->observed, key, PUT_META, true, values, ARRAY_LEN(values));
+}
+
+void row_put_event(struct store *s, uint64_t seq, const char *json)
+{
+    int64_t place = (int64_t)(seq % EVENTS_MAX);
+    const struct db_value values[] = {db_int(place), db_int((int64_t)seq), db_text(json)};
+
+    keeper_put(s->observed, ROW_KEY('v', place), PUT_EVENT, true, values, ARRAY_LEN(values));
 }
 
 /* What may hold keys: certificates inline, JSON that is passed through, and whatever has a key's armour in it. */

@@ -174,6 +174,7 @@ struct store {
     bool wanted_stale;
     uint64_t wanted_version;
 
+    struct event_ring *events;
     uint64_t revision, claims;           /* claims: the clock of since */
     uint64_t kept_revision, kept_claims; /* as they were handed to the disk */
     bool whole, kept_whole;              /* observed.db holds all that the agent said, and not a part */
@@ -293,6 +294,7 @@ void port_row_free(struct port_row *row);
 
 extern const char *const config_statements[], *const observed_statements[];
 extern const size_t n_config_statements, n_observed_statements;
+void row_put_event(struct store *s, uint64_t seq, const char *json);
 void row_put_meta(struct store *s, const char *name, uint64_t value);
 void row_put_form(struct store *s, int64_t id, const struct bytes *resources);
 void row_drop_form(struct store *s, int64_t id);
@@ -322,11 +324,19 @@ struct loading {
     struct map by_id; /* struct record by id */
     int64_t *lost;    /* services that the key does not fit */
     size_t n_lost, n_lost_secrets;
+    uint64_t epoch, boot; /* of the events */
+    struct loaded_event {
+        uint64_t seq;
+        char *json;
+    } * events;
+    size_t n_events;
 };
 
 int load_config(struct store *s, struct db *db, struct err *e);
 int load_observed(struct store *s, struct db *db, struct loading *l, struct err *e);
 void loading_drop_orphans(struct store *s, const struct loading *l);
+/* The ring, with what was read if that can be gone on from. */
+void loading_make_events(struct store *s, struct loading *l);
 void loading_clear(struct loading *l);
 
 /* ---- commit.c ---- */

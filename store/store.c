@@ -66,6 +66,8 @@ static void observed_remade(struct store *s)
         if (entry->secret)
             row_put_secret(s, entry->secret);
     }
+    if (s->events)
+        row_put_meta(s, "epoch", 0); /* events from before are not there any more: the next start begins anew */
     s->whole = s->kept_whole = false;
     s->kept_revision = s->kept_claims = 0;
     s->fetch_wanted = true;
@@ -255,6 +257,7 @@ static int open_databases(struct store *s, struct loading *l, struct err *e)
     s->complete = s->whole;
     store_take_news(s);
     tell_lost(s, l);
+    loading_make_events(s, l);
     loading_drop_orphans(s, l);
     commit_loaded(s);
     return 0;
@@ -344,6 +347,7 @@ void store_close(struct store *s)
     pointers_clear(&s->write_backs);
     pointers_clear(&s->failed_write_backs);
     view_unref(s->view);
+    event_ring_free(s->events);
     pthread_mutex_destroy(&s->view_lock);
     crypt_key_free(s->key);
     mem_free(s->wanted);
@@ -375,6 +379,11 @@ struct view *store_view(struct store *s)
     v = view_ref(s->view);
     pthread_mutex_unlock(&s->view_lock);
     return v;
+}
+
+struct event_ring *store_events(struct store *s)
+{
+    return s->events;
 }
 
 struct view_delta *store_initial_delta(struct store *s)

@@ -63,6 +63,9 @@ void store_close(struct store *s);
 /* Any thread: a reference to the newest view. */
 struct view *store_view(struct store *s);
 
+/* Any thread; lives as long as the store. */
+struct event_ring *store_events(struct store *s);
+
 /* Everything below: the writer's thread. Calls gather changes; store_commit() makes them real together. */
 
 /* A service's facts, new or changed. Facts without resources of ours and without addresses remove it. */
@@ -112,6 +115,8 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
  * is wrong with an object stands on that object.
  */
 struct view_delta *store_commit(struct store *s, const char *cause);
+/* An event that is no difference between views: of an alarm, a proxy. */
+void store_announce(struct store *s, const char *kind, const char *name, enum event_change change);
 /* The difference from nothing to the present view: what later commits' differences go on from. Also while the view is
  * not complete; nothing of it may be shown to an Envoy then. */
 struct view_delta *store_initial_delta(struct store *s);

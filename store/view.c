@@ -133,6 +133,7 @@ struct view *view_new(const struct view *before)
         v->revision = before->revision;
         v->complete = before->complete;
         v->stale = before->stale;
+        v->event = before->event;
         v->services = pmap_ref(before->services);
         v->secrets = pmap_ref(before->secrets);
         v->gateways = pmap_ref(before->gateways);

@@ -7,6 +7,7 @@
 
 #include "base/pmap.h"
 #include "store/document.h"
+#include "store/events.h"
 #include "store/plan.h"
 #include "store/secret.h"
 #include "store/service.h"
@@ -36,16 +37,17 @@ struct gateway *gateway_ref(struct gateway *g);
 void gateway_unref(struct gateway *g);
 
 struct view {
-    int refs;               /* atomic */
-    uint64_t revision;      /* of the configuration; an endpoint that flips makes no new one */
-    bool complete;          /* holds a state: a persisted one, or the agent's after a complete fetch */
-    bool stale;             /* the agent has not spoken (yet, or any more) */
-    struct pmap *services;  /* struct service by path: only those that declare something */
-    struct pmap *secrets;   /* struct secret by path: those that are referred to */
-    struct pmap *gateways;  /* struct gateway by name */
-    struct pmap *listeners; /* struct listener_plan by key */
-    struct pmap *documents; /* struct document by key: what people made */
-    struct pmap *revisions; /* struct revision by key: the last ones, within the retention */
+    int refs;                 /* atomic */
+    uint64_t revision;        /* of the configuration; an endpoint that flips makes no new one */
+    bool complete;            /* holds a state: a persisted one, or the agent's after a complete fetch */
+    bool stale;               /* the agent has not spoken (yet, or any more) */
+    struct event_place event; /* the last one that is part of it */
+    struct pmap *services;    /* struct service by path: only those that declare something */
+    struct pmap *secrets;     /* struct secret by path: those that are referred to */
+    struct pmap *gateways;    /* struct gateway by name */
+    struct pmap *listeners;   /* struct listener_plan by key */
+    struct pmap *documents;   /* struct document by key: what people made */
+    struct pmap *revisions;   /* struct revision by key: the last ones, within the retention */
 };
 
 /* For the writer, before it shows the view to anybody: shares everything with before (NULL: empty). */

@@ -1,0 +1,17 @@
+/* What a difference between two views means as events (store/events.h). Pure. */
+#ifndef STORE_ANNOUNCE_H
+#define STORE_ANNOUNCE_H
+
+#include "store/events.h"
+#include "store/view.h"
+
+typedef void (*announce_one)(void *arg, const char *json);
+
+/* {"kind", "name", "change", "revision", "time"}: exposures one by one, services, certificates, gateways, listeners,
+ * and the revision where it is a new one. now: seconds since 1970. */
+void announce_delta(const struct view_delta *delta, double now, announce_one emit, void *arg);
+/* One event; in buf, which is emptied before. */
+const char *announce_text(struct buf *b, const char *kind, const char *name, enum event_change change,
+                          uint64_t revision, double now);
+
+#endif
