@@ -130,6 +130,7 @@ struct api_backend {
     int (*bootstrap)(void *arg, const char *gateway, const char *node_id, const char *node_cluster, const char *admin,
                      bool state_of_the_world, char **ret_json, struct err *e);
     void (*alarms)(void *arg, struct arena *arena, const struct api_alarm **ret, size_t *ret_n);
+    struct event_ring *events;             /* what /events tells of */
     const char *(*agent_state)(void *arg); /* "connecting", "syncing", "following" */
 };
 

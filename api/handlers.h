@@ -13,6 +13,9 @@ void handle_whoami(struct call *c);
 void handle_summary(struct call *c);
 void handle_bootstrap(struct call *c);
 void handle_rollout(struct call *c);
+void handle_events(struct call *c);
+
+extern const char *const event_kinds[]; /* NULL-terminated */
 void handle_explain(struct call *c);
 
 #endif

@@ -518,6 +518,7 @@ void list_answer(struct call *c)
     struct writer w = {.out = &c->answer->body};
     struct list_query q;
     _cleanup_(mem_free_p) struct sorted *items = NULL;
+    char place[EVENT_PLACE_MAX];
 
     if (l->prepare)
         l->prepare(c);
@@ -544,6 +545,9 @@ void list_answer(struct call *c)
         write_next(&w, &q, &items[q.limit - 1]);
     else
         writer_null(&w, "next");
+    /* Where to watch from is no part of what the page says: one that is older repeats events, and loses none. */
+    etag_of(c->answer->body.data, c->answer->body.len, c->etag);
+    writer_text(&w, "event", event_place_text(c->view->event, place));
     writer_close(&w, '}');
     call_done(c);
 }

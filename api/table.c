@@ -26,6 +26,14 @@ static const struct parameter bootstrap_parameters[] = {
 
 static const char *const json_content[] = {"application/json", NULL};
 
+/* What a text of a place may have is for the handler to say. */
+static const struct parameter event_parameters[] = {
+    {"after", PARAMETER_TEXT, 1, 64, false},
+    {"kind", PARAMETER_TEXT, 1, 64, true, event_kinds},
+    {"seconds", PARAMETER_INT, 0, 86400, false},
+    {NULL},
+};
+
 #define V1 "/api/v1"
 #define GET(path_, operation_, ...)                                                                                  \
     {                                                                                                                \
@@ -64,6 +72,8 @@ const struct api_route api_routes[] = {
     LIST(V1 "/topology", "listTopology", topology),
     {"POST", V1 "/explain", "explain", ROLE_VIEWER, JSON, .takes = json_content, .handle = handle_explain},
     LIST(V1 "/alarms", "listAlarms", alarm),
+    {"GET", V1 "/events", "watchEvents", ROLE_VIEWER, "text/event-stream", .parameters = event_parameters,
+     .handle = handle_events},
 };
 /* clang-format on */
 const size_t api_n_routes = ARRAY_LEN(api_routes);

@@ -44,16 +44,25 @@ struct daemon {
     struct api *api; /* NULL: no address was given */
     struct loop_io *signals;
     struct loop_timer *store_timer; /* when the store wants to be polled again */
+    struct loop_timer *heartbeat;   /* of streams of events; NULL: there is no API */
     int signal_fd;
     bool published; /* the first complete view */
 };
 
 /* ---- what the parts say ---- */
 
+/* In the core's thread; before the store is open nobody watches. */
+static void announce(const struct daemon *d, const char *kind, const char *name, enum event_change change)
+{
+    if (d->store)
+        store_announce(d->store, kind, name, change);
+}
+
 static void on_alarm(void *arg, const char *name, const char *text)
 {
     const struct daemon *d = arg;
     alarm_board_set(d->alarms, name, text);
+    announce(d, "Alarm", name, text ? EVENT_ADDED : EVENT_REMOVED);
     if (text)
         log_event(LOG_LEVEL_ERROR, "alarm", "alarm", name, "problem", text, NULL);
     else
@@ -66,9 +75,35 @@ static void on_translate_problem(void *arg, const char *gateway, const char *own
     log_err(LOG_LEVEL_WARNING, e, "left out", "gateway", gateway, "owner", owner, NULL);
 }
 
+/* Something to announce, on its way from another thread to the core. */
+struct notice {
+    struct daemon *daemon;
+    char *kind, *name;
+};
+
+static void on_notice(void *arg, bool run)
+{
+    struct notice *n = arg;
+    if (run)
+        announce(n->daemon, n->kind, n->name, EVENT_MODIFIED);
+    mem_free(n->kind);
+    mem_free(n->name);
+    mem_free(n);
+}
+
+static void post_notice(struct daemon *d, const char *kind, const char *name)
+{
+    struct notice *n = mem_new(struct notice);
+    *n = (struct notice){d, mem_strdup(kind), mem_strdup(name)};
+    loop_post(d->loop, on_notice, n);
+}
+
 static void on_nacked(void *arg, const struct xds_report *r)
 {
-    (void)arg; /* the log is everybody's */
+    struct daemon *d = arg;
+    post_notice(d, "Proxy", r->node_id);
+    if (r->culprit && r->owner)
+        post_notice(d, "Exposure", r->owner);
     log_event(LOG_LEVEL_WARNING, r->culprit ? "refused by Envoy, isolated" : "refused by Envoy", "node", r->node_id,
               "peer", r->peer, "gateway", r->gateway, "type", xds_type_name[r->type], "resource", r->name, "owner",
               r->owner, "version", r->version, "words", r->words, NULL);
@@ -110,6 +145,16 @@ static void poll_store(struct daemon *d)
         on_commit(d, "store");
     else
         agent_after_commit(d->agent);
+}
+
+enum { HEARTBEAT_S = 5 };
+
+/* Whoever watches events is told now and then that nothing happened. */
+static void on_heartbeat(void *arg)
+{
+    struct daemon *d = arg;
+    event_ring_tick(store_events(d->store));
+    loop_timer_set(d->heartbeat, clock_now(NULL) + HEARTBEAT_S * CLOCK_NS_PER_S);
 }
 
 static void on_store_timer(void *arg)
@@ -263,6 +308,7 @@ static int start_xds(struct daemon *d, struct err *e)
         .default_gateway = c->gateway,
         .max_streams = c->max_streams,
         .nacked = on_nacked,
+        .arg = d,
     };
     return xds_server_start(&options, &d->xds, e);
 }
@@ -558,8 +604,11 @@ static int start_api(struct daemon *d, struct err *e)
                     .rollout_wait = api_rollout_wait,
                     .bootstrap = api_bootstrap,
                     .alarms = api_alarms,
+                    .events = store_events(d->store),
                     .agent_state = api_agent_state},
     };
+    d->heartbeat = loop_timer_new(d->loop, on_heartbeat, d);
+    on_heartbeat(d);
     return api_start(&options, &d->api, e);
 }
 
@@ -591,6 +640,7 @@ static void stop(struct daemon *d)
     translator_free(d->translator);
     if (d->store)
         store_close(d->store);
+    loop_timer_free(d->heartbeat);
     loop_timer_free(d->store_timer);
     loop_io_free(d->signals);
     if (d->signal_fd >= 0)

@@ -117,6 +117,8 @@ void announce_delta(const struct view_delta *delta, double now, announce_one emi
         else
             say(&a, kinds[c->kind], c->key, change_of(c->before, c->after));
     }
+    if (delta->before && delta->before->stale != delta->after->stale)
+        say(&a, "Alarm", "agent", delta->after->stale ? EVENT_ADDED : EVENT_REMOVED);
     if (delta->before && delta->after->revision != delta->before->revision) {
         char number[24];
 

@@ -8,7 +8,8 @@
 typedef void (*announce_one)(void *arg, const char *json);
 
 /* {"kind", "name", "change", "revision", "time"}: exposures one by one, services, certificates, gateways, listeners,
- * and the revision where it is a new one. now: seconds since 1970. */
+ * the alarm "agent" where the state became stale or is not any more, and the revision where it is a new one. now:
+ * seconds since 1970. */
 void announce_delta(const struct view_delta *delta, double now, announce_one emit, void *arg);
 /* One event; in buf, which is emptied before. */
 const char *announce_text(struct buf *b, const char *kind, const char *name, enum event_change change,

@@ -91,6 +91,14 @@ uint64_t event_ring_add(struct event_ring *r, const char *json)
     return seq;
 }
 
+void event_ring_tick(struct event_ring *r)
+{
+    pthread_mutex_lock(&r->lock);
+    for (struct event_watch *w = r->watches; w; w = w->after)
+        w->wake(w->arg);
+    pthread_mutex_unlock(&r->lock);
+}
+
 void event_ring_restore(struct event_ring *r, uint64_t seq, const char *json)
 {
     pthread_mutex_lock(&r->lock);

@@ -40,6 +40,9 @@ uint64_t event_ring_add(struct event_ring *r, const char *json);
 /* The writer's, at the start: one that was read from the disk; in their order. */
 void event_ring_restore(struct event_ring *r, uint64_t seq, const char *json);
 
+/* Wakes all who watch, without an event: for those who have to say something now and then. */
+void event_ring_tick(struct event_ring *r);
+
 struct event_place event_ring_last(struct event_ring *r);
 /*
  * Appends the next event behind *place as text/event-stream (WHATWG HTML, 9.2) has it, if any member "kind" is among

@@ -1,0 +1,181 @@
+"""Events of the REST interface: what becomes another is told to whoever watches, once, also after a restart."""
+
+import json
+import time
+
+import pytest
+
+from api_client import TOKEN, Api, quote
+from declare import l4
+from harness import SLOW, wait_until
+
+
+class Stream:
+    """An answer of text/event-stream, read event by event."""
+
+    def __init__(self, api, query="", last=None, headers=""):
+        self.socket = api.connect()
+        last = "Last-Event-ID: %s\r\n" % last if last else ""
+        self.socket.sendall(("GET /api/v1/events%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n" % (query, last, headers)).encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = {}
+        for line in iter(self.file.readline, b"\r\n"):
+            name, _, value = line.decode().partition(":")
+            self.headers[name.lower()] = value.strip()
+        self.rest = b""
+
+    def chunk(self):
+        """The next chunk of the coding, b"" at the end."""
+        size = int(self.file.readline(), 16)
+        data = self.file.read(size)
+        self.file.readline()
+        return data
+
+    def blocks(self):
+        while True:
+            while b"\n\n" not in self.rest:
+                part = self.chunk()
+                if not part:
+                    return
+                self.rest += part
+            block, _, self.rest = self.rest.partition(b"\n\n")
+            yield block.decode()
+
+    def events(self):
+        """(id, event, data) of each; comments are passed."""
+        for block in self.blocks():
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+            if fields:
+                yield fields["id"], fields["event"], json.loads(fields["data"])
+
+    def until(self, look):
+        """Events up to the first for which look(data) holds."""
+        found = []
+        for one in self.events():
+            found.append(one)
+            if look(one[2]):
+                return found
+        raise AssertionError("the stream ended: %r" % found)
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def api(world):
+    agent = world.agent(nodes=["n1", "n2"])
+    agent.add_service("web", l4("10.0.0.1", "127.9.9.9:8000"))
+    client = Api(world, agent).wait_exposures(1)
+    client.agent = agent
+    return client
+
+
+def add(api, i):
+    api.agent.add_service("svc%02d" % i, l4("10.0.1.%d" % i, "127.9.9.9:%d" % (8100 + i)))
+
+
+def is_exposure(name, change):
+    return lambda data: (data["kind"], data["name"], data["change"]) == ("Exposure", name, change)
+
+
+@pytest.mark.sanitized
+def test_changes_are_told_as_they_happen(api):
+    stream = Stream(api)
+    assert stream.status == 200 and stream.headers["content-type"] == "text/event-stream"
+    assert next(stream.blocks()) == ":", "that the stream stands is seen at once"
+    add(api, 1)
+    found = stream.until(lambda data: data["kind"] == "Revision")
+    kinds = [(data["kind"], data["change"]) for _, _, data in found]
+    assert ("Exposure", "added") in kinds and ("Service", "added") in kinds and ("Listener", "added") in kinds
+    ids = [int(place.split(".")[1]) for place, _, _ in found]
+    assert ids == list(range(ids[0], ids[0] + len(ids))), "no number is missing"
+    assert api.v1("/exposures/" + quote("svc01.expose#0")), "what was told of can be read"
+    api.agent.remove_service("svc01")
+    stream.until(is_exposure("svc01.expose#0", "removed"))
+    stream.close()
+
+
+@pytest.mark.sanitized
+def test_a_list_names_the_place_to_watch_from_without_a_gap(api):
+    place = api.v1("/exposures")["event"]
+    add(api, 1)
+    wait_until(lambda: len(api.v1("/exposures")["items"]) == 2)
+    stream = Stream(api, "?after=" + place)
+    stream.until(is_exposure("svc01.expose#0", "added"))
+    stream.close()
+
+
+def test_a_page_that_says_the_same_has_the_same_tag_whatever_happened_elsewhere(api):
+    first = api.get("/api/v1/gateways")
+    add(api, 1)
+    wait_until(lambda: len(api.v1("/exposures")["items"]) == 2)
+    place = api.v1("/exposures")["event"]
+    assert place != first.json["event"]
+    again = api.get("/api/v1/exposures?q=web", headers={"If-None-Match": api.get("/api/v1/exposures?q=web").headers["etag"]})
+    assert again.status == 304
+
+
+@pytest.mark.sanitized
+def test_events_are_replayed_after_a_restart(api):
+    place = api.v1("/exposures")["event"]
+    add(api, 1)
+    wait_until(lambda: len(api.v1("/exposures")["items"]) == 2)
+    before = [one for one in Stream(api, "?seconds=0&after=" + place).events()]
+    assert any(is_exposure("svc01.expose#0", "added")(data) for _, _, data in before)
+    api.igwd.restart(kill=True)
+    wait_until(lambda: api.get("/livez").status == 200)
+    after = [one for one in Stream(api, "?seconds=0", last=place).events()]
+    assert after[:len(before)] == before
+    add(api, 2)
+    stream = Stream(api, last=before[-1][0])
+    found = stream.until(is_exposure("svc02.expose#0", "added"))
+    assert [event for _, event, _ in found] == ["change"] * len(found)
+    stream.close()
+
+
+def test_only_kinds_that_were_asked_for(api):
+    stream = Stream(api, "?kind=Revision&kind=Gateway")
+    add(api, 1)
+    found = stream.until(lambda data: data["kind"] == "Revision")
+    assert {data["kind"] for _, _, data in found} <= {"Revision", "Gateway"}
+    stream.close()
+    assert Stream(api, "?kind=Nothing").status == 400
+
+
+def test_a_place_that_is_not_known_any_more_says_to_read_everything_again(api):
+    epoch, _, seq = api.v1("/exposures")["event"].partition(".")
+    for place in ("7.1", "%s.%d" % (epoch, int(seq) + 1000)):
+        found = list(Stream(api, "?seconds=0&after=" + place).events())
+        assert [event for _, event, _ in found] == ["resync"] and found[0][0].startswith(epoch + ".")
+    for place in ("7", "x.y", "7.", "-1.2"):
+        assert Stream(api, "?after=" + place).status == 400
+        assert Stream(api, last=place).status == 400
+
+
+def test_alarms_are_told(world, api):
+    stream = Stream(api, "?kind=Alarm")
+    api.agent.stop()
+    stream.until(lambda data: data["kind"] == "Alarm")
+    stream.close()
+
+
+def test_many_slow_readers_hold_nobody_up(api):
+    streams = [Stream(api) for _ in range(40)]
+    began = time.monotonic()
+    for i in range(20):
+        add(api, i)
+    quick = Stream(api, "?after=" + api.v1("/exposures")["event"].partition(".")[0] + ".0")
+    quick.until(is_exposure("svc19.expose#0", "added"))
+    assert time.monotonic() - began < 10 * SLOW
+    for stream in streams:
+        stream.close()
+    quick.close()
+    wait_until(lambda: api.get("/livez").status == 200)
+
+
+def test_nobody_watches_without_rights(api):
+    response = api.get("/api/v1/events", tcp=True)
+    assert response.status == 401
+    assert api.get("/api/v1/events?seconds=0", tcp=True, headers={"Authorization": "Bearer " + TOKEN}).status == 200
