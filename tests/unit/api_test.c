@@ -373,8 +373,8 @@ TEST(resources_of_a_proxy_come_in_pages_by_type_and_name)
     next += strlen("\"next\":\"");
     (void)snprintf(target, sizeof(target), "/api/v1/proxies/7/resources?fields=name,type&after=%.*s",
                    (int)strcspn(next, "\""), next);
-    CHECK_STR(ask_proxies(target).body,
-              "{\"kind\":\"ProxyResourceList\",\"items\":[{\"name\":\"a\",\"type\":\"LISTENER\"}],\"next\":null,\"event\":\"0.0\"}");
+    CHECK_STR(ask_proxies(target).body, "{\"kind\":\"ProxyResourceList\",\"items\":[{\"name\":\"a\",\"type\":"
+                                        "\"LISTENER\"}],\"next\":null,\"event\":\"0.0\"}");
     CHECK(strstr(ask_proxies("/api/v1/proxies/7/resources?state=NACKED").body, "no such thing") != NULL);
     CHECK_INT(ask_proxies("/api/v1/proxies/8/resources").status, 404);
 }
