@@ -9,6 +9,7 @@
 #include "store/spec.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,15 @@ static void adjust_agents_expose(json_t *info)
     json_object_del(info, "origin");
 }
 
+/* What resolvers take for this host, or for an address in another spelling (RFC 6761, 6.3; inet_aton(3)): law 10 looks
+ * at addresses. */
+static bool is_address_in_disguise(const char *name)
+{
+    const char *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
+
+    return strcmp(last, "localhost") == 0 || isdigit((unsigned char)last[0]);
+}
+
 static void decode_endpoints(struct builder *b, struct section *s, const struct json_strings *list,
                              struct exposure *x)
 {
@@ -111,6 +121,9 @@ static void decode_endpoints(struct builder *b, struct section *s, const struct 
                         "\"%s\" is neither an IP address nor a DNS name with a port", list->items[i]);
         else if (p.host && (strchr(p.host, '*') || hostname_server_name(p.host, b->arena, &name, &e) < 0))
             problem_add(&s->problems, "invalid", s->rid, "endpoints", "\"%s\" is no DNS name", p.host);
+        else if (name && is_address_in_disguise(name))
+            problem_add(&s->problems, "invalid", s->rid, "endpoints",
+                        "\"%s\" is no name for DNS; an address is written in full", p.host);
         else
             fixed[x->n_fixed++] = (struct fixed_endpoint){.host = name, .address = p.address, .port = p.port};
     }
@@ -130,6 +143,9 @@ static void decode_origin(struct section *s, const struct raw_expose *raw, struc
         return;
     x->origin = raw->origin && strcmp(raw->origin, "api") == 0 ? ORIGIN_API : ORIGIN_OVERRIDDEN;
     x->disabled = !raw->enabled;
+    if (x->origin != ORIGIN_API && raw->endpoints.count)
+        problem_add(&s->problems, "invalid", s->rid, "endpoints",
+                    "are the addresses of the service's instances, unless the exposure was made over the API");
 }
 
 static void decode_gateway(struct section *s, const char *name, struct exposure *x)
@@ -307,7 +323,8 @@ static void decode_exposure(struct builder *b, struct section *s, struct exposur
     decode_vhosts(b, s, &raw.vhosts, x);
     decode_listener_certificates(b, s, &raw.listener_certificates, x);
     decode_cluster_certificate(b, s, &raw.cluster_certificates, raw.private_key_file, x);
-    decode_endpoints(b, s, &raw.endpoints, x);
+    if (x->origin == ORIGIN_API)
+        decode_endpoints(b, s, &raw.endpoints, x);
     check_combination(s, &raw, x);
 }
 
@@ -319,6 +336,19 @@ bool exposure_needs_permission(const struct exposure *x)
         for (size_t r = 0; r < x->vhosts[v]->n_routes; r++)
             if (x->vhosts[v]->routes[r]->cluster_header)
                 return true;
+    return false;
+}
+
+bool exposure_refers_to_secret(const struct exposure *x, const char *path)
+{
+    for (size_t i = 0; i <= x->n_listener_certificates; i++) {
+        const struct certificate *c =
+            i < x->n_listener_certificates ? x->listener_certificates[i] : x->cluster_certificate;
+
+        if (c && ((c->secret && strcmp(c->secret, path) == 0) ||
+                  (c->validation_secret && strcmp(c->validation_secret, path) == 0)))
+            return true;
+    }
     return false;
 }
 

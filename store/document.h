@@ -28,8 +28,9 @@ enum document_kind {
     DOCUMENT_KINDS,
 };
 
-/* Limits (law 11). Both are checked by store_edit(): -EMSGSIZE, -ENOSPC. */
-enum { DOCUMENT_BODY_MAX = 1 << 20, DOCUMENTS_MAX = 100000, DOCUMENT_NAME_MAX = 1024 };
+/* Limits (law 11). They are checked by store_edit(): -EMSGSIZE, -ENOSPC. An exposure's name is a part of longer names
+ * in Envoy. */
+enum { DOCUMENT_BODY_MAX = 1 << 20, DOCUMENTS_MAX = 100000, DOCUMENT_NAME_MAX = 1024, EXPOSURE_NAME_MAX = 256 };
 
 struct document {
     int refs; /* atomic */

@@ -69,18 +69,25 @@ static struct document *document_now(const struct store *s, enum document_kind k
     return s->documents ? pmap_get(s->documents, &view_documents, key) : NULL;
 }
 
+/* A word that the agent said again, or took back and gave again, is the same. */
+static bool same_word(const struct agent_word *a, const struct agent_word *b)
+{
+    if (a == b || !a || !b)
+        return a == b;
+    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
 /* Both kinds of documents of an exposure, and what the agent says of its service, are what the edit was made from. */
 static bool exposure_unchanged(const struct store *s, const struct view *v, const char *name)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
     const char *rid, *path = exposure_path(name, arena, &rid);
-    const struct service *before, *now;
+    const struct service *before;
 
     if (!path)
         return true;
     before = view_service(v, path);
-    now = view_service(s->view, path);
-    return (before ? before->word : NULL) == (now ? now->word : NULL) &&
+    return same_word(before ? before->word : NULL, gather_newest_word(s, path)) &&
            view_document(v, DOCUMENT_EXPOSURE, name) == document_now(s, DOCUMENT_EXPOSURE, name) &&
            view_document(v, DOCUMENT_OVERRIDE, name) == document_now(s, DOCUMENT_OVERRIDE, name);
 }
@@ -106,6 +113,11 @@ static bool same_body(const struct document *d, const char *body)
     return d ? body && strcmp(d->body, body) == 0 : !body;
 }
 
+static size_t name_max(enum document_kind kind)
+{
+    return kind == DOCUMENT_EXPOSURE || kind == DOCUMENT_OVERRIDE ? EXPOSURE_NAME_MAX : DOCUMENT_NAME_MAX;
+}
+
 static int check_limits(const struct store *s, struct edit_request *r)
 {
     size_t more = 0;
@@ -115,8 +127,8 @@ static int check_limits(const struct store *s, struct edit_request *r)
     for (size_t i = 0; i < r->n_edits; i++) {
         const struct edit *e = &r->edits[i];
 
-        if (strlen(e->name) > DOCUMENT_NAME_MAX)
-            return err_set(&r->error, -EMSGSIZE, NULL, NULL, "a name has at most %d bytes", DOCUMENT_NAME_MAX);
+        if (strlen(e->name) > name_max(e->kind))
+            return err_set(&r->error, -EMSGSIZE, NULL, NULL, "a name has at most %zu bytes", name_max(e->kind));
         if (e->body && strlen(e->body) > DOCUMENT_BODY_MAX)
             return err_set(&r->error, -EMSGSIZE, e->name, NULL, "an object has at most %d bytes", DOCUMENT_BODY_MAX);
         more += e->body && !document_now(s, e->kind, e->name);
@@ -205,7 +217,6 @@ static void take(struct store *s, struct taken *t, uint64_t *number)
 {
     struct edit_request *r = t->request;
 
-    r->revision = s->revision;
     r->result = check_request(s, r);
     if (r->result < 0)
         return;
@@ -266,6 +277,8 @@ void store_edit(struct store *s, struct edit_request *const *requests, size_t n,
                 make_real(s, &taken[i], publish, arg);
     }
     for (size_t i = 0; i < n; i++) {
+        if (requests[i]->result == 0 && !taken[i].revision)
+            requests[i]->revision = s->revision;
         pmap_unref(taken[i].documents, &view_documents);
         revision_unref(taken[i].revision);
     }

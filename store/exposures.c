@@ -11,6 +11,7 @@
  */
 #include "store/state.h"
 
+#include "base/json.h"
 #include "store/pack.h"
 
 #include <assert.h>
@@ -170,6 +171,25 @@ void exposures_begin(struct commit *c, struct work *w)
     }
 }
 
+/* Whether its port is as the agent has it: one that an override asks for, or an exposure over the API, is none of the
+ * agent's business. */
+static bool has_agents_port(const struct store *s, const struct exposure *x)
+{
+    _cleanup_(mem_free_p) char *key = NULL;
+    const struct document *d;
+    json_t *patch = NULL;
+    bool own = false;
+
+    if (x->origin != ORIGIN_OVERRIDDEN)
+        return x->origin == ORIGIN_AGENT;
+    key = mem_printf("%s/%s", document_kind_name(DOCUMENT_OVERRIDE), x->name);
+    d = pmap_get(s->documents, &view_documents, key);
+    if (d && json_parse(d->body, d->body_len, &patch, NULL) == 0)
+        own = json_object_get(patch, "listener_port") != NULL;
+    json_decref(patch);
+    return !own;
+}
+
 /* The port that was allocated to the exposure on this gateway, though config.db knows nothing of it; 0: none. */
 static uint16_t prior_port(const struct prior *prior, const struct exposure_state *state)
 {
@@ -188,7 +208,7 @@ static void find_port(struct commit *c, struct work *w, size_t i)
 
     if (x->listener_port) {
         /* The agent says what it was told. */
-        if (row && row->port == x->listener_port && !row->told) {
+        if (row && row->port == x->listener_port && !row->told && has_agents_port(s, x)) {
             row->told = true;
             row_put_port(s, row);
         }
@@ -229,15 +249,20 @@ static void use_port(struct commit *c, struct work *w, size_t i)
     struct exposure_state *state = &w->states[i];
     struct port_row *row = ports_find(s, port_space_get(s, state->gateway, false), w->effective[i]->name);
 
-    assert(row);
+    assert(row || state->hindrance);
+    if (!row)
+        return;
     if (!row->kept && keeper_done(s->config, row->ticket))
         row->kept = true;
     if (row->kept) {
         state->listener_port = row->port;
-        ports_want_write_back(s, row);
+        if (!state->hindrance && has_agents_port(s, w->effective[i]))
+            ports_want_write_back(s, row);
         return;
     }
     w->waits = true;
+    if (state->hindrance)
+        return;
     state->hindrance = hindrance(c, "unready", "listener_port",
                                  arena_printf(c->arena, "no port could be kept: %s",
                                               s->config_alarm ? s->config_alarm : "the disk did not answer in time"));
@@ -319,7 +344,7 @@ void exposures_finish(struct commit *c, struct work *w)
 
         if (!x || !state->gateway)
             continue;
-        if (!state->listener_port && !state->hindrance)
+        if (!state->listener_port)
             use_port(c, w, i);
         if (!state->listener_port)
             continue;

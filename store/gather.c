@@ -167,6 +167,13 @@ static struct agent_word *newest_word(const struct record *r)
     return r->service ? r->service->word : NULL;
 }
 
+const struct agent_word *gather_newest_word(const struct store *s, const char *path)
+{
+    const struct record *r = map_gets(&s->records, path);
+
+    return r ? newest_word(r) : NULL;
+}
+
 static void edited(struct store *s, const char *path)
 {
     struct record *r = map_gets(&s->records, path);
@@ -376,6 +383,8 @@ void store_sync_end(struct store *s)
 
         if (r->seen != s->sync && (newest_word(r) || !has_made(s, r->path)))
             gone(s, r);
+        else if (r->unsaved && !r->pending && !newest_word(r))
+            gone(s, r); /* no fetch brings it: it is what people made */
         else if (r->unsaved && !r->pending)
             s->whole = false; /* put before its row was lost */
     }

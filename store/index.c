@@ -106,18 +106,6 @@ static void each_secret(struct store *s, struct record *r, const struct exposure
         each_certificate(s, r, x->cluster_certificate, f);
 }
 
-static bool refers_to(const struct exposure *x, const char *path)
-{
-    for (size_t i = 0; i < x->n_listener_certificates; i++) {
-        const struct certificate *c = x->listener_certificates[i];
-
-        if ((c->secret && strcmp(c->secret, path) == 0) ||
-            (c->validation_secret && strcmp(c->validation_secret, path) == 0))
-            return true;
-    }
-    return false;
-}
-
 void index_secret_changed(struct store *s, struct secret_entry *entry)
 {
     struct map_entry *e;
@@ -128,7 +116,7 @@ void index_secret_changed(struct store *s, struct secret_entry *entry)
         for (size_t j = 0; j < service->n_exposures; j++) {
             const struct service_exposure *sx = &service->exposures[j];
 
-            if (service_exposure_listens(sx) && refers_to(sx->x, entry->path))
+            if (service_exposure_listens(sx) && exposure_refers_to_secret(sx->x, entry->path))
                 listener_dirty(s, listener_get(s, sx));
         }
     }

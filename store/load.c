@@ -277,6 +277,14 @@ static int load_revisions(struct store *s, struct db *db, struct err *e)
     return r;
 }
 
+/* A gateway is made by its document, and its own row may have come too late to the disk. */
+static void make_gateways(struct store *s)
+{
+    for (struct document *d = pmap_after(s->documents, &view_documents, "gateway/"); d && d->kind == DOCUMENT_GATEWAY;
+         d = pmap_after(s->documents, &view_documents, d->key))
+        port_space_get(s, d->name, true);
+}
+
 int load_config(struct store *s, struct db *db, struct err *e)
 {
     /* First: gateways are made as their documents say. */
@@ -284,7 +292,8 @@ int load_config(struct store *s, struct db *db, struct err *e)
 
     if (r == 0)
         r = read_table(s, db, s->config_path, "gateways", "tt", read_gateway, NULL, e);
-
+    if (r == 0)
+        make_gateways(s);
     if (r == 0)
         r = read_table(s, db, s->config_path, "ports", "ttiiI", read_port, NULL, e);
     if (r == 0)

@@ -70,6 +70,7 @@ bool grant_stands(const struct pmap *documents, const char *ns, const char *kind
 /* ---- laying over ---- */
 
 struct laying {
+    const struct pmap *documents;
     const struct fact_resource *agent;
     size_t n_agent;
     struct arena *arena;
@@ -149,11 +150,19 @@ static void lay_exposure(struct laying *l, const struct document *d, const char 
     json_decref(body);
 }
 
+/* An exposure that was made over the API hides the agent's of its name, and the override with it. */
+static bool is_hidden(const struct laying *l, const struct document *override)
+{
+    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(DOCUMENT_EXPOSURE), override->name);
+
+    return pmap_get(l->documents, &view_documents, key) != NULL;
+}
+
 static void lay_override(struct laying *l, const struct document *d, const char *rid)
 {
     json_t *patch = NULL, *nested, *merged;
 
-    if (json_parse(d->body, d->body_len, &patch, NULL) < 0)
+    if (is_hidden(l, d) || json_parse(d->body, d->body_len, &patch, NULL) < 0)
         return;
     nested = spec_nest(l->agent, l->n_agent, rid);
     if (nested) {
@@ -178,7 +187,7 @@ static void lay_kind(struct laying *l, enum document_kind kind, const char *path
 void overlay_make(const char *path, const struct fact_resource *agent, size_t n_agent, const struct pmap *documents,
                   struct arena *arena, struct overlay *ret)
 {
-    struct laying l = {.agent = agent, .n_agent = n_agent, .arena = arena, .overlay = ret};
+    struct laying l = {.documents = documents, .agent = agent, .n_agent = n_agent, .arena = arena, .overlay = ret};
 
     *ret = (struct overlay){0};
     append(&l, agent, n_agent);

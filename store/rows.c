@@ -37,7 +37,7 @@ const char *const config_statements[] = {
     [PUT_DOCUMENT] = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [DROP_DOCUMENT] = "DELETE FROM documents WHERE kind = ? AND name = ?",
     [PUT_HISTORY] = "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [DROP_HISTORY] = "DELETE FROM history WHERE number = ?",
+    [DROP_HISTORY] = "DELETE FROM history WHERE number = ? AND kind = ? AND name = ?",
     [DROP_HISTORIES] = "DELETE FROM history WHERE number <= ?",
     [PUT_AUTHOR] = "INSERT OR REPLACE INTO authors VALUES (?, ?, ?, ?)",
     [DROP_AUTHOR] = "DELETE FROM authors WHERE number = ?",
@@ -354,10 +354,12 @@ void row_drop_revision(struct store *s, const struct revision *r)
     keeper_put(s->config, author, DROP_AUTHOR, false, &number, 1);
     for (size_t i = 0; i < r->n_documents; i++) {
         const struct document_change *c = &r->documents[i];
-        _cleanup_(mem_free_p) char *key =
-            mem_printf("h%" PRIu64 "/%s/%s", r->number, document_kind_name(c->kind), c->name);
+        const char *kind = document_kind_name(c->kind);
+        const struct db_value values[] = {number, db_text(kind), db_text(c->name)};
+        _cleanup_(mem_free_p) char *key = mem_printf("h%" PRIu64 "/%s/%s", r->number, kind, c->name);
 
-        keeper_put(s->config, key, DROP_HISTORY, false, &number, 1);
+        /* That one alone: the number may be another revision's by now. */
+        keeper_put(s->config, key, DROP_HISTORY, false, values, ARRAY_LEN(values));
     }
 }
 

@@ -107,6 +107,30 @@ static void check_inline(struct builder *b, struct section *s, struct certificat
         c->chain_inline = info.chain;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Of an exposure that was edited elsewhere: a certificate that is the agent's still keeps its name, which is its
+ * secret's to Envoy. */
+static bool is_as_the_agents(struct builder *b, const struct section *s, const struct certificate *c)
+{
+    struct section *agents = s->resource->scope ? map_gets(&b->by_rid, s->rid) : NULL;
+    const struct certificate *a;
+
+    if (!agents || agents->kind != SECTION_CERTIFICATE)
+        return false;
+    if (!agents->decoded) {
+        agents->decoded = true;
+        section_decode_certificate(b, agents);
+    }
+    a = agents->certificate;
+    return same_text(a->secret, c->secret) && same_text(a->validation_secret, c->validation_secret) &&
+           same_text(a->chain_file, c->chain_file) && same_text(a->key_file, c->key_file) &&
+           same_text(a->chain_inline, c->chain_inline) && same_text(a->key_inline, c->key_inline);
+}
+
 void section_decode_certificate(struct builder *b, struct section *s)
 {
     struct raw_certificate raw = {0};
@@ -131,4 +155,6 @@ void section_decode_certificate(struct builder *b, struct section *s)
     if (!s->problems.fatal && c->chain_inline)
         check_inline(b, s, c);
     s->certificate = c;
+    if (is_as_the_agents(b, s, c))
+        c->name = arena_printf(b->arena, "%s.%s", b->path, s->rid);
 }

@@ -30,7 +30,7 @@ struct candidate {
 
 /* What goes wrong with addresses, per exposure; the first of each kind is told. */
 struct address_faults {
-    size_t unreadable, refused, excess;
+    size_t unreadable, refused, refused_fixed, excess;
     const struct fact_address *first_unreadable, *first_refused;
 };
 
@@ -103,12 +103,14 @@ static void gather_fixed(struct draft *d, size_t exposure, const struct network_
 
     for (size_t i = 0; i < x->n_fixed; i++) {
         const struct fixed_endpoint *f = &x->fixed[i];
+        bool refused = !f->host && !endpoint_address_allowed(&f->address, allowed);
 
+        d->faults[exposure].refused_fixed += refused;
         add_candidate(d, (struct candidate){.address = f->address,
                                             .host = f->host,
                                             .port = f->port,
                                             .up = true,
-                                            .refused = !f->host && !endpoint_address_allowed(&f->address, allowed),
+                                            .refused = refused,
                                             .fixed = true,
                                             .exposure = (uint32_t)exposure,
                                             .place = (uint32_t)i});
@@ -235,6 +237,9 @@ static void warn_of_faults(const struct draft *d, struct problem_list *l)
                  "on %s",
                  f->refused, f->first_refused->address, f->first_refused->rid, f->first_refused->instance,
                  f->first_refused->node);
+        if (f->refused_fixed)
+            warn(l, x, "%zu of the endpoints get no traffic, as endpoint_networks does not allow their addresses",
+                 f->refused_fixed);
         if (f->excess)
             warn(l, x, "%zu addresses are left out: an exposure has at most %d", f->excess, SERVICE_ENDPOINTS_MAX);
     }

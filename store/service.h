@@ -150,6 +150,9 @@ struct exposure {
     bool valid; /* false: must be left out (or its last good form be kept); warnings alone leave it valid */
 };
 
+/* Whether any of its certificates comes from the secret, or is validated by it. */
+bool exposure_refers_to_secret(const struct exposure *x, const char *path);
+
 /* What one set of resources declares. Made by declaration_new(), counted. */
 struct declaration;
 

@@ -204,6 +204,8 @@ void store_take_news(struct store *s);
 void gather_documents(struct store *s, const struct document_change *changes, size_t n);
 /* After the start: documents of services that nothing else knows. */
 void gather_orphaned_documents(struct store *s);
+/* What the agent declares of a service, committed or not; borrowed, NULL: nothing. */
+const struct agent_word *gather_newest_word(const struct store *s, const char *path);
 /* The agent's word with what people made of it, decoded. ret_effective: packed, where any was made. */
 struct declaration *gather_declare(struct store *s, const char *path, const struct agent_word *word,
                                    struct bytes *ret_effective);

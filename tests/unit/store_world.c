@@ -205,10 +205,10 @@ static int dump_service(void *value, void *arg)
     buf_printf(b, "service %s disagreement=%s\n", service->path, service->disagreement ? service->disagreement : "-");
     for (size_t i = 0; i < service->n_exposures; i++) {
         const struct service_exposure *sx = &service->exposures[i];
-        char text[46];
+        char text[ENDPOINT_NAME_MAX];
 
-        buf_printf(b, "  %s valid=%d kept=%d gateway=%s port=%u declared=%u/%u since=%" PRIu64 " hindrance=%s\n",
-                   sx->x->name, sx->x->valid, sx->kept, sx->gateway ? sx->gateway : "-", sx->listener_port,
+        buf_printf(b, "  %s valid=%d origin=%d disabled=%d kept=%d gateway=%s port=%u declared=%u/%u since=%" PRIu64 " hindrance=%s\n",
+                   sx->x->name, sx->x->valid, (int)sx->x->origin, sx->x->disabled, sx->kept, sx->gateway ? sx->gateway : "-", sx->listener_port,
                    sx->x->listener_port, sx->declared->listener_port, sx->since,
                    sx->hindrance ? sx->hindrance->text : "-");
         for (size_t j = 0; j < sx->n_later; j++)
@@ -218,8 +218,9 @@ static int dump_service(void *value, void *arg)
         for (size_t j = 0; j < sx->n_endpoints; j++) {
             const struct endpoint *endpoint = &sx->endpoints[j];
 
-            buf_printf(b, "    endpoint %s:%u up=%d %s %s %s %s\n", address_text(&endpoint->address, text),
-                       endpoint->port, endpoint->up, endpoint->node, endpoint->instance, endpoint->rid,
+            buf_printf(b, "    endpoint %s up=%d drained=%d refused=%d %s %s %s %s\n",
+                       endpoint_name(endpoint, text, sizeof(text)), endpoint->up, endpoint->drained,
+                       endpoint->refused, endpoint->node, endpoint->instance, endpoint->rid,
                        endpoint->state);
         }
     }
@@ -244,7 +245,8 @@ static int dump_gateway(void *value, void *arg)
 {
     const struct gateway *g = value;
 
-    buf_printf(arg, "gateway %s default=%d %u-%u\n", g->name, g->is_default, g->port_min, g->port_max);
+    buf_printf(arg, "gateway %s default=%d %u-%u files=%d header=%d\n", g->name, g->is_default, g->port_min,
+               g->port_max, g->allow_files, g->allow_cluster_header);
     return 0;
 }
 
