@@ -9,7 +9,6 @@
 #include "store/spec.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +33,7 @@ struct raw_expose {
     int64_t port, listener_port;
     int protocol, lb_policy;
     bool has_listener_port, enabled;
-    const char *listener_addr, *gateway, *origin;
+    const char *listener_addr, *gateway, *origin, *unfit;
     const char *private_key_file, *cluster_data, *filter_config_data;
     struct json_strings sni, vhosts, listener_certificates, cluster_certificates, endpoints;
 };
@@ -70,6 +69,7 @@ static const struct json_field expose_fields[] = {
     FIELD(enabled, "enabled", JSON_FIELD_BOOL),
     FIELD(endpoints, "endpoints", JSON_FIELD_STRING_LIST, .max_items = SPEC_FIXED_ENDPOINTS_MAX),
     FIELD(origin, "origin", JSON_FIELD_STRING),
+    FIELD(unfit, "unfit", JSON_FIELD_STRING),
 };
 #undef FIELD
 
@@ -94,6 +94,7 @@ static void adjust_agents_expose(json_t *info)
     json_object_del(info, "enabled");
     json_object_del(info, "endpoints");
     json_object_del(info, "origin");
+    json_object_del(info, "unfit");
 }
 
 /* What resolvers take for this host, or for an address in another spelling (RFC 6761, 6.3; inet_aton(3)): law 10 looks
@@ -101,8 +102,10 @@ static void adjust_agents_expose(json_t *info)
 static bool is_address_in_disguise(const char *name)
 {
     const char *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
+    bool hexadecimal = last[0] == '0' && last[1] == 'x';
 
-    return strcmp(last, "localhost") == 0 || isdigit((unsigned char)last[0]);
+    return strcmp(last, "localhost") == 0 || !last[strspn(last, "0123456789")] ||
+           (hexadecimal && !last[2 + strspn(last + 2, "0123456789abcdef")]);
 }
 
 static void decode_endpoints(struct builder *b, struct section *s, const struct json_strings *list,
@@ -143,6 +146,8 @@ static void decode_origin(struct section *s, const struct raw_expose *raw, struc
         return;
     x->origin = raw->origin && strcmp(raw->origin, "api") == 0 ? ORIGIN_API : ORIGIN_OVERRIDDEN;
     x->disabled = !raw->enabled;
+    if (raw->unfit)
+        problem_add(&s->problems, "invalid", s->rid, NULL, "what was edited does not fit: %s", raw->unfit);
     if (x->origin != ORIGIN_API && raw->endpoints.count)
         problem_add(&s->problems, "invalid", s->rid, "endpoints",
                     "are the addresses of the service's instances, unless the exposure was made over the API");

@@ -95,15 +95,18 @@ static void append(struct laying *l, const struct fact_resource *items, size_t n
     o->n += n;
 }
 
-/* A section that can't be decoded, with the reason where a keyword would stand. */
+/* A section that says why there is no other. */
 static void append_unfit(struct laying *l, const char *rid, const struct err *e)
 {
-    _cleanup_(mem_free_p) char *text = mem_printf("\"what was edited does not fit: %s: %s\"", e->field, e->text);
+    _cleanup_(mem_free_p) char *why = mem_printf("%s%s%s", e->field, e->field[0] ? ": " : "", e->text);
+    json_t *info = json_pack("{s:i, s:s}", "port", 1, "unfit", why);
+    _cleanup_(mem_free_p) char *text = json_canonical(info);
     const struct fact_resource one = {.rid = arena_strdup(l->arena, rid),
                                       .type = "expose.envoy",
                                       .info = arena_strdup(l->arena, text),
                                       .scope = arena_strdup(l->arena, rid)};
 
+    json_decref(info);
     append(l, &one, 1);
 }
 
@@ -164,7 +167,7 @@ static void lay_override(struct laying *l, const struct document *d, const char 
 
     if (is_hidden(l, d) || json_parse(d->body, d->body_len, &patch, NULL) < 0)
         return;
-    nested = spec_nest(l->agent, l->n_agent, rid);
+    nested = spec_nest_bare(l->agent, l->n_agent, rid);
     if (nested) {
         merged = json_merge_patch(nested, patch);
         lay(l, rid, merged);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RID_MAX = 64, ITEMS_MAX = 1024, FLAT_MAX = 4096 };
+enum { RID_MAX = 64, ITEMS_MAX = 1024, FLAT_MAX = 4096, SHAPES = 5 };
 
 enum member_type {
     MEMBER_TEXT,
@@ -37,6 +37,7 @@ struct shape {
     const char *type;   /* of the section */
     const char *prefix; /* of its rid */
     const struct member *members;
+    unsigned number; /* below SHAPES */
 };
 
 static const struct member hash_policy_members[] = {
@@ -44,7 +45,7 @@ static const struct member hash_policy_members[] = {
     {"terminal", MEMBER_BOOL},    {"connection_source_ip", MEMBER_BOOL}, {"header_header_name", MEMBER_TEXT},
     {NULL, MEMBER_READ_ONLY},
 };
-static const struct shape hash_policy_shape = {"hashpolicy.envoy", "hashpolicy", hash_policy_members};
+static const struct shape hash_policy_shape = {"hashpolicy.envoy", "hashpolicy", hash_policy_members, 0};
 
 static const struct member route_members[] = {
     {"match_path", MEMBER_TEXT},
@@ -65,7 +66,7 @@ static const struct member route_members[] = {
     {"hash_policies", MEMBER_SECTIONS, &hash_policy_shape},
     {NULL, MEMBER_READ_ONLY},
 };
-static const struct shape route_shape = {"route.envoy", "route", route_members};
+static const struct shape route_shape = {"route.envoy", "route", route_members, 1};
 
 static const struct member vhost_members[] = {
     {"domains", MEMBER_TEXTS},
@@ -73,7 +74,7 @@ static const struct member vhost_members[] = {
     {"name", MEMBER_READ_ONLY},
     {NULL, MEMBER_READ_ONLY},
 };
-static const struct shape vhost_shape = {"vhost.envoy", "vhost", vhost_members};
+static const struct shape vhost_shape = {"vhost.envoy", "vhost", vhost_members, 2};
 
 static const struct member certificate_members[] = {
     {"certificate_secret", MEMBER_TEXT},
@@ -84,7 +85,7 @@ static const struct member certificate_members[] = {
     {"certificate_chain_inline_string", MEMBER_TEXT},
     {NULL, MEMBER_READ_ONLY},
 };
-static const struct shape certificate_shape = {"certificate.tls", "certificate", certificate_members};
+static const struct shape certificate_shape = {"certificate.tls", "certificate", certificate_members, 3};
 
 static const struct member expose_members[] = {
     {"port", MEMBER_INT},
@@ -115,7 +116,7 @@ static const struct member expose_members[] = {
     {"status", MEMBER_READ_ONLY},
     {NULL, MEMBER_READ_ONLY},
 };
-static const struct shape expose_shape = {"expose.envoy", "expose", expose_members};
+static const struct shape expose_shape = {"expose.envoy", "expose", expose_members, 4};
 
 static const struct member *find_member(const struct shape *shape, const char *name)
 {
@@ -272,8 +273,9 @@ int spec_check(const json_t *nested, bool api_made, spec_fault fault, void *arg)
 struct flat {
     struct arena *arena;
     const char *scope;
-    struct map taken; /* rid -> its content as text, in the arena */
-    struct map asked; /* rids that some object names: never given to another by chance */
+    struct map taken;      /* rid -> its content as text, in the arena */
+    struct map asked;      /* rids that some object names: never given to another by chance */
+    unsigned next[SHAPES]; /* lower numbers are taken, or asked for */
     struct fact_resource *items;
     size_t n;
     struct err *e;
@@ -326,11 +328,12 @@ static const char *choose_rid(struct flat *f, const json_t *object, const struct
         if (!before)
             rid = arena_strdup(f->arena, own);
     }
-    for (unsigned i = 0; !rid; i++) {
-        const char *next = arena_printf(f->arena, "%s#%u", shape->prefix, i);
+    while (!rid) {
+        char next[RID_MAX];
 
+        snprintf(next, sizeof(next), "%s#%u", shape->prefix, f->next[shape->number]++);
         if (!map_gets(&f->taken, next) && !map_gets(&f->asked, next))
-            rid = next;
+            rid = arena_strdup(f->arena, next);
     }
     map_puts(&f->taken, rid, arena_strdup(f->arena, content));
     return rid;
@@ -353,6 +356,11 @@ static int put_sections(struct flat *f, const json_t *value, const struct member
         bool known = false;
         const char *rid;
 
+        /* The id of a section that does not exist: the decoder says so. */
+        if (json_is_string(item)) {
+            json_array_append(rids, item);
+            continue;
+        }
         if (!json_is_object(item))
             return err_set(f->e, -EINVAL, NULL, m->name, "an array of objects is expected");
         rid = choose_rid(f, item, m->shape, &known);
@@ -457,25 +465,44 @@ int spec_flatten(const json_t *nested, const char *rid, struct arena *arena, str
 
 /* ---- nesting ---- */
 
+static const char white[] = " \t\r\n\v\f";
+
 struct flat_sections {
     const struct fact_resource *items;
     size_t n;
+    bool bare; /* what can't be nested stays as it is */
 };
 
-/* Older agents write hash_policy#N. */
-static const struct fact_resource *find_section(const struct flat_sections *all, const char *rid, const char *type)
+/* Older agents write hash_policy#N: as it is written now. In buf when it is another text. */
+static const char *newest_spelling(const char *rid, char buf[RID_MAX + 1])
 {
     static const char old[] = "hash_policy#";
 
+    if (strncmp(rid, old, sizeof(old) - 1) != 0 || strlen(rid) > RID_MAX)
+        return rid;
+    snprintf(buf, RID_MAX + 1, "hashpolicy#%s", rid + sizeof(old) - 1);
+    return buf;
+}
+
+/* Where both spellings are there, the new one counts (store/section.c). */
+static const struct fact_resource *find_section(const struct flat_sections *all, const char *rid,
+                                                const struct shape *shape)
+{
+    char wanted[RID_MAX + 1], own[RID_MAX + 1];
+    const struct fact_resource *found = NULL;
+    const char *key = newest_spelling(rid, wanted);
+
     for (size_t i = 0; i < all->n; i++) {
         const struct fact_resource *r = &all->items[i];
-        bool same = strcmp(r->rid, rid) == 0 ||
-                    (strncmp(r->rid, old, sizeof(old) - 1) == 0 && strncmp(rid, "hashpolicy#", 11) == 0 &&
-                     strcmp(r->rid + sizeof(old) - 1, rid + 11) == 0);
 
-        if (same && !r->scope && (strcmp(r->type, type) == 0 || strcmp(r->type, "hash_policy.envoy") == 0))
-            return r;
+        if (r->scope || strcmp(newest_spelling(r->rid, own), key) != 0)
+            continue;
+        if (!found || strcmp(r->rid, key) == 0)
+            found = r;
     }
+    if (!found || strcmp(found->type, shape->type) == 0 ||
+        (shape == &hash_policy_shape && strcmp(found->type, "hash_policy.envoy") == 0))
+        return found;
     return NULL;
 }
 
@@ -483,29 +510,89 @@ static json_t *nest(const struct flat_sections *all, const struct fact_resource 
 
 static void nest_one(const struct flat_sections *all, const char *rid, const struct shape *shape, json_t *out)
 {
-    const struct fact_resource *r = find_section(all, rid, shape->type);
-    json_t *object = r ? nest(all, r, shape) : json_object();
+    const struct fact_resource *r = find_section(all, rid, shape);
+    char buf[RID_MAX + 1];
+    json_t *object;
 
-    json_object_set_new(object, "rid", json_string(rid));
+    if (!r && all->bare) {
+        json_array_append_new(out, json_string(rid));
+        return;
+    }
+    object = r ? nest(all, r, shape) : json_object();
+    json_object_set_new(object, "rid", json_string(newest_spelling(rid, buf)));
     json_array_append_new(out, object);
 }
 
-/* A list of ids, or a text of words. */
-static json_t *nest_list(const struct flat_sections *all, const json_t *value, const struct shape *shape)
+static json_t *words_of(const char *text)
 {
-    json_t *out = json_array(), *item;
-    const char *words = json_string_value(value);
-    size_t i;
+    json_t *out = json_array();
 
-    json_array_foreach(value, i, item) if (json_is_string(item)) nest_one(all, json_string_value(item), shape, out);
-    while (words && *(words += strspn(words, " \t\n"))) {
-        size_t n = strcspn(words, " \t\n");
-        _cleanup_(mem_free_p) char *rid = mem_strndup(words, n);
+    while (*(text += strspn(text, white))) {
+        size_t n = strcspn(text, white);
 
-        nest_one(all, rid, shape, out);
-        words += n;
+        json_array_append_new(out, json_stringn(text, n));
+        text += n;
     }
     return out;
+}
+
+/* A list of ids, or a text of words. */
+static json_t *nest_list(const struct flat_sections *all, json_t *value, const struct shape *shape)
+{
+    json_t *out, *item;
+    const char *text = json_string_value(value);
+    json_t *words = text ? words_of(text) : NULL;
+    size_t i;
+
+    if (all->bare && !text && !json_is_array(value))
+        return json_incref(value);
+    out = json_array();
+    json_array_foreach(words ? words : value, i, item)
+    {
+        if (json_is_string(item))
+            nest_one(all, json_string_value(item), shape, out);
+        else if (all->bare)
+            json_array_append(out, item);
+    }
+    json_decref(words);
+    return out;
+}
+
+/* The agent writes some values as texts; the contract has one type for each. NULL: it is none of that type. */
+static json_t *value_of(const char *text, enum member_type type)
+{
+    static const char *const truths[] = {"true", "yes", "1"}, *const lies[] = {"false", "no", "0"};
+    size_t n = strlen(text);
+    json_t *out = NULL;
+
+    switch (type) {
+    case MEMBER_TEXTS:
+        return words_of(text);
+    case MEMBER_INT:
+        return n > 0 && n < 10 && !text[strspn(text, "0123456789")] ? json_integer(strtol(text, NULL, 10)) : NULL;
+    case MEMBER_BOOL:
+        for (size_t i = 0; i < ARRAY_LEN(truths) && !out; i++)
+            out = !strcasecmp(text, truths[i]) ? json_true() : !strcasecmp(text, lies[i]) ? json_false() : NULL;
+        return out;
+    case MEMBER_OBJECT:
+        if (json_parse(text, n, &out, NULL) == 0 && json_is_object(out))
+            return out;
+        json_decref(out);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* As a client is to see it; NULL: as if it was not there. */
+static json_t *strict(json_t *value, enum member_type type)
+{
+    const char *text = json_string_value(value);
+    json_t *other = text ? value_of(text, type) : NULL;
+
+    if (text && !*text && (type == MEMBER_INT || type == MEMBER_OBJECT))
+        return NULL;
+    return other ? other : json_incref(value);
 }
 
 /* What the shape does not know stays behind: the agent's sections have keywords of its own. */
@@ -522,24 +609,33 @@ static json_t *nest(const struct flat_sections *all, const struct fact_resource 
             continue;
         if (m->type == MEMBER_SECTIONS)
             json_object_set_new(out, m->name, nest_list(all, value, m->shape));
-        else
-            json_object_set(out, m->name, value);
+        else if ((value = all->bare ? json_incref(value) : strict(value, m->type)))
+            json_object_set_new(out, m->name, value);
     }
     json_decref(info);
     return out;
 }
 
-json_t *spec_nest(const struct fact_resource *resources, size_t n, const char *rid)
+static json_t *nest_exposure(const struct flat_sections *all, const char *rid)
 {
-    const struct flat_sections all = {resources, n};
-    const struct fact_resource *r = find_section(&all, rid, expose_shape.type);
+    const struct fact_resource *r = find_section(all, rid, &expose_shape);
     json_t *out;
 
     if (!r)
         return NULL;
-    out = nest(&all, r, &expose_shape);
+    out = nest(all, r, &expose_shape);
     json_object_del(out, "enabled"); /* is a word of the API's alone */
     return out;
+}
+
+json_t *spec_nest(const struct fact_resource *resources, size_t n, const char *rid)
+{
+    return nest_exposure(&(struct flat_sections){resources, n, false}, rid);
+}
+
+json_t *spec_nest_bare(const struct fact_resource *resources, size_t n, const char *rid)
+{
+    return nest_exposure(&(struct flat_sections){resources, n, true}, rid);
 }
 
 /* ---- patches ---- */
@@ -583,7 +679,8 @@ static const json_t *same_item(const json_t *known, const json_t *item, size_t i
             if (text && strcmp(text, rid) == 0)
                 return other;
         }
-    return json_array_get(known, index);
+    other = json_array_get(known, index);
+    return rid && json_object_get(other, "rid") ? NULL : other;
 }
 
 /* The value to stand there: the same, or what is known instead; a new reference. */

@@ -36,8 +36,12 @@ int spec_check(const json_t *nested, bool api_made, spec_fault fault, void *arg)
 int spec_flatten(const json_t *nested, const char *rid, struct arena *arena, struct fact_resource **ret,
                  size_t *ret_n, struct err *e);
 /* From flat to nested: the sections of the expose section rid among those without a scope. NULL: it is not there.
+ * Numbers, lists and objects that the agent wrote as texts have the types of the contract.
  * Sections that it refers to and that do not exist become objects with a rid alone. */
 json_t *spec_nest(const struct fact_resource *resources, size_t n, const char *rid);
+/* To be laid over and flattened again: what is wrong with the agent's lists stays wrong. Ids of sections that do not
+ * exist stay texts, which spec_flatten() takes. */
+json_t *spec_nest_bare(const struct fact_resource *resources, size_t n, const char *rid);
 
 /* Where a problem's field ("route#1.match_regex") stands in the nested form ("#/vhosts/0/routes/1/match_regex"), in
  * the arena; NULL when the section is none of the exposure's. */
@@ -48,7 +52,7 @@ json_t *json_merge_patch(const json_t *target, const json_t *patch);
 
 /*
  * Puts what was left out for its secrecy back: wherever `redacted` stands in a nested form as a text, the text that
- * stands at the same place of `known` does (objects in arrays with the same rid, else the same index). Returns how
+ * stands at the same place of `known` does (objects in arrays with the same rid; those without one by their index). Returns how
  * many places remain that nothing was known for; the first one's pointer is told through fault.
  */
 size_t spec_unredact(json_t *nested, const json_t *known, const char *redacted, spec_fault fault, void *arg);

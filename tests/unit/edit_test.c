@@ -107,15 +107,9 @@ TEST(an_edit_is_refused_exactly_when_what_it_was_made_from_is_another)
         const char *what;
         bool refused;
     } cases[] = {
-        {"a flip", false},
-        {"another service", false},
-        {"another exposure's override", false},
-        {"a gateway", false},
-        {"the agent's word", true},
-        {"the agent's word and back", false},
-        {"the override", true},
-        {"the override and back", true},
-        {"the exposure's document", true},
+        {"a flip", false},          {"another service", false},      {"another exposure's override", false},
+        {"a gateway", false},       {"the agent's word", true},      {"the agent's word and back", false},
+        {"the override", true},     {"the override and back", true}, {"the exposure's document", true},
         {"the service goes", true},
     };
 
@@ -260,8 +254,8 @@ TEST(an_exposures_name_that_envoys_names_have_no_room_for_is_refused)
 {
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example.org");
     json_t *spec = json_pack("{s:i, s:[s], s:[{s:s, s:s, s:s}]}", "port", 443, "sni", "a.example.org",
-                             "listener_certificates", "rid", "certificate#0", "certificate_chain_inline_string", c->pem,
-                             "private_key_inline_string", c->key_pem);
+                             "listener_certificates", "rid", "certificate#0", "certificate_chain_inline_string",
+                             c->pem, "private_key_inline_string", c->key_pem);
     _cleanup_(mem_free_p) char *body = json_canonical(spec);
     struct world w;
 
@@ -291,25 +285,14 @@ TEST(an_exposures_name_that_envoys_names_have_no_room_for_is_refused)
 
 /* ---- overrides ---- */
 
-static const char *const shared_routes[] = {"expose#0",
-                                            "expose.envoy",
-                                            "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
-                                            "expose#1",
-                                            "expose.envoy",
-                                            "{\"port\":81,\"vhosts\":[\"vhost#0\",\"vhost#1\"]}",
-                                            "route#0",
-                                            "route.envoy",
-                                            "{\"match_prefix\":\"/a\"}",
-                                            "route#1",
-                                            "route.envoy",
-                                            "{\"match_prefix\":\"/b\"}",
-                                            "vhost#0",
-                                            "vhost.envoy",
-                                            "{\"domains\":[\"a.org\"],\"routes\":[\"route#0\",\"route#1\"]}",
-                                            "vhost#1",
-                                            "vhost.envoy",
-                                            "{\"domains\":[\"b.org\"],\"routes\":[\"route#0\"]}",
-                                            NULL};
+static const char *const shared_routes[] = {
+    "expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
+    "expose#1", "expose.envoy", "{\"port\":81,\"vhosts\":[\"vhost#0\",\"vhost#1\"]}",
+    "route#0",  "route.envoy",  "{\"match_prefix\":\"/a\"}",
+    "route#1",  "route.envoy",  "{\"match_prefix\":\"/b\"}",
+    "vhost#0",  "vhost.envoy",  "{\"domains\":[\"a.org\"],\"routes\":[\"route#0\",\"route#1\"]}",
+    "vhost#1",  "vhost.envoy",  "{\"domains\":[\"b.org\"],\"routes\":[\"route#0\"]}",
+    NULL};
 
 TEST(an_override_of_shared_sections_changes_its_exposure_alone)
 {
@@ -455,10 +438,17 @@ TEST(an_override_keeps_the_names_of_what_it_leaves_alone)
     json_t *pair =
         json_pack("{s:s, s:s}", "certificate_chain_inline_string", c->pem, "private_key_inline_string", c->key_pem);
     _cleanup_(mem_free_p) char *info = json_canonical(pair);
-    const char *const resources[] = {"certificate#1", "certificate.tls", info, "expose#0", "expose.envoy",
+    const char *const resources[] = {"certificate#1",
+                                     "certificate.tls",
+                                     info,
+                                     "expose#0",
+                                     "expose.envoy",
                                      "{\"port\":443,\"listener_certificates\":[\"certificate#1\"],"
                                      "\"vhosts\":[\"vhost#4\"]}",
-                                     "vhost#4", "vhost.envoy", "{\"domains\":[\"a.example.org\"]}", NULL};
+                                     "vhost#4",
+                                     "vhost.envoy",
+                                     "{\"domains\":[\"a.example.org\"]}",
+                                     NULL};
     const struct exposure *x;
     struct world w;
 
@@ -637,9 +627,9 @@ static char *problems_of(struct world *w, const char *body)
 TEST(fixed_endpoints_are_addresses_or_names_and_not_both)
 {
     static const char *const good[] = {"192.0.2.1", "2001:db8::1", "db.example.org", "a-1.b", "db"};
-    static const char *const bad[] = {"",          "a b",          "*.example.org", "-a..b",      "[::1]",
-                                      "localhost", "x.localhost",  "LOCALHOST",     "127.1",      "0x7f000001",
-                                      "2130706433", "1.2.3.4.5",   "localhost.",    "a/b",        "a:b"};
+    static const char *const bad[] = {"",           "a b",         "*.example.org", "-a..b", "[::1]",
+                                      "localhost",  "x.localhost", "LOCALHOST",     "127.1", "0x7f000001",
+                                      "2130706433", "1.2.3.4.5",   "localhost.",    "a/b",   "a:b"};
     struct world w;
 
     start(&w);
@@ -714,7 +704,10 @@ static void check_up(struct world *w, const char *path, const char *expected)
     for (size_t i = 0; i < sx->n_endpoints; i++) {
         char name[ENDPOINT_NAME_MAX];
 
-        text = arena_printf(a, "%s%s%s ", text, sx->endpoints[i].up ? "" : sx->endpoints[i].drained ? "~" : "!",
+        text = arena_printf(a, "%s%s%s ", text,
+                            sx->endpoints[i].up        ? ""
+                            : sx->endpoints[i].drained ? "~"
+                                                       : "!",
                             endpoint_name(&sx->endpoints[i], name, sizeof(name)));
         up += sx->endpoints[i].up;
     }
@@ -801,9 +794,10 @@ TEST(a_gateways_settings_are_in_effect_without_a_word_of_the_agent)
     w.options.check = translate_check;
     world_open(&w);
     world_put(&w, "web", "\"port\":80,\"vhosts\":[],\"cluster_data\":{\"connect_timeout\":\"2s\"}", "10.0.0.1", true);
-    world_put(&w, "files", "\"port\":81,\"filter_config_data\":{\"access_log\":[{\"name\":\"envoy.access_loggers.file\","
-                           "\"typed_config\":{\"@type\":\"type.googleapis.com/envoy.extensions.access_loggers.file.v3."
-                           "FileAccessLog\",\"path\":\"/dev/stdout\"}}]}",
+    world_put(&w, "files",
+              "\"port\":81,\"filter_config_data\":{\"access_log\":[{\"name\":\"envoy.access_loggers.file\","
+              "\"typed_config\":{\"@type\":\"type.googleapis.com/envoy.extensions.access_loggers.file.v3."
+              "FileAccessLog\",\"path\":\"/dev/stdout\"}}]}",
               "10.0.0.1", true);
     commit(&w);
     CHECK(world_exposure(&w, "web", "expose#0")->hindrance == NULL);
@@ -987,9 +981,13 @@ TEST(a_certificate_waits_for_who_refers_to_it_and_is_forgotten_by_the_view_with_
 
 TEST(a_secret_towards_the_endpoints_is_judged_when_it_comes_and_goes)
 {
-    static const char *const upstream[] = {"certificate#1", "certificate.tls", "{\"certificate_secret\":\"one\"}",
-                                           "expose#0", "expose.envoy",
-                                           "{\"cluster_certificates\":[\"certificate#1\"],\"port\":443}", NULL};
+    static const char *const upstream[] = {"certificate#1",
+                                           "certificate.tls",
+                                           "{\"certificate_secret\":\"one\"}",
+                                           "expose#0",
+                                           "expose.envoy",
+                                           "{\"cluster_certificates\":[\"certificate#1\"],\"port\":443}",
+                                           NULL};
     _cleanup_(test_certificate_free_p) struct test_certificate *a = test_certificate_for("a.org");
     _cleanup_(mem_free_p) char *body = pair_body(a);
     struct world w;
@@ -1010,8 +1008,13 @@ TEST(a_secret_towards_the_endpoints_is_judged_when_it_comes_and_goes)
 TEST(a_grant_lets_a_namespace_use_anothers_secret)
 {
     static const char *const other[] = {
-        "certificate#1", "certificate.tls", "{\"certificate_secret\":\"test/sec/one\"}", "expose#0", "expose.envoy",
-        "{\"listener_certificates\":[\"certificate#1\"],\"port\":443,\"sni\":[\"a.org\"]}", NULL};
+        "certificate#1",
+        "certificate.tls",
+        "{\"certificate_secret\":\"test/sec/one\"}",
+        "expose#0",
+        "expose.envoy",
+        "{\"listener_certificates\":[\"certificate#1\"],\"port\":443,\"sni\":[\"a.org\"]}",
+        NULL};
     _cleanup_(test_certificate_free_p) struct test_certificate *a = test_certificate_for("a.org");
     _cleanup_(mem_free_p) char *body = pair_body(a);
     static const char listener[] = "envoy|0.0.0.0:443/tcp", exposure[] = "prod/svc/web.expose#0";
@@ -1036,14 +1039,16 @@ TEST(a_grant_lets_a_namespace_use_anothers_secret)
 
 TEST(a_grant_lets_a_namespace_share_a_domain_that_another_holds)
 {
-    static const char *const mine[] = {"expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
-                                       "route#0",  "route.envoy",  "{\"match_prefix\":\"/mine\"}",
-                                       "vhost#0",  "vhost.envoy",  "{\"domains\":[\"a.org\"],\"routes\":[\"route#0\"]}",
-                                       NULL};
-    static const char *const theirs[] = {"expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
-                                         "route#0",  "route.envoy",  "{\"match_prefix\":\"/theirs\"}",
-                                         "vhost#0",  "vhost.envoy",  "{\"domains\":[\"a.org\"],\"routes\":[\"route#0\"]}",
-                                         NULL};
+    static const char *const mine[] = {
+        "expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
+        "route#0",  "route.envoy",  "{\"match_prefix\":\"/mine\"}",
+        "vhost#0",  "vhost.envoy",  "{\"domains\":[\"a.org\"],\"routes\":[\"route#0\"]}",
+        NULL};
+    static const char *const theirs[] = {
+        "expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
+        "route#0",  "route.envoy",  "{\"match_prefix\":\"/theirs\"}",
+        "vhost#0",  "vhost.envoy",  "{\"domains\":[\"a.org\"],\"routes\":[\"route#0\"]}",
+        NULL};
     static const char listener[] = "envoy|0.0.0.0:80/tcp";
     struct world w;
 

@@ -242,8 +242,8 @@ static int dump_revision(void *value, void *arg)
     for (size_t i = 0; i < r->n_documents; i++) {
         const struct document_change *c = &r->documents[i];
 
-        buf_printf(arg, "  %s/%s: %s -> %s\n", document_kind_name(c->kind), c->name, c->before ? c->before->body : "-",
-                   c->after ? c->after->body : "-");
+        buf_printf(arg, "  %s/%s: %s -> %s\n", document_kind_name(c->kind), c->name,
+                   c->before ? c->before->body : "-", c->after ? c->after->body : "-");
     }
     return 0;
 }

@@ -207,10 +207,12 @@ static int dump_service(void *value, void *arg)
         const struct service_exposure *sx = &service->exposures[i];
         char text[ENDPOINT_NAME_MAX];
 
-        buf_printf(b, "  %s valid=%d origin=%d disabled=%d kept=%d gateway=%s port=%u declared=%u/%u since=%" PRIu64 " hindrance=%s\n",
-                   sx->x->name, sx->x->valid, (int)sx->x->origin, sx->x->disabled, sx->kept, sx->gateway ? sx->gateway : "-", sx->listener_port,
-                   sx->x->listener_port, sx->declared->listener_port, sx->since,
-                   sx->hindrance ? sx->hindrance->text : "-");
+        buf_printf(b,
+                   "  %s valid=%d origin=%d disabled=%d kept=%d gateway=%s port=%u declared=%u/%u since=%" PRIu64
+                   " hindrance=%s\n",
+                   sx->x->name, sx->x->valid, (int)sx->x->origin, sx->x->disabled, sx->kept,
+                   sx->gateway ? sx->gateway : "-", sx->listener_port, sx->x->listener_port,
+                   sx->declared->listener_port, sx->since, sx->hindrance ? sx->hindrance->text : "-");
         for (size_t j = 0; j < sx->n_later; j++)
             buf_printf(b, "    later %s %" PRIu64 "\n", sx->later[j].name, sx->later[j].since);
         for (size_t j = 0; j < sx->declared->n_problems; j++)
@@ -220,8 +222,7 @@ static int dump_service(void *value, void *arg)
 
             buf_printf(b, "    endpoint %s up=%d drained=%d refused=%d %s %s %s %s\n",
                        endpoint_name(endpoint, text, sizeof(text)), endpoint->up, endpoint->drained,
-                       endpoint->refused, endpoint->node, endpoint->instance, endpoint->rid,
-                       endpoint->state);
+                       endpoint->refused, endpoint->node, endpoint->instance, endpoint->rid, endpoint->state);
         }
     }
     return 0;
