@@ -97,8 +97,8 @@ static void adjust_agents_expose(json_t *info)
     json_object_del(info, "unfit");
 }
 
-/* What resolvers take for this host, or for an address in another spelling (RFC 6761, 6.3; inet_aton(3)): law 10 looks
- * at addresses. */
+/* What resolvers take for this host, or for an address in another spelling (RFC 6761, 6.3; inet_aton(3)): networks
+ * are refused by address. */
 static bool is_address_in_disguise(const char *name)
 {
     const char *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;

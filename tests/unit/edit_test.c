@@ -100,18 +100,70 @@ TEST(an_edit_that_changes_nothing_makes_no_revision)
     world_clear(&w);
 }
 
+static void flip(struct world *w)
+{
+    world_put(w, "web", "\"port\":80", "10.0.0.2", false);
+}
+
+static void change_other(struct world *w)
+{
+    world_put(w, "other", "\"port\":82", "10.0.0.1", true);
+}
+
+static void override_other(struct world *w)
+{
+    world_edited(w, DOCUMENT_OVERRIDE, "other.expose#0", "{'listener_port': 8081}");
+}
+
+static void set_gateway(struct world *w)
+{
+    world_edited(w, DOCUMENT_GATEWAY, "envoy", "{'port_min': 3000}");
+}
+
+static void change_word(struct world *w)
+{
+    world_put(w, "web", "\"port\":88", "10.0.0.1", true);
+}
+
+static void change_word_and_back(struct world *w)
+{
+    change_word(w);
+    commit(w);
+    world_put(w, "web", "\"port\":80", "10.0.0.1", true);
+}
+
+static void override(struct world *w)
+{
+    world_edited(w, DOCUMENT_OVERRIDE, "web.expose#0", "{'lb_policy': 'random'}");
+}
+
+/* Both are made by somebody who has seen none of it. */
+static void override_twice(struct world *w)
+{
+    override(w);
+    world_edited(w, DOCUMENT_OVERRIDE, "web.expose#0", "{'lb_policy': 'maglev'}");
+}
+
+static void make_exposure(struct world *w)
+{
+    world_edited(w, DOCUMENT_EXPOSURE, "web.expose#0", "{'port': 1}");
+}
+
+static void remove_service(struct world *w)
+{
+    store_remove_service(w->store, "web");
+}
+
 /* A request whose view is old is taken exactly when what it was made from is the same. */
 TEST(an_edit_is_refused_exactly_when_what_it_was_made_from_is_another)
 {
     static const struct {
-        const char *what;
+        void (*happens)(struct world *w);
         bool refused;
-    } cases[] = {
-        {"a flip", false},          {"another service", false},      {"another exposure's override", false},
-        {"a gateway", false},       {"the agent's word", true},      {"the agent's word and back", false},
-        {"the override", true},     {"the override and back", true}, {"the exposure's document", true},
-        {"the service goes", true},
-    };
+    } cases[] = {{flip, false},         {change_other, false},         {override_other, false},
+                 {set_gateway, false},  {change_word_and_back, false}, {change_word, true},
+                 {override, true},      {override_twice, true},        {make_exposure, true},
+                 {remove_service, true}};
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_(edit_batch_free_p) struct edit_batch *b = edit_batch_new();
@@ -124,32 +176,12 @@ TEST(an_edit_is_refused_exactly_when_what_it_was_made_from_is_another)
         commit(&w);
         r = edit_batch_request(b, &w, NULL);
         edit_batch_add(b, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
-        if (i == 0)
-            world_put(&w, "web", "\"port\":80", "10.0.0.2", false);
-        else if (i == 1)
-            world_put(&w, "other", "\"port\":82", "10.0.0.1", true);
-        else if (i == 2)
-            world_edited(&w, DOCUMENT_OVERRIDE, "other.expose#0", "{'listener_port': 8081}");
-        else if (i == 3)
-            world_edited(&w, DOCUMENT_GATEWAY, "envoy", "{'port_min': 3000}");
-        else if (i == 4 || i == 5)
-            world_put(&w, "web", "\"port\":88", "10.0.0.1", true);
-        else if (i == 6 || i == 7)
-            world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'lb_policy': 'random'}");
-        else if (i == 8)
-            world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#0", "{'port': 1}");
-        else
-            store_remove_service(w.store, "web");
-        commit(&w);
-        if (i == 5)
-            world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-        if (i == 7)
-            world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", NULL);
+        cases[i].happens(&w);
         commit(&w);
         edit_batch_run(b, &w);
-        if (r->result != (cases[i].refused && i != 7 ? -EAGAIN : 0) && i != 7)
-            test_fail(__FILE__, __LINE__, "%s: %d", cases[i].what, r->result);
-        CHECK_INT(world_port(&w, "web", "expose#0") == 8080, r->result == 0);
+        if (r->result != (cases[i].refused ? -EAGAIN : 0))
+            test_fail(__FILE__, __LINE__, "case %zu: %d", i, r->result);
+        CHECK_INT(world_port(&w, "web", "expose#0") == 8080, !cases[i].refused);
         world_clear(&w);
     }
 }
@@ -587,7 +619,7 @@ TEST(an_agents_exposure_that_takes_the_name_of_the_apis_is_shadowed_until_that_g
     world_clear(&w);
 }
 
-/* The agent's exposure went, one was made over the API, the agent's came back: the override is of neither's making. */
+/* The agent's exposure went, one was made over the API, the agent's came back: the override is not the API's. */
 TEST(an_exposure_and_an_override_of_one_name_are_one_exposure)
 {
     struct world w;

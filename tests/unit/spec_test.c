@@ -1,6 +1,6 @@
 /*
- * The nested form and the flat sections: both decode to the same, whatever the agent's spelling; what a client sends is
- * held against the form; patches; what was left out for its secrecy.
+ * The nested form and the flat sections: both decode to the same, whatever the agent's spelling; what a client sends
+ * is held against the form; patches; what was left out for its secrecy.
  */
 #include "store/spec.h"
 
@@ -245,6 +245,35 @@ static void random_certificate(struct sections *s, unsigned i)
     put(s, rid, "certificate.tls", info);
 }
 
+static void random_http(struct sections *s, json_t *info)
+{
+    json_object_set_new(info, "vhosts", list(s, "vhost", 3, 3));
+    json_object_set_new(info, "listener_certificates", list(s, "certificate", 3, 2));
+}
+
+static void random_tcp(struct sections *s, json_t *info)
+{
+    bool text = s->lenient && pick(s, 2);
+
+    json_object_set_new(info, "sni", text ? json_string("x.org Y.org") : json_pack("[s]", "*.x.org"));
+}
+
+static void random_rest(struct sections *s, json_t *info)
+{
+    bool text = s->lenient && pick(s, 2);
+
+    if (pick(s, 4) == 0)
+        json_object_set_new(info, "cluster_certificates", list(s, "certificate", 3, 1));
+    if (pick(s, 4) == 0)
+        json_object_set_new(info, "cluster_data",
+                            text ? json_string("{\"connect_timeout\": \"1s\"}")
+                                 : json_pack("{s:s}", "connect_timeout", "1s"));
+    if (pick(s, 5) == 0)
+        json_object_set_new(info, "gateway", json_string(pick(s, 2) ? "second" : ""));
+    if (pick(s, 3) == 0)
+        json_object_set_new(info, "protocol", json_string(pick(s, 2) ? "tcp" : "UDP"));
+}
+
 static void random_expose(struct sections *s, unsigned i)
 {
     static const char *const policies[] = {"round robin", "ring_hash", "MAGLEV", "least-request", ""};
@@ -258,23 +287,11 @@ static void random_expose(struct sections *s, unsigned i)
     if (pick(s, 3) == 0)
         json_object_set_new(info, "listener_addr", json_string(pick(s, 2) ? "::1" : "127.0.0.1"));
     json_object_set_new(info, "lb_policy", json_string(policies[pick(s, 5)]));
-    if (pick(s, 2)) {
-        json_object_set_new(info, "vhosts", list(s, "vhost", 3, 3));
-        json_object_set_new(info, "listener_certificates", list(s, "certificate", 3, 2));
-    } else if (pick(s, 2)) {
-        json_object_set_new(info, "sni",
-                            s->lenient && pick(s, 2) ? json_string("x.org Y.org") : json_pack("[s]", "*.x.org"));
-    }
-    if (pick(s, 4) == 0)
-        json_object_set_new(info, "cluster_certificates", list(s, "certificate", 3, 1));
-    if (pick(s, 4) == 0)
-        json_object_set_new(info, "cluster_data",
-                            s->lenient && pick(s, 2) ? json_string("{\"connect_timeout\": \"1s\"}")
-                                                     : json_pack("{s:s}", "connect_timeout", "1s"));
-    if (pick(s, 5) == 0)
-        json_object_set_new(info, "gateway", json_string(pick(s, 2) ? "second" : ""));
-    if (pick(s, 3) == 0)
-        json_object_set_new(info, "protocol", json_string(pick(s, 2) ? "tcp" : "UDP"));
+    if (pick(s, 2))
+        random_http(s, info);
+    else if (pick(s, 2))
+        random_tcp(s, info);
+    random_rest(s, info);
     put(s, rid, "expose.envoy", info);
 }
 
