@@ -28,9 +28,10 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "tools"))
+sys.path[:0] = [str(ROOT / "tests" / "tools"), str(ROOT / "tests")]
 
 import agent_sim  # noqa: E402  the path to it must be known first
+import api_bench  # noqa: E402
 
 ENDPOINTS = 10
 BURST = 1000
@@ -212,7 +213,7 @@ class Bench:
         begin = time.monotonic()
         self.igwd = self.world.start(
             Program, self.world.build / "igwd", "--agent", self.agent.path, "--state", self.world.path("state"),
-            "--xds", "unix:" + socket, "--log-level", "warning")
+            "--xds", "unix:" + socket, "--api", "unix:" + self.world.path("api.sock"), "--log-level", "warning")
         load = self.world.load("xds.sock")
         wait_for(lambda: os.path.exists(socket) or self.igwd.child.poll() is not None, "socket of igwd")
         if self.igwd.child.poll() is not None:
@@ -239,6 +240,13 @@ class Bench:
         time.sleep(NOISE_SECONDS)
         self.agent.stop_noise()
         self.figures["noise"] = (self.igwd.cpu() - before) / (time.monotonic() - begin)
+
+    def api(self):
+        """Rows of targets."""
+        try:
+            return api_bench.run(self.world, self.igwd, self.world.path("api.sock"), self.flip, self.services, say)
+        except RuntimeError as error:
+            raise Failed("the REST interface: %s" % error) from error
 
     def flip(self, service, up):
         self.agent.resource_down("bench/svc/s%05d" % service, "n%d" % (1 + service % ENDPOINTS), up=up)
@@ -479,6 +487,7 @@ def run_size(build, services, wanted, cases, starts):
             figures["rss_endpoint"] = figures["rss"] / services / ENDPOINTS
             cases[services, streams, variant] = figures
             print_case(figures)
+        return bench.api() if services == 10000 else []
 
 
 def main():
@@ -489,15 +498,15 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(1))
     matrix = FULL if os.environ.get("FULL", "0") not in ("", "0") else SHORT
-    cases, starts, failures = {}, {}, 0
+    cases, starts, rows, failures = {}, {}, [], 0
     for services in sorted({case[0] for case in matrix}):
         try:
-            run_size(options.build.resolve(), services, [c for c in matrix if c[0] == services], cases, starts)
+            rows += run_size(options.build.resolve(), services, [c for c in matrix if c[0] == services], cases, starts)
         except Failed as failure:
             say("FAILED with %d services: %s" % (services, failure))
             failures += 1
     print_ratios(cases)
-    print_targets(targets(cases, starts))
+    print_targets(targets(cases, starts) + rows)
     return 1 if failures else 0
 
 
