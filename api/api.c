@@ -1,6 +1,7 @@
 /* Start and stop: the shell, the table and the tokens put together. */
 #include "api/api.h"
 
+#include "api/cache.h"
 #include "api/dispatch.h"
 #include "base/log.h"
 
@@ -129,6 +130,7 @@ static int start_http(struct api *a, const struct api_options *options, struct e
     if (r)
         return r;
     a->dispatcher.http = a->http;
+    a->dispatcher.cache = cache_new();
     return http_start(a->http, e);
 }
 
@@ -169,6 +171,7 @@ void api_stop(struct api *a)
     if (!a)
         return;
     http_stop(a->http);
+    cache_free(a->dispatcher.cache);
     tokens_unref(a->tokens);
     pthread_mutex_destroy(&a->lock);
     hosts_free(a->hosts);

@@ -121,6 +121,9 @@ struct api_backend {
     /* Of n exposures at once; ret: n of them, zeroed before. */
     void (*programmed)(void *arg, const struct api_carrier *carriers, size_t n, struct arena *arena,
                        struct api_programmed *ret);
+    /* A number that is another one whenever programmed() may answer otherwise than before. NULL where programmed is
+     * not: no document that shows it is kept. */
+    uint64_t (*status_version)(void *arg);
     /* 0, -ENOENT (it was not published yet), -ESTALE (it was, too long ago), or another error. */
     int (*rollout)(void *arg, uint64_t revision, struct arena *arena, struct api_rollout *ret);
     /* Calls done(data) once, in whatever thread: as soon as the revision is acked by all, refused by one, or the time

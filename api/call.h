@@ -21,6 +21,7 @@ struct call {
     struct fault_list faults;
     char etag[ETAG_MAX]; /* "": the answer has none */
     double now;          /* seconds since 1970 */
+    double until;        /* the same: from then on the answer would be another one */
     void *prepared;      /* of the collection */
     struct said *said;   /* what proxies said of exposures, as far as it was asked for: api/programmed.c */
     const struct dispatcher *dispatcher;

@@ -126,17 +126,17 @@ static void write_leaf(struct call *c, const struct secret *s, struct writer *w)
     writer_texts(w, "names", info->names, info->n_names);
     writer_time(w, "not_before", (double)info->not_before);
     writer_time(w, "not_after", (double)info->not_after);
-    writer_int(w, "days_left", days_until(info->not_after, c->now));
+    writer_int(w, "days_left", days_left(c, info->not_after));
     writer_text(w, "fingerprint_sha256", info->fingerprint);
     writer_int(w, "chain_length", (int64_t)info->chain_length);
     writer_close(w, '}');
 }
 
-static const char *pair_state(const struct call *c, const struct secret *s)
+static const char *pair_state(struct call *c, const struct secret *s)
 {
     if (!s->has_pair)
         return s->has_trust && !s->pair_problem ? "none" : "missing";
-    int64_t days = days_until(s->info.not_after, c->now);
+    int64_t days = days_left(c, s->info.not_after);
     if (days < 0)
         return "expired";
     if (s->pair_problem)

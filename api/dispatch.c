@@ -4,13 +4,16 @@
  */
 #include "api/dispatch.h"
 
+#include "api/cache.h"
 #include "api/list.h"
 #include "base/clock.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
+static const char vary[] = "Accept, Accept-Encoding, Authorization";
 enum { GZIP_WORTH = 1400 /* bytes: what fits one packet gains nothing */ };
 
 void call_fail(struct call *c, unsigned status, const char *fmt, ...)
@@ -144,6 +147,90 @@ static void postpone(const struct call *c)
     c->answer->go_on_arg = kept;
 }
 
+/* ---- documents that are kept ---- */
+
+/* Who may see the same has the same key. */
+static const char *document_key(const struct call *c)
+{
+    return arena_printf(c->arena, "%d %s %s", (int)c->who.role, c->who.role == ROLE_OPERATOR ? c->who.name : "",
+                        c->request->target);
+}
+
+/* Whether what the route writes can be kept, and of which state it is. */
+static bool read_state(const struct call *c, struct cache_state *ret)
+{
+    const struct api_backend *b = c->backend;
+
+    if (!c->dispatcher->cache || !c->route->kept || (b->programmed && !b->status_version))
+        return false;
+    *ret = (struct cache_state){c->view->number, b->programmed ? b->status_version(b->arg) : 0};
+    return true;
+}
+
+/* The answer becomes that document; its references are the answer's. */
+static void answer_with(struct call *c, struct document_form *form)
+{
+    struct http_answer *a = c->answer;
+    bool gzip = form->gzip && accept_takes_gzip(http_request_header(c->request, "Accept-Encoding"));
+
+    a->status = 200;
+    a->content_type = form->content_type;
+    memcpy(c->etag, form->etag, sizeof(c->etag));
+    a->content = gzip ? form->gzip : form->plain;
+    http_content_unref(gzip ? form->plain : form->gzip);
+    if (etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag)) {
+        a->status = 304;
+        a->content_type = NULL;
+    }
+    if (gzip)
+        etag_for_gzip(c->etag);
+    if (gzip && a->status != 304)
+        http_answer_header(a, "Content-Encoding", "gzip");
+    if (a->content_type)
+        http_answer_header(a, "Vary", vary);
+    http_answer_header(a, "ETag", arena_strdup(c->arena, c->etag));
+}
+
+/* What the handler wrote, in both forms. */
+static void keep(struct call *c, const struct cache_state *state, const char *key)
+{
+    struct buf *body = &c->answer->body;
+    struct document_form form = {.content_type = c->answer->content_type, .until = c->until};
+
+    memcpy(form.etag, c->etag, sizeof(form.etag));
+    form.plain = http_content_new(body->data, body->len);
+    if (body->len > GZIP_WORTH && gzip_compress(body))
+        form.gzip = http_content_new(body->data, body->len);
+    buf_clear(body);
+    cache_put(c->dispatcher->cache, state, key, &form);
+    answer_with(c, &form);
+}
+
+static void finish(struct call *c);
+
+static void run_kept(struct call *c, const struct cache_state *state)
+{
+    struct cache *cache = c->dispatcher->cache;
+    const char *key = document_key(c);
+    struct document_form form;
+
+    if (cache_get(cache, state, c->now, key, &form)) {
+        answer_with(c, &form);
+        return;
+    }
+    cache_lock(cache, key);
+    if (cache_get(cache, state, c->now, key, &form)) {
+        answer_with(c, &form);
+    } else {
+        c->route->handle(c);
+        if (c->answer->status == 200 && !c->answer->body.overflow)
+            keep(c, state, key);
+        else
+            finish(c);
+    }
+    cache_unlock(cache, key);
+}
+
 static void drop_content(struct http_answer *a, unsigned status)
 {
     a->status = status;
@@ -163,7 +250,7 @@ static void finish(struct call *c)
         return;
     }
     if (a->content_type)
-        http_answer_header(a, "Vary", "Accept, Accept-Encoding, Authorization");
+        http_answer_header(a, "Vary", vary);
     if (a->stream.wake)
         return;
     if (a->status == 200 && c->etag[0] && etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag))
@@ -184,7 +271,12 @@ static void run(struct call *c, void *data)
     const struct api_backend *b = &c->dispatcher->backend;
     _cleanup_(view_unref_p) struct view *view = b->view(b->arg);
 
+    struct cache_state state;
     c->view = view;
+    if (!c->resume && read_state(c, &state)) {
+        run_kept(c, &state);
+        return;
+    }
     if (c->resume)
         c->resume(c, data);
     else
@@ -216,7 +308,8 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
                      .answer = a,
                      .arena = a->arena,
                      .faults = {.arena = a->arena},
-                     .now = clock_wall()};
+                     .now = clock_wall(),
+                     .until = INFINITY};
     struct err e = {0};
     int bad = target_parse(r->target, c.arena, &c.target, &e);
 

@@ -7,13 +7,16 @@
 
 #include "api/call.h"
 
+struct cache;
+
 struct dispatcher {
     const struct api_route *routes;
     size_t n_routes;
     struct api_backend backend;
     const char *version;
-    struct http *http; /* NULL in tests */
-    gid_t group;       /* (gid_t)-1: none */
+    struct http *http;   /* NULL in tests */
+    struct cache *cache; /* NULL: every document is written anew */
+    gid_t group;         /* (gid_t)-1: none */
 };
 
 /* tokens: of this moment; may be NULL. */

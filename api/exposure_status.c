@@ -21,6 +21,16 @@ int64_t days_until(int64_t then, double now)
     return seconds >= 0 ? seconds / DAY_SECONDS : -((-seconds + DAY_SECONDS - 1) / DAY_SECONDS);
 }
 
+int64_t days_left(struct call *c, int64_t then)
+{
+    int64_t days = days_until(then, c->now);
+    double changes = (double)(then - days * DAY_SECONDS + 1); /* the first second that has a day less */
+
+    if (changes < c->until)
+        c->until = changes;
+    return days;
+}
+
 const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx)
 {
     char name[64];
@@ -139,7 +149,7 @@ static const char *uncovered_name(const struct call *c, const struct exposure *x
 
 static struct condition pair_condition(struct call *c, const struct secret *s, struct conditions *all)
 {
-    int64_t days = days_until(s->info.not_after, c->now);
+    int64_t days = days_left(c, s->info.not_after);
 
     if (!all->has_expiry || s->info.not_after < all->not_after)
         all->not_after = s->info.not_after;

@@ -286,7 +286,7 @@ static void write_exposure_status(struct call *c, const void *item, struct write
     open_condition(w, "certificate", &all.certificate);
     if (all.has_expiry) {
         writer_time(w, "not_after", (double)all.not_after);
-        writer_int(w, "days_left", days_until(all.not_after, c->now));
+        writer_int(w, "days_left", days_left(c, all.not_after));
     } else {
         writer_null(w, "not_after");
         writer_null(w, "days_left");

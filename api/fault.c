@@ -59,6 +59,8 @@ void fault_answer(struct http_answer *a, const char *request_id, unsigned status
     a->status = status;
     a->content_type = "application/problem+json";
     buf_reset(&a->body);
+    http_content_unref(a->content);
+    a->content = NULL;
     writer_open(&w, NULL, '{');
     writer_text(&w, "type", "about:blank");
     writer_text(&w, "title", fault_title(status));

@@ -116,6 +116,30 @@ void http_answer_header(struct http_answer *a, const char *name, const char *val
     a->headers[a->n_headers++] = (struct http_header){name, value};
 }
 
+struct http_content *http_content_new(const void *p, size_t n)
+{
+    struct http_content *c = mem_alloc(sizeof(*c) + n);
+
+    c->refs = 1;
+    c->n = n;
+    if (n)
+        memcpy(c->data, p, n);
+    return c;
+}
+
+struct http_content *http_content_ref(struct http_content *c)
+{
+    if (c)
+        (void)__atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+    return c;
+}
+
+void http_content_unref(struct http_content *c)
+{
+    if (c && __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        mem_free(c);
+}
+
 /* ---- connections ---- */
 
 static void read_unix_peer(int fd, struct http_peer *p)
@@ -375,6 +399,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
     (void)__atomic_sub_fetch(x->streams ? &h->streams : &h->in_flight, 1, __ATOMIC_RELAXED);
     may_sleep_no_more(x);
     later_unref(x->answer.later);
+    http_content_unref(x->answer.content);
     drop_stream(&x->answer);
     if (!x->connection->over_limit)
         deadline_set(h->deadlines, &x->connection->deadline, DEADLINE_IDLE);
@@ -472,12 +497,29 @@ static struct MHD_Response *stream_response(struct exchange *x)
     return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, API_STREAM_BUFFER, on_more, x, NULL);
 }
 
+static void drop_content(void *content)
+{
+    http_content_unref(content);
+}
+
+static struct MHD_Response *shared_response(struct http_answer *a)
+{
+    struct http_content *content = take_ptr(a->content);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer_with_free_callback_cls(content->n, content->data, drop_content, content);
+    if (!r)
+        http_content_unref(content);
+    return r;
+}
+
 static struct MHD_Response *whole_response(struct http_answer *a)
 {
     size_t len;
 
     if (!a->content_type)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (a->content)
+        return shared_response(a);
     char *data = buf_take(&a->body, &len);
     struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(len, data, mem_free);
     if (!r)

@@ -65,10 +65,21 @@ struct http_stream {
 };
 enum { HTTP_STREAM_END = -1 };
 
+/* Content that several answers have in common. Counted, immutable; any thread. */
+struct http_content {
+    int refs; /* atomic */
+    size_t n;
+    uint8_t data[];
+};
+struct http_content *http_content_new(const void *p, size_t n);
+struct http_content *http_content_ref(struct http_content *c); /* NULL is allowed, here and below */
+void http_content_unref(struct http_content *c);
+
 struct http_answer {
     unsigned status;
     const char *content_type;                     /* NULL: no content */
     struct buf body;                              /* taken by the shell */
+    struct http_content *content;                 /* not NULL: instead of body; a reference, taken over */
     struct http_header headers[HTTP_HEADERS_MAX]; /* texts live in the arena, or for ever */
     size_t n_headers;
     bool close;                /* the connection ends after this answer */

@@ -67,6 +67,8 @@ const char *pem_certificates(const char *pem, struct arena *arena);
 
 /* Of the day that `now` is in: whole days until then, negative when it is past. */
 int64_t days_until(int64_t then, double now);
+/* The same of now; what is written with it is not right any more when the number has changed. */
+int64_t days_left(struct call *c, int64_t then);
 
 /* ---- alarms ---- */
 

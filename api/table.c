@@ -40,7 +40,8 @@ static const struct parameter event_parameters[] = {
         .method = "GET", .path = (path_), .operation = (operation_), .access = ROLE_VIEWER, .produces = JSON,        \
         __VA_ARGS__                                                                                                  \
     }
-#define LIST(path_, operation_, name) GET(path_, operation_, .collection = &name##_collection, .handle = list_answer)
+#define LIST(path_, operation_, name, ...)                                                                           \
+    GET(path_, operation_, .collection = &name##_collection, .handle = list_answer, ##__VA_ARGS__)
 
 /* clang-format off */
 const struct api_route api_routes[] = {
@@ -58,13 +59,13 @@ const struct api_route api_routes[] = {
         .handle = handle_bootstrap),
     LIST(V1 "/listeners", "listListeners", listener),
     GET(V1 "/listeners/{name}", "getListener", .handle = handle_listener),
-    LIST(V1 "/exposures", "listExposures", exposure),
-    GET(V1 "/exposures/{name}", "getExposure", .handle = handle_exposure),
-    LIST(V1 "/exposures/{name}/endpoints", "listEndpoints", endpoint),
-    LIST(V1 "/services", "listServices", service),
-    GET(V1 "/services/{name}", "getService", .handle = handle_service),
-    LIST(V1 "/certificates", "listCertificates", certificate),
-    GET(V1 "/certificates/{name}", "getCertificate", .handle = handle_certificate),
+    LIST(V1 "/exposures", "listExposures", exposure, .kept = true),
+    GET(V1 "/exposures/{name}", "getExposure", .kept = true, .handle = handle_exposure),
+    LIST(V1 "/exposures/{name}/endpoints", "listEndpoints", endpoint, .kept = true),
+    LIST(V1 "/services", "listServices", service, .kept = true),
+    GET(V1 "/services/{name}", "getService", .kept = true, .handle = handle_service),
+    LIST(V1 "/certificates", "listCertificates", certificate, .kept = true),
+    GET(V1 "/certificates/{name}", "getCertificate", .kept = true, .handle = handle_certificate),
     LIST(V1 "/proxies", "listProxies", proxy),
     GET(V1 "/proxies/{id}", "getProxy", .handle = handle_proxy),
     LIST(V1 "/proxies/{id}/resources", "listProxyResources", resource),

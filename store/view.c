@@ -126,8 +126,10 @@ static const struct pmap_ops *const kinds[] = {&view_services, &view_secrets, &v
 
 struct view *view_new(const struct view *before)
 {
+    static uint64_t last_number; /* atomic */
     struct view *v = mem_new(struct view);
 
+    v->number = __atomic_add_fetch(&last_number, 1, __ATOMIC_RELAXED);
     if (before) {
         /* All but the count, which readers change meanwhile. */
         v->revision = before->revision;

@@ -38,6 +38,7 @@ void gateway_unref(struct gateway *g);
 
 struct view {
     int refs;                 /* atomic */
+    uint64_t number;          /* of this view alone: no other one ever has it */
     uint64_t revision;        /* of the configuration; an endpoint that flips makes no new one */
     bool complete;            /* holds a state: a persisted one, or the agent's after a complete fetch */
     bool stale;               /* the agent has not spoken (yet, or any more) */

@@ -1,4 +1,5 @@
 /* The pure parts of the REST interface: targets, routes, parameters, cursors, negotiation, tags, tokens, dispatch. */
+#include "api/cache.h"
 #include "api/contract.h"
 #include "api/dispatch.h"
 #include "api/list.h"
@@ -7,6 +8,7 @@
 #include "tests/unit/test.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -140,6 +142,8 @@ static struct view *the_view(void *arg)
     return view_new(NULL);
 }
 
+static struct tokens *the_tokens;
+
 struct asked {
     unsigned status;
     char body[1024];
@@ -164,9 +168,11 @@ static struct asked ask_of(const struct dispatcher *d, const struct http_peer *p
     kept = arena_new();
     struct http_answer a = {.arena = kept};
     buf_init(&a.body, 0);
-    dispatch(d, NULL, &r, &a);
+    dispatch(d, the_tokens, &r, &a);
     asked.status = a.status;
-    (void)snprintf(asked.body, sizeof(asked.body), "%s", buf_cstr(&a.body));
+    (void)snprintf(asked.body, sizeof(asked.body), "%.*s", a.content ? (int)a.content->n : (int)a.body.len,
+                   a.content ? (const char *)a.content->data : buf_cstr(&a.body));
+    http_content_unref(a.content);
     for (size_t i = 0; i < a.n_headers; i++) {
         if (strcmp(a.headers[i].name, "Allow") == 0)
             asked.allow = a.headers[i].value;
@@ -232,6 +238,178 @@ TEST(an_answer_that_is_there_already_is_a_304_without_content)
     CHECK_INT(second.status, 304);
     CHECK_STR(second.body, "");
     CHECK_STR(second.etag, tag);
+}
+
+/* ---- documents that are kept ---- */
+
+static unsigned written;
+static uint64_t status_version;
+static struct view *shown;
+static double until = INFINITY;
+
+static void handle_kept(struct call *c)
+{
+    written++;
+    c->until = until;
+    if (strcmp(c->arguments[0], "none") == 0) {
+        call_not_found(c, "Thing");
+        return;
+    }
+    (void)buf_printf(&c->answer->body, "{\"a\":%u,\"b\":\"%01500d\"}", written, 0); /* compresses well */
+    call_done(c);
+}
+
+static struct view *shown_view(void *arg)
+{
+    (void)arg; /* there is one */
+    return view_ref(shown);
+}
+
+static uint64_t version_of_status(void *arg)
+{
+    (void)arg; /* there is one */
+    return status_version;
+}
+
+static bool say_nothing(void *arg, const char *gateway, const char *cluster, struct arena *a,
+                        struct api_programmed *ret)
+{
+    (void)arg, (void)gateway, (void)cluster, (void)a, (void)ret; /* it is not known */
+    return false;
+}
+
+static const struct api_route kept_table[] = {{.method = "GET",
+                                               .path = "/kept/{name}",
+                                               .access = ROLE_VIEWER,
+                                               .produces = "application/json",
+                                               .kept = true,
+                                               .handle = handle_kept}};
+
+static struct dispatcher kept_dispatcher(void)
+{
+    written = 0;
+    until = INFINITY;
+    shown = view_new(NULL);
+    return (struct dispatcher){.routes = kept_table,
+                               .n_routes = 1,
+                               .backend = {.view = shown_view},
+                               .cache = cache_new(),
+                               .group = (gid_t)-1};
+}
+
+static void end_kept(struct dispatcher *d)
+{
+    cache_free(d->cache);
+    view_unref(shown);
+}
+
+TEST(a_document_is_written_once_for_each_state_and_target)
+{
+    struct dispatcher d = kept_dispatcher();
+    struct asked first = ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    _cleanup_(mem_free_p) char *tag = mem_strdup(first.etag);
+    struct field listed[] = {{"If-None-Match", tag}, {NULL}}, gzip[] = {{"Accept-Encoding", "gzip"}, {NULL}};
+
+    CHECK_INT(first.status, 200);
+    struct asked again = ask_of(&d, &root, "HEAD", "/kept/a", NULL, NULL);
+    CHECK_STR(again.body, first.body);
+    CHECK_STR(again.etag, tag);
+    CHECK_INT(ask_of(&d, &root, "GET", "/kept/a", listed, NULL).status, 304);
+    struct asked packed = ask_of(&d, &root, "GET", "/kept/a", gzip, NULL);
+    CHECK(strstr(packed.etag, "-gzip\"") != NULL);
+    CHECK_INT(packed.body[0], 0x1f);
+    CHECK_INT(written, 1);
+    (void)ask_of(&d, &root, "GET", "/kept/b", NULL, NULL);
+    CHECK_INT(written, 2);
+    view_unref(shown);
+    shown = view_new(NULL); /* where the one before may have stood */
+    struct asked other = ask_of(&d, &root, "GET", "/kept/a", listed, NULL);
+    CHECK_INT(other.status, 200);
+    CHECK(strstr(other.body, "{\"a\":3,") == other.body);
+    end_kept(&d);
+}
+
+TEST(a_document_is_kept_for_its_role_and_an_operators_name)
+{
+    struct dispatcher d = kept_dispatcher();
+    struct tokens *tokens = NULL;
+    const struct http_peer callers[] = {
+        {.certificate = "a"}, {.certificate = "b"}, {.certificate = "c"}, {.certificate = "d"}};
+
+    CHECK_INT(tokens_parse("f",
+                           "a viewer certificate\nb viewer certificate\nc operator=g certificate\n"
+                           "d operator=h certificate\n",
+                           &tokens, NULL),
+              0);
+    the_tokens = tokens;
+    for (size_t i = 0; i < ARRAY_LEN(callers); i++)
+        CHECK_INT(ask_of(&d, &callers[i], "GET", "/kept/a", NULL, NULL).status, 200);
+    CHECK_INT(written, 3); /* the two viewers see the same */
+    the_tokens = NULL;
+    tokens_unref(tokens);
+    end_kept(&d);
+}
+
+TEST(what_proxies_said_and_the_day_make_another_document)
+{
+    struct dispatcher d = kept_dispatcher();
+
+    d.backend.programmed = say_nothing;
+    (void)ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    (void)ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    CHECK_INT(written, 2); /* nobody tells when they say something else */
+    d.backend.status_version = version_of_status;
+    (void)ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    (void)ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    CHECK_INT(written, 3);
+    status_version++;
+    until = 1; /* long past: it was never right */
+    (void)ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    CHECK_INT(written, 4);
+    (void)ask_of(&d, &root, "GET", "/kept/a", NULL, NULL);
+    CHECK_INT(written, 5);
+    end_kept(&d);
+}
+
+TEST(problems_are_not_kept_and_no_more_than_there_is_room_for)
+{
+    struct dispatcher d = kept_dispatcher();
+    const struct cache_state state = {1, 1};
+    struct document_form form = {.plain = http_content_new(NULL, 0), .content_type = "x", .until = INFINITY}, got;
+    struct http_content *large = form.plain;
+    char key[16];
+
+    CHECK_INT(ask_of(&d, &root, "GET", "/kept/none", NULL, NULL).status, 404);
+    CHECK_INT(ask_of(&d, &root, "GET", "/kept/none", NULL, NULL).status, 404);
+    CHECK_INT(written, 2);
+    _cleanup_(mem_free_p) char *zeros = mem_alloc(CACHE_BYTES_MAX / 4);
+    http_content_unref(large);
+    form.plain = http_content_new(zeros, CACHE_BYTES_MAX / 4);
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(key, sizeof(key), "%d", i);
+        cache_put(d.cache, &state, key, &form);
+    }
+    CHECK(!cache_get(d.cache, &state, 0, "0", &got));
+    CHECK(cache_get(d.cache, &state, 0, "3", &got));
+    http_content_unref(got.plain);
+    CHECK(!cache_get(d.cache, &(struct cache_state){1, 2}, 0, "3", &got));
+    CHECK_INT(form.plain->refs, 1);
+    http_content_unref(form.plain);
+    end_kept(&d);
+}
+
+TEST(a_day_less_is_told_from_the_second_on_that_it_is_one)
+{
+    struct call c = {.now = 1000, .until = INFINITY};
+
+    CHECK_INT(days_left(&c, 1000 + 2 * DAY_SECONDS + 5), 2);
+    CHECK_INT((int64_t)c.until, 1006);
+    CHECK_INT(days_until(1000 + 2 * DAY_SECONDS + 5, 1005), 2);
+    CHECK_INT(days_until(1000 + 2 * DAY_SECONDS + 5, 1006), 1);
+    c.until = INFINITY;
+    CHECK_INT(days_left(&c, 990), -1);
+    CHECK_INT(days_until(990, c.until - 1), -1);
+    CHECK_INT(days_until(990, c.until), -2);
 }
 
 /* ---- callers and hosts ---- */
