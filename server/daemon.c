@@ -496,8 +496,10 @@ static void api_programmed(void *arg, const struct api_carrier *carriers, size_t
                                          .listener = carriers[i].listener,
                                          .routes = carriers[i].routes,
                                          .n_routes = carriers[i].n_routes};
-    if (xds_status_bundles(xds_server_status(d->xds), bundles, n, arena, verdicts) < 0)
-        return; /* they stay unknown */
+    if (xds_status_bundles(xds_server_status(d->xds), bundles, n, arena, verdicts) < 0) {
+        xds_status_changed(xds_server_status(d->xds)); /* they are unknown for this once */
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct xds_verdict *v = &verdicts[i];
         ret[i] = (struct api_programmed){
@@ -506,6 +508,12 @@ static void api_programmed(void *arg, const struct api_carrier *carriers, size_t
         if (v->words && v->type != XDS_CLUSTER)
             ret[i].error = arena_printf(arena, "%s %s: %s", xds_type_name[v->type], v->name, v->words);
     }
+}
+
+static uint64_t api_status_version(void *arg)
+{
+    const struct daemon *d = arg;
+    return xds_status_version(xds_server_status(d->xds));
 }
 
 static enum api_rollout_state convert_state(enum xds_rollout_state state)
@@ -600,6 +608,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .view = api_view,
                     .proxies = api_proxies,
                     .programmed = api_programmed,
+                    .status_version = api_status_version,
                     .rollout = api_rollout,
                     .rollout_wait = api_rollout_wait,
                     .bootstrap = api_bootstrap,

@@ -398,6 +398,7 @@ static void pump(struct stream *stream, clock_ns now)
     if (!stream->session || stream->ending || stream->closed)
         return;
     if (!stream->sending) {
+        xds_status_changed(s->status);
         r = xds_session_next(stream->session, now, &s->message, &e);
         if (r < 0) {
             fail_stream(stream, &e, now);
@@ -518,6 +519,7 @@ static void begin_stream(struct stream *stream, const struct service *service, c
     options.peer = peer;
     if (stream->listener->tls)
         stream->names = peer_names(stream->call);
+    xds_status_changed(stream->server->status);
     stream->session = xds_session_new(&options, now);
     gpr_free(peer);
     ops[1].data.recv_message.recv_message = &stream->incoming;
@@ -569,6 +571,7 @@ static void on_incoming(struct stream *stream, clock_ns now)
         end_stream(stream, GRPC_STATUS_RESOURCE_EXHAUSTED, "the request is too large", now);
         return;
     }
+    xds_status_changed(s->status);
     r = xds_session_request(stream->session, s->bytes.data, s->bytes.len, now, &e);
     if (r < 0)
         fail_stream(stream, &e, now);
@@ -601,6 +604,7 @@ static void on_stream_event(struct stream *stream, enum op_kind kind, bool ok, c
     case OP_CLOSED:
         stream->closed = true;
         set_deadline(stream, INT64_MAX);
+        xds_status_changed(stream->server->status);
         xds_session_free(take_ptr(stream->session));
         break;
     case OP_ENDED:
@@ -665,6 +669,7 @@ static void take_inbox(struct xds_server *s, bool *ret_stopping)
     while (list) {
         struct inbox *next = list->next;
 
+        xds_status_changed(s->status);
         xds_directory_apply(s->common.directory, list->batch);
         xds_batch_free(list->batch);
         mem_free(list);

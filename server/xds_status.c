@@ -30,7 +30,18 @@ struct xds_status {
     unsigned n; /* atomic for reading without the lock */
     bool stopped;
     uint64_t last_wait;
+    uint64_t version; /* atomic */
 };
+
+uint64_t xds_status_version(const struct xds_status *t)
+{
+    return __atomic_load_n(&t->version, __ATOMIC_ACQUIRE);
+}
+
+void xds_status_changed(struct xds_status *t)
+{
+    (void)__atomic_add_fetch(&t->version, 1, __ATOMIC_RELEASE);
+}
 
 /* ---- the queue ---- */
 

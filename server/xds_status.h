@@ -112,6 +112,12 @@ int xds_status_wait(struct xds_status *t, uint64_t revision, unsigned seconds, x
 /* Any thread. done() has been called, or never is, when this returns. */
 int xds_status_cancel(struct xds_status *t, uint64_t id);
 
+/* Any thread. A number that is another one whenever a question may have another answer than before: whoever keeps an
+ * answer reads it first, then asks, and the answer is good as long as the number is the same. */
+uint64_t xds_status_version(const struct xds_status *t);
+/* Any thread: an answer was not given, or is not what it was. */
+void xds_status_changed(struct xds_status *t);
+
 /* ---- for the server ---- */
 
 /* wake() makes the xDS thread call xds_status_run(); any thread. */

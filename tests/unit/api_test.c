@@ -271,11 +271,10 @@ static uint64_t version_of_status(void *arg)
     return status_version;
 }
 
-static bool say_nothing(void *arg, const char *gateway, const char *cluster, struct arena *a,
+static void say_nothing(void *arg, const struct api_carrier *carriers, size_t n, struct arena *a,
                         struct api_programmed *ret)
 {
-    (void)arg, (void)gateway, (void)cluster, (void)a, (void)ret; /* it is not known */
-    return false;
+    (void)arg, (void)carriers, (void)n, (void)a, (void)ret; /* nothing is known */
 }
 
 static const struct api_route kept_table[] = {{.method = "GET",
