@@ -156,26 +156,42 @@ static void begin_survey(struct xds_session *s)
     p->word = 0;
 }
 
-/* Of 64 slots: those that have to be looked at one by one. */
-static uint64_t unsettled_in(const struct xds_session *s, const struct xds_sub *sub, uint32_t word)
+/* The client has all that there is of a type. */
+static bool has_all(const struct xds_sub *sub)
 {
+    const struct bits *live = &sub->table->live;
+
+    for (uint32_t slot = bits_next(live, 0); slot != BITS_END; slot = bits_next(live, (slot | (WORD - 1)) + 1)) {
+        uint32_t word = slot / WORD;
+
+        if (bits_word(live, word) & ~(bits_word(&sub->same, word) & bits_word(&sub->confirmed, word)))
+            return false;
+    }
+    return true;
+}
+
+/* Of 64 slots: those that have to be looked at one by one; needs_met: no listener lacks a route or secret. */
+static uint64_t unsettled_in(const struct xds_session *s, const struct xds_sub *sub, uint32_t word, bool needs_met)
+{
+    const struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
     uint64_t covered = sub->wildcard ? ~UINT64_C(0) : bits_word(&sub->named, word);
     uint64_t wanted = bits_word(&sub->table->live, word) & covered;
     uint64_t has = bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
 
-    if (sub->type == XDS_LISTENER) /* for their routes and secrets */
+    if (sub->type == XDS_LISTENER && !needs_met)
         has = 0;
     if (sub->type == XDS_CLUSTER && s->options.aggregated)
-        has &= bits_word(&s->subs[XDS_ENDPOINT].confirmed, word);
+        has &= bits_word(&eds->confirmed, word) | ~bits_word(&eds->table->live, word);
     return (wanted & ~has) | (bits_word(&sub->holding, word) & ~wanted);
 }
 
 static bool survey_type(struct xds_session *s, const struct xds_sub *sub)
 {
     struct xds_progress *p = &s->progress;
+    bool needs_met = sub->type == XDS_LISTENER && has_all(&s->subs[XDS_ROUTE]) && has_all(&s->subs[XDS_SECRET]);
 
     for (; p->word * WORD < sub->table->cap; p->word++)
-        for (uint64_t left = unsettled_in(s, sub, p->word); left; left &= left - 1)
+        for (uint64_t left = unsettled_in(s, sub, p->word, needs_met); left; left &= left - 1)
             if (!is_settled(s, sub->type, p->word * WORD + (uint32_t)__builtin_ctzll(left), p->target))
                 return false;
     return true;

@@ -10,8 +10,6 @@
 
 #include <pthread.h>
 
-enum { XDS_CLOCK_EVERY = 16 /* sessions between two looks at the clock */ };
-
 struct xds_question {
     struct xds_question *next;
     /* 0: not done yet; 1: done; or an error. */

@@ -200,6 +200,10 @@ static void count_type(const struct xds_session *s, const struct xds_sub *sub, u
         uint64_t wanted = bits_word(of, word) & bits_word(live, word), missing = wanted & ~acked_in(sub, word);
 
         ret[XDS_ACKED] += (uint64_t)__builtin_popcountll(wanted & ~missing);
+        if (xds_refusing_count(s->refusing) == 0) {
+            ret[XDS_REQUESTED] += (uint64_t)__builtin_popcountll(missing);
+            continue;
+        }
         for (; missing; missing &= missing - 1) {
             uint32_t one = word * WORD + (uint32_t)__builtin_ctzll(missing);
 
@@ -278,7 +282,7 @@ static int step_all(struct xds_directory *d, struct xds_question *question, cloc
             continue; /* it said nothing yet */
         q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
         describe(q->epoch, s, q->arena, &q->items[q->n++]);
-        if (q->n % XDS_CLOCK_EVERY == 0 && clock_now(NULL) >= until)
+        if (clock_now(NULL) >= until)
             return 0;
     }
     return 1;
@@ -435,7 +439,6 @@ static int step_rollout(struct xds_directory *d, struct xds_question *question, 
 {
     struct rollout_question *q = (struct rollout_question *)question;
     const struct xds_session *s;
-    unsigned n = 0;
 
     if (!q->q.begun)
         xds_roster_begin(d);
@@ -445,7 +448,7 @@ static int step_rollout(struct xds_directory *d, struct xds_question *question, 
 
         if (sequence)
             add_to_rollout(q, s, sequence);
-        if (++n % XDS_CLOCK_EVERY == 0 && clock_now(NULL) >= until)
+        if (clock_now(NULL) >= until)
             return 0;
     }
     xds_rollout_get(d, q->revision, &q->ret->rollout);
