@@ -38,7 +38,7 @@ enum {
     XDS_WAITERS_MAX = 1024,           /* who wait for a revision */
     XDS_WAIT_SECONDS_MAX = 60,        /* for how long, at most */
     XDS_JOURNAL_MAX = 1 << 16,        /* entries of a gateway */
-    XDS_JOURNAL_BATCH_MAX = 4096,     /* entries of one batch; more: all streams survey */
+    XDS_JOURNAL_BATCH_MAX = 256,      /* entries of one batch; more: all streams survey, which is cheaper then */
     XDS_STREAM_REFUSALS_MAX = 16,     /* of one stream, for revisions; older ones are forgotten */
     XDS_SURVEY_PATIENCE_SECONDS = 15, /* for a stream to ask for clusters and listeners */
 };
