@@ -473,8 +473,13 @@ static const struct setting settings[] = {
 static const struct {
     const char *name;
     enum config_command command;
+    unsigned n_words;
+    const char *expected;
 } commands[] = {{"run", CONFIG_RUN},
                 {"bootstrap", CONFIG_BOOTSTRAP},
+                {"backup", CONFIG_BACKUP, 1, "DIRECTORY"},
+                {"restore", CONFIG_RESTORE, 1, "DIRECTORY"},
+                {"token", CONFIG_TOKEN, 3, "create NAME ROLE"},
                 {"--check-config", CONFIG_CHECK},
                 {"--print-config", CONFIG_PRINT},
                 {"--help", CONFIG_HELP},
@@ -567,12 +572,26 @@ static int find_command(const char *word)
     return -1;
 }
 
+/* What stands behind a command; *i comes to the last of it. */
+static int read_words(struct config *c, int command, int argc, char *const *argv, int *i, struct err *e)
+{
+    c->command = commands[command].command;
+    for (unsigned n = 0; n < commands[command].n_words; n++) {
+        if (++*i == argc || argv[*i][0] == '-')
+            return err_set(e, -EINVAL, commands[command].name, NULL, "%s is expected", commands[command].expected);
+        c->words[n] = argv[*i];
+    }
+    return 0;
+}
+
 static int read_flags(struct config *c, int argc, char *const *argv, struct err *e)
 {
     for (int i = 1; i < argc; i++) {
         int command = find_command(argv[i]);
         if (command >= 0) {
-            c->command = commands[command].command;
+            int r = read_words(c, command, argc, argv, &i, e);
+            if (r)
+                return r;
             continue;
         }
         if (strncmp(argv[i], "--", 2) != 0)
@@ -765,6 +784,11 @@ char *config_help(void)
                          "expose\n\n"
                          "usage: igwd [run] [OPTION...]       run the daemon, in the foreground\n"
                          "       igwd bootstrap [OPTION...]   print an Envoy bootstrap for --gateway, from --xds\n"
+                         "       igwd token create NAME ROLE  make a token over the REST interface (--api); ROLE is "
+                         "viewer,\n"
+                         "                                    admin or operator=GATEWAY,...\n"
+                         "       igwd backup DIRECTORY        copy what people made out of --state, while igwd runs\n"
+                         "       igwd restore DIRECTORY       put a backup back into --state, while it does not\n"
                          "       igwd --check-config | --print-config | --help | --version\n\n"
                          "Settings: flags, over IGWD_NAME in the environment, over NAME = VALUE in the "
                          "configuration file.\n\n");

@@ -24,11 +24,24 @@ struct config_address {
     bool loopback; /* or a unix socket */
 };
 
-enum config_command { CONFIG_RUN, CONFIG_BOOTSTRAP, CONFIG_CHECK, CONFIG_PRINT, CONFIG_HELP, CONFIG_VERSION };
+enum config_command {
+    CONFIG_RUN,
+    CONFIG_BOOTSTRAP,
+    CONFIG_BACKUP,
+    CONFIG_RESTORE,
+    CONFIG_TOKEN,
+    CONFIG_CHECK,
+    CONFIG_PRINT,
+    CONFIG_HELP,
+    CONFIG_VERSION
+};
+
+enum { CONFIG_WORDS_MAX = 3 };
 
 struct config {
     enum config_command command;
-    const char *sockets[3]; /* of the agent, tried in order; ends with NULL */
+    const char *words[CONFIG_WORDS_MAX]; /* behind the command, as many as it takes; borrowed from argv */
+    const char *sockets[3];              /* of the agent, tried in order; ends with NULL */
     struct config_address *xds, *api;
     size_t n_xds, n_api;
     const char *xds_certificate_file, *xds_key_file, *xds_client_ca_file; /* NULL when not set */

@@ -5,7 +5,9 @@
 #include "server/config.h"
 #include "server/daemon.h"
 #include "server/notify.h"
+#include "server/token.h"
 #include "server/version.h"
+#include "store/backup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +61,29 @@ static int print_bootstrap(const struct config *c)
     struct err e = {0};
     char *json = NULL;
     return bootstrap_make(&options, &json, &e) ? fail(&e, EXIT_FAILURE) : print(json);
+}
+
+static int back_up(const struct config *c)
+{
+    struct err e = {0};
+    return store_backup(c->state_directory, c->key_file, c->words[0], &e) ? fail(&e, EXIT_FAILURE) : EXIT_SUCCESS;
+}
+
+static int restore(const struct config *c)
+{
+    struct err e = {0};
+    return store_restore(c->state_directory, c->key_file, c->words[0], &e) ? fail(&e, EXIT_FAILURE) : EXIT_SUCCESS;
+}
+
+static int make_token(const struct config *c)
+{
+    struct err e = {0};
+    char *token = NULL;
+    if (strcmp(c->words[0], "create") != 0)
+        return err_set(&e, -EINVAL, "token", NULL, "create is expected"), fail(&e, EXIT_USAGE);
+    if (token_create(c, c->words[1], c->words[2], &token, &e))
+        return fail(&e, EXIT_FAILURE);
+    return print(token);
 }
 
 static void on_ready(void *arg)
@@ -145,6 +170,12 @@ static int command(int argc, char **argv, const struct config *c)
         return print(config_print(c));
     case CONFIG_BOOTSTRAP:
         return print_bootstrap(c);
+    case CONFIG_BACKUP:
+        return back_up(c);
+    case CONFIG_RESTORE:
+        return restore(c);
+    case CONFIG_TOKEN:
+        return make_token(c);
     case CONFIG_RUN:
         return run(argc, argv, c);
     }

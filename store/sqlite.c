@@ -2,8 +2,9 @@
  * The thin door to SQLite.
  *
  * Both databases use a write-ahead log: a transaction is a few sequential writes, and after kill -9 the log is
- * replayed up to its last complete transaction. Locking is exclusive: the state directory has one daemon (by its own
- * lock), and so no shared memory file is needed.
+ * replayed up to its last complete transaction. The state directory has one daemon (by its own lock), so a database
+ * that is not flushed is locked for good and needs no shared memory file; one that is, is left open to readers:
+ * backups are taken of it.
  *
  * A new database is made beside its final name and renamed: there is never a file that is half made.
  */
@@ -364,10 +365,10 @@ static int migrate(struct db *db, const struct db_schema *schema, bool fresh, st
 static int configure(struct db *db, const struct db_schema *schema, struct err *e)
 {
     _cleanup_(mem_free_p) char *sql =
-        mem_printf("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = %s;"
+        mem_printf("PRAGMA locking_mode = %s; PRAGMA journal_mode = WAL; PRAGMA synchronous = %s;"
                    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d;"
                    "PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
-                   schema->flush ? "FULL" : "OFF", CACHE_KIB, WAL_KEEP_BYTES);
+                   schema->flush ? "NORMAL" : "EXCLUSIVE", schema->flush ? "FULL" : "OFF", CACHE_KIB, WAL_KEEP_BYTES);
 
     return execute(db, sql, e);
 }
@@ -558,4 +559,41 @@ int db_open(const char *path, const struct db_schema *schema, struct db **ret_db
         return err_set(e, -EUCLEAN, path, "", "the file is empty");
     }
     return open_file(path, schema, false, ret_db, e);
+}
+
+static int copy_into(struct db *db, const char *copy, struct err *e)
+{
+    const struct db_value name = db_text(copy);
+    struct db_statement *statement = NULL;
+    int r = db_prepare(db, "VACUUM INTO ?", &statement, e);
+
+    if (r == 0)
+        r = db_run(statement, &name, 1, e);
+    db_statement_free(statement);
+    return r < 0 ? r : flush_path(copy, 0, e);
+}
+
+int db_copy(const char *path, const char *copy, struct err *e)
+{
+    struct db db = {.path = mem_strdup(path)};
+    int fd, code, r;
+
+    code = sqlite3_open_v2(path, &db.handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    r = code == SQLITE_OK ? 0 : fail(&db, code, e);
+    if (r == 0)
+        sqlite3_busy_timeout(db.handle, SQLITE_BUSY_MS);
+    /* An empty file is filled; so it never has another mode. */
+    fd = r == 0 ? open(copy, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (r == 0 && fd < 0)
+        r = file_error(e, copy, "cannot be made");
+    if (fd >= 0)
+        close(fd);
+    if (r == 0) {
+        r = copy_into(&db, copy, e);
+        if (r < 0)
+            (void)remove_with_log(copy, NULL); /* what can't be removed is no database */
+    }
+    sqlite3_close(db.handle);
+    mem_free(db.path);
+    return r;
 }

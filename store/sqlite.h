@@ -46,6 +46,12 @@ bool db_moved(const struct db *db);
 enum { DB_ASIDE_MAX = 3 };
 int db_set_aside(const char *path, char **ret_name, struct err *e);
 
+/*
+ * A copy of a database that others may be writing, as it is between two of their transactions; flushed, mode 0600.
+ * The copy must not exist.
+ */
+int db_copy(const char *path, const char *copy, struct err *e);
+
 int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 /* Never fails in a way that matters: what is left is undone at the next opening. */

@@ -1,0 +1,137 @@
+/* One request over HTTP/1.0, which ends the connection with its answer: so that is all there is to read. */
+#include "server/token.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { ANSWER_MAX = 1 << 20, TIMEOUT_S = 30 };
+
+static const char *socket_path(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_api; i++)
+        if (strncmp(c->api[i].address, "unix:", 5) == 0)
+            return c->api[i].address + 5;
+    return NULL;
+}
+
+static int system_error(struct err *e, const char *path, const char *what)
+{
+    return err_set(e, -errno, path, NULL, "%s: %s", what, strerrordesc_np(errno));
+}
+
+static int connect_to(const char *path, int *ret_fd, struct err *e)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct timeval timeout = {.tv_sec = TIMEOUT_S};
+    if (strlen(path) >= sizeof(address.sun_path))
+        return err_set(e, -ENAMETOOLONG, path, NULL, "the socket's path is too long");
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (*ret_fd < 0 || setsockopt(*ret_fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) ||
+        setsockopt(*ret_fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
+        connect(*ret_fd, (const struct sockaddr *)&address, sizeof(address)))
+        return system_error(e, path, "the daemon can't be reached");
+    return 0;
+}
+
+static int exchange(int fd, const char *path, const struct buf *request, struct buf *answer, struct err *e)
+{
+    for (size_t at = 0; at < request->len;) {
+        ssize_t n = send(fd, request->data + at, request->len - at, MSG_NOSIGNAL);
+        if (n < 0)
+            return system_error(e, path, "the daemon can't be asked");
+        at += (size_t)n;
+    }
+    for (;;) {
+        uint8_t *p = buf_reserve(answer, 4096);
+        ssize_t n = p ? recv(fd, p, 4096, 0) : -1;
+        if (!p)
+            return err_set(e, -EMSGSIZE, path, NULL, "the daemon's answer is too large");
+        if (n < 0)
+            return system_error(e, path, "the daemon does not answer");
+        if (n == 0)
+            return 0;
+        answer->len += (size_t)n;
+    }
+}
+
+/* {"name": ..., "role": ..., "gateways": [...]} */
+static json_t *wanted(const char *name, const char *role)
+{
+    json_t *body = json_object();
+    const char *gateways = strchr(role, '=');
+    size_t n = gateways ? (size_t)(gateways - role) : strlen(role);
+    json_object_set_new(body, "name", json_string(name));
+    json_object_set_new(body, "role", json_stringn(role, n));
+    if (!gateways)
+        return body;
+    json_t *list = json_array();
+    json_object_set_new(body, "gateways", list);
+    for (const char *at = gateways + 1; *at;) {
+        size_t length = strcspn(at, ",");
+        json_array_append_new(list, json_stringn(at, length));
+        at += length + (at[length] == ',');
+    }
+    return body;
+}
+
+/* The answer's content, or what it says is wrong. */
+static int read_answer(const char *text, char **ret_token, struct err *e)
+{
+    const char *content = strstr(text, "\r\n\r\n");
+    const char *status = strchr(text, ' ');
+    json_t *json = NULL;
+    if (!content || !status || json_parse(content + 4, strlen(content + 4), &json, NULL))
+        return err_set(e, -EPROTO, NULL, NULL, "the daemon's answer is not understood");
+    const char *token = json_string_value(json_object_get(json, "token"));
+    const char *detail = json_string_value(json_object_get(json, "detail"));
+    const char *fault =
+        json_string_value(json_object_get(json_array_get(json_object_get(json, "errors"), 0), "detail"));
+    int r = 0;
+    if (token)
+        *ret_token = mem_printf("%s\n", token);
+    else
+        r = err_set(e, -EPERM, NULL, NULL, "%s%s%s (status %.3s)", detail ? detail : "no token was made",
+                    fault ? ": " : "", fault ? fault : "", status + 1);
+    json_decref(json);
+    return r;
+}
+
+int token_create(const struct config *c, const char *name, const char *role, char **ret_token, struct err *e)
+{
+    const char *path = socket_path(c);
+    if (!path)
+        return err_set(e, -EINVAL, "--api", NULL,
+                       "a unix socket is expected: --api unix:/PATH, as the daemon has it");
+    json_t *body = wanted(name, role);
+    _cleanup_(mem_free_p) char *content = json_canonical(body);
+    json_decref(body);
+    struct buf request, answer;
+    buf_init(&request, 0);
+    buf_init(&answer, ANSWER_MAX);
+    (void)buf_printf(&request,
+                     "POST /api/v1/tokens HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     "Content-Length: %zu\r\n\r\n%s",
+                     strlen(content), content); /* far below the buffer's limit */
+    int fd = -1;
+    int r = connect_to(path, &fd, e);
+    if (!r)
+        r = exchange(fd, path, &request, &answer, e);
+    if (!r)
+        r = read_answer(buf_cstr(&answer), ret_token, e);
+    if (fd >= 0)
+        close(fd);
+    if (answer.data)
+        mem_wipe(answer.data, answer.len);
+    buf_clear(&request);
+    buf_clear(&answer);
+    return r;
+}
