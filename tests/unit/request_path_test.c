@@ -4,6 +4,7 @@
 #include "tests/unit/test.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct example {
     const char *path, *found;
@@ -109,4 +110,26 @@ TEST(filter_settings_go_before_the_defaults)
     CHECK(!p.reject_underscores && !p.websockets && p.more_filters);
     http_policy_of(NULL, &p);
     CHECK_MEM(&p, sizeof(p), &http_policy_default, sizeof(p));
+}
+
+TEST(no_path_grows_past_three_times_its_length)
+{
+    static const char alphabet[] = "/.%412eE5fF\\a|?";
+    uint64_t seed = 7;
+
+    for (int i = 0; i < 20000; i++) {
+        char path[32] = "/";
+        size_t n = 1 + test_random(&seed) % (sizeof(path) - 2);
+        struct arena *arena = arena_new();
+        const char *found;
+
+        for (size_t k = 1; k < n; k++)
+            path[k] = alphabet[test_random(&seed) % (sizeof(alphabet) - 1)];
+        if (request_path(path, &http_policy_default, arena, &found) != PATH_BAD) {
+            CHECK(found[0] == '/');
+            CHECK(strlen(found) <= 3 * strlen(path));
+            CHECK_STR(strchr(found, '?'), strchr(path, '?'));
+        }
+        arena_free(arena);
+    }
 }
