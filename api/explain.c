@@ -95,6 +95,25 @@ static bool is_header(const char *name, const char *value)
     return true;
 }
 
+/* Of a field's name: "~" and "/" have escapes (RFC 6901). */
+static const char *header_pointer(struct call *c, const char *name)
+{
+    const char *text;
+    struct buf b;
+
+    buf_init(&b, 0);
+    (void)buf_append_str(&b, "#/headers/"); /* far below the buffer's limit, as what follows */
+    for (; *name; name++) {
+        if (*name == '~' || *name == '/')
+            (void)buf_append_str(&b, *name == '~' ? "~0" : "~1");
+        else
+            (void)buf_append_byte(&b, (uint8_t)*name);
+    }
+    text = arena_strdup(c->arena, buf_cstr(&b));
+    buf_clear(&b);
+    return text;
+}
+
 static void read_headers(struct call *c, const char *text, struct explain_question *q)
 {
     json_t *headers = text ? json_loads(text, 0, NULL) : NULL, *value;
@@ -107,7 +126,7 @@ static void read_headers(struct call *c, const char *text, struct explain_questi
     json_object_foreach(headers, name, value)
     {
         if (!json_is_string(value) || !is_header(name, json_string_value(value)))
-            fault_add(&c->faults, FAULT_POINTER, arena_printf(c->arena, "#/headers/%.200s", name), "invalid",
+            fault_add(&c->faults, FAULT_POINTER, header_pointer(c, name), "invalid",
                       "this can't be sent: a name is a token, a value a text of visible ASCII characters");
         else
             items[q->n_headers++] = (struct explain_header){arena_strdup(c->arena, name),
@@ -245,28 +264,26 @@ static void write_request(struct writer *w, const struct explanation *e)
     }
 }
 
-static void write_endpoint(struct writer *w, const struct endpoint *one, struct arena *arena)
+static void write_endpoint(struct writer *w, const struct endpoint *one)
 {
-    char text[46];
+    char text[ENDPOINT_NAME_MAX];
 
     writer_open(w, NULL, '{');
-    writer_text(w, "name",
-                arena_printf(arena, one->address.family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-                             address_text(&one->address, text), (unsigned)one->port));
+    writer_text(w, "name", endpoint_name(one, text, sizeof(text)));
     writer_text(w, "node", one->node);
     writer_text(w, "instance", one->instance);
     writer_text(w, "rid", one->rid);
     writer_close(w, '}');
 }
 
-static void write_cluster(struct writer *w, const struct explanation *e, struct arena *arena)
+static void write_cluster(struct writer *w, const struct explanation *e)
 {
     if (!open_step(w, "cluster", &e->cluster_step, e->cluster))
         return;
     writer_text(w, "exposure", e->exposure ? e->exposure->x->name : NULL);
     writer_open(w, "endpoints", '[');
     for (size_t i = 0; i < e->n_endpoints; i++)
-        write_endpoint(w, e->endpoints[i], arena);
+        write_endpoint(w, e->endpoints[i]);
     writer_close(w, ']');
     writer_int(w, "endpoints_omitted", (int64_t)e->n_endpoints_omitted);
     writer_close(w, '}');
@@ -294,7 +311,7 @@ void handle_explain(struct call *c)
     writer_text(&w, "location", e.location);
     write_connection(&w, &e);
     write_request(&w, &e);
-    write_cluster(&w, &e, c->arena);
+    write_cluster(&w, &e);
     writer_texts(&w, "notes", e.notes, e.n_notes);
     writer_close(&w, '}');
     /* Without a tag: an answer to a POST is kept by nobody. */

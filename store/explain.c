@@ -460,30 +460,48 @@ static const char *missing_secret(const struct explainer *x, const struct exposu
 
 static const char *endpoint_text(const struct explainer *x, const struct endpoint *one)
 {
-    char text[46];
+    char text[ENDPOINT_NAME_MAX];
 
-    return arena_printf(x->arena, one->address.family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-                        address_text(&one->address, text), (unsigned)one->port);
+    return arena_strdup(x->arena, endpoint_name(one, text, sizeof(text)));
+}
+
+static const char *or_else(const char *text, const char *otherwise)
+{
+    return text && *text ? text : otherwise;
+}
+
+static void tell_endpoint(struct explainer *x, const struct endpoint *one)
+{
+    struct explain_step *step = &x->to->cluster_step;
+
+    if (one->refused)
+        explain_rival(x, step, endpoint_text(x, one), "its address is not allowed for an endpoint");
+    else if (one->drained)
+        explain_rival(x, step, endpoint_text(x, one), "it is drained over the API");
+    else
+        explain_rival(x, step, endpoint_text(x, one), "it is %s on %s", or_else(one->state, "down"),
+                      or_else(one->node, "no node"));
 }
 
 static void list_endpoints(struct explainer *x, const struct service_exposure *sx)
 {
     struct explanation *to = x->to;
+    bool resolved = false;
 
     to->endpoints = arena_array(x->arena, const struct endpoint *, EXPLAIN_ENDPOINTS_MAX);
     for (size_t i = 0; i < sx->n_endpoints; i++) {
         const struct endpoint *one = &sx->endpoints[i];
 
-        if (one->refused)
-            explain_rival(x, &to->cluster_step, endpoint_text(x, one), "its address is not allowed for an endpoint");
-        else if (!one->up)
-            explain_rival(x, &to->cluster_step, endpoint_text(x, one), "it is %s on %s",
-                          one->state ? one->state : "down", one->node ? one->node : "its node");
+        resolved |= one->host != NULL;
+        if (one->refused || one->drained || !one->up)
+            tell_endpoint(x, one);
         else if (to->n_endpoints == EXPLAIN_ENDPOINTS_MAX)
             to->n_endpoints_omitted++;
         else
             to->endpoints[to->n_endpoints++] = one;
     }
+    if (resolved)
+        explain_note(x, "names of endpoints are resolved by each proxy: what they stand for there is not known here");
 }
 
 static void end_without_endpoint(struct explainer *x, bool http, const char *why)

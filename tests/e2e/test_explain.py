@@ -137,7 +137,8 @@ def test_what_is_left_out_has_defaults(asking, lab):
     ({"sni": "a" * 254}, {"#/sni"}), ({"sni": ""}, {"#/sni"}), ({"host": "a/b"}, {"#/host"}),
     ({"path": "x"}, {"#/path"}), ({"path": "/a b"}, {"#/path"}), ({"path": "/\u00e9"}, {"#/path"}),
     ({"path": "/" + "a" * 8192}, {"#/path"}), ({"headers": []}, {"#/headers"}),
-    ({"headers": {"a b": "x"}}, {"#/headers/a b"}), ({"headers": {"a": "x\r\nb: c"}}, {"#/headers/a"}),
+    ({"headers": {"a b": "x"}}, {"#/headers/a b"}), ({"headers": {"a/~": "x"}}, {"#/headers/a~1~0"}),
+    ({"headers": {"a": "x\r\nb: c"}}, {"#/headers/a"}),
     ({"headers": {"a": 1}}, {"#/headers/a"}), ({"headers": {"h%d" % i: "" for i in range(65)}}, {"#/headers"}),
     ({"unknown": 1}, {"#/unknown"}), ({"port": 0, "path": "x", "no": 1}, {"#/port", "#/path", "#/no"}),
 ])

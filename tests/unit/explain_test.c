@@ -331,3 +331,35 @@ TEST(header_fields_may_decide)
     CHECK_INT(s.e.status, 403);
     scene_clear(&s);
 }
+
+TEST(a_client_chooses_the_cluster_where_the_gateway_allows_it)
+{
+    static const struct explain_header chosen[] = {{"X-Cluster", "test/svc/b.expose#1"}},
+                                       wrong[] = {{"x-cluster", "test/svc/c.expose#1"}};
+    struct explain_question q = question(NULL, "h", "/");
+    struct gateway open = {.name = "envoy", .allow_cluster_header = true};
+    struct scene s;
+
+    scene_init(&s);
+    add(&s, "test/svc/a", HTTP, "\"domains\":[\"*\"],\"routes\":[\"route#1\"]",
+        "\"match_prefix\":\"/\",\"route_cluster_header\":\"x-cluster\"", "10.1.0.1");
+    add(&s, "test/svc/b", "\"port\":81,\"listener_port\":444", "", "", "10.1.0.2");
+    CHECK_INT(ask(&s, q), EXPLAIN_REFUSED);
+    CHECK_INT(s.e.status, 503);
+    q.gateway = &open;
+    q.headers = chosen;
+    q.n_headers = 1;
+    explain(s.view, &q, s.arena, &s.e);
+    CHECK_INT(s.e.outcome, EXPLAIN_FORWARDED);
+    CHECK_STR(s.e.cluster, "test/svc/b.expose#1");
+    CHECK_INT(s.e.n_endpoints, 1);
+    q.headers = wrong;
+    explain(s.view, &q, s.arena, &s.e);
+    CHECK_INT(s.e.outcome, EXPLAIN_NO_ENDPOINT);
+    CHECK_STR(s.e.cluster, "test/svc/c.expose#1");
+    q.n_headers = 0;
+    explain(s.view, &q, s.arena, &s.e);
+    CHECK_INT(s.e.outcome, EXPLAIN_NO_ENDPOINT);
+    CHECK_STR(s.e.cluster, "");
+    scene_clear(&s);
+}
