@@ -74,8 +74,9 @@ struct api_alarm {
 /* By which of Envoy's resources an exposure is carried. Texts are borrowed for the call; NULL: it has none. */
 struct api_carrier {
     const char *gateway, *cluster, *listener;
-    const char *const *routes; /* route configurations */
-    size_t n_routes;
+    const char *const *routes;  /* route configurations */
+    const char *const *secrets; /* certificates and validations of its TLS */
+    size_t n_routes, n_secrets;
 };
 
 /* What the connected proxies of a gateway said of an exposure's resources. */

@@ -1,21 +1,25 @@
 /*
  * What the proxies said of exposures: asked of the backend many at a time, kept for the call.
  *
- * By what an exposure is carried stands in its listener's plan: the listener, and the route configuration of each
- * chain that it is part of (LISTENER|CHAIN).
+ * By what an exposure is carried stands in its listener's plan: the listener, and of each chain that it is part of
+ * the route configuration (LISTENER|CHAIN) and the secrets.
  */
 #include "api/objects.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { SDS_NAME_MAX = 1024 };
+
 /* Of one exposure. */
 struct one {
     const char *name;
     const struct listener_plan *plan; /* NULL: it has no listener */
     struct api_carrier carrier;
-    const char **routes;
-    size_t n_routes, cap;
+    struct texts {
+        const char **items;
+        size_t n, cap;
+    } routes, secrets;
     struct api_programmed answer;
 };
 
@@ -40,33 +44,54 @@ static struct one *find_one(const struct said *s, const char *name)
 
 /* ---- by what they are carried ---- */
 
-static void add_route(struct arena *arena, struct one *x, const char *name)
+static void add_text(struct arena *arena, struct texts *list, const char *text)
 {
-    if (x->n_routes == x->cap) {
-        const char **more = arena_array(arena, const char *, x->cap ? 2 * x->cap : 2);
-        if (x->n_routes)
-            memcpy(more, x->routes, x->n_routes * sizeof(*more));
-        x->routes = more;
-        x->cap = x->cap ? 2 * x->cap : 2;
+    if (list->n == list->cap) {
+        size_t cap = list->cap ? 2 * list->cap : 2;
+        const char **more = arena_array(arena, const char *, cap);
+        if (list->n)
+            memcpy(more, list->items, list->n * sizeof(*more));
+        list->items = more;
+        list->cap = cap;
     }
-    x->routes[x->n_routes++] = name;
+    list->items[list->n++] = text;
+}
+
+/* The secrets that a chain ends TLS with. */
+static struct texts chain_secrets(struct arena *arena, const struct plan_chain *chain)
+{
+    struct texts list = {0};
+    char name[SDS_NAME_MAX];
+
+    for (size_t i = 0; chain->tls && i < chain->n_certificates; i++)
+        add_text(arena, &list, arena_strdup(arena, sds_pair_name(chain->certificates[i], name, sizeof(name))));
+    if (chain->tls && chain->validation)
+        add_text(arena, &list, arena_strdup(arena, sds_trust_name(chain->validation, name, sizeof(name))));
+    return list;
+}
+
+static void read_chain(struct arena *arena, const struct said *s, const struct listener_plan *plan,
+                       const struct plan_chain *chain)
+{
+    const char *route = chain->kind == CHAIN_L7 ? arena_printf(arena, "%s|%s", plan->name, chain->id) : NULL;
+    struct texts secrets = chain_secrets(arena, chain);
+
+    for (size_t i = 0; (route || secrets.n) && i < chain->n_exposures; i++) {
+        struct one *x = find_one(s, chain->exposures[i]->name);
+        if (!x || x->plan != plan)
+            continue;
+        if (route)
+            add_text(arena, &x->routes, route);
+        for (size_t k = 0; k < secrets.n; k++)
+            add_text(arena, &x->secrets, secrets.items[k]);
+    }
 }
 
 /* Each exposure of the plan's chains, so that a listener that thousands share is read once. */
 static void read_plan(struct arena *arena, const struct said *s, const struct listener_plan *plan)
 {
-    for (size_t i = 0; i < plan->n_chains; i++) {
-        const struct plan_chain *chain = &plan->chains[i];
-        const char *name = NULL;
-        for (size_t k = 0; chain->kind == CHAIN_L7 && k < chain->n_exposures; k++) {
-            struct one *x = find_one(s, chain->exposures[k]->name);
-            if (!x || x->plan != plan)
-                continue;
-            if (!name)
-                name = arena_printf(arena, "%s|%s", plan->name, chain->id);
-            add_route(arena, x, name);
-        }
-    }
+    for (size_t i = 0; i < plan->n_chains; i++)
+        read_chain(arena, s, plan, &plan->chains[i]);
 }
 
 static int compare_plans(const void *a, const void *b)
@@ -102,8 +127,10 @@ static void ask(struct call *c, const struct said *s)
 
     for (size_t i = 0; i < s->n; i++) {
         struct one *x = &s->items[i];
-        x->carrier.routes = x->routes;
-        x->carrier.n_routes = x->n_routes;
+        x->carrier.routes = x->routes.items;
+        x->carrier.n_routes = x->routes.n;
+        x->carrier.secrets = x->secrets.items;
+        x->carrier.n_secrets = x->secrets.n;
         if (x->carrier.gateway)
             carriers[n++] = x->carrier;
     }

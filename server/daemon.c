@@ -495,7 +495,9 @@ static void api_programmed(void *arg, const struct api_carrier *carriers, size_t
                                          .cluster = carriers[i].cluster,
                                          .listener = carriers[i].listener,
                                          .routes = carriers[i].routes,
-                                         .n_routes = carriers[i].n_routes};
+                                         .n_routes = carriers[i].n_routes,
+                                         .secrets = carriers[i].secrets,
+                                         .n_secrets = carriers[i].n_secrets};
     if (xds_status_bundles(xds_server_status(d->xds), bundles, n, arena, verdicts) < 0) {
         xds_status_changed(xds_server_status(d->xds)); /* they are unknown for this once */
         return;

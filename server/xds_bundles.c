@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <string.h>
 
-enum { WORD = 64, FIND_AT_ONCE = 256, TYPES = 3 };
+enum { WORD = 64, FIND_AT_ONCE = 256, TYPES = 4, SECRETS = 3 };
 
-static const enum xds_type types[TYPES] = {XDS_CLUSTER, XDS_LISTENER, XDS_ROUTE};
+static const enum xds_type types[TYPES] = {XDS_CLUSTER, XDS_LISTENER, XDS_ROUTE, [SECRETS] = XDS_SECRET};
 
 /* A bundle that needs a slot, in a list. */
 struct need {
@@ -94,7 +94,7 @@ static void need_name(struct bundles_question *q, struct group *g, unsigned kind
 
     if (slot != XDS_NO_SLOT && xds_current(table, slot))
         need_slot(q, g, kind, slot, bundle);
-    else if (name)
+    else if (name && kind != SECRETS)
         q->findings[bundle].absent = true;
 }
 
@@ -113,6 +113,8 @@ static bool find_needs(struct bundles_question *q, struct xds_directory *d, cloc
             need_name(q, g, 1, b->listener, bundle);
             for (size_t i = 0; i < b->n_routes; i++)
                 need_name(q, g, 2, b->routes[i], bundle);
+            for (size_t i = 0; i < b->n_secrets; i++)
+                need_name(q, g, SECRETS, b->secrets[i], bundle);
         }
         if (q->at % FIND_AT_ONCE == 0 && clock_now(NULL) >= until)
             return false;

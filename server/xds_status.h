@@ -61,11 +61,12 @@ struct xds_proxy {
 int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena, struct xds_proxy **ret,
                        size_t *ret_n);
 
-/* Resources that belong together: all of them have to be taken. Names may be NULL. */
+/* Resources that belong together: all of them have to be taken. Names may be NULL; a secret that does not exist is
+ * not waited for, since what needs it is left out as well. */
 struct xds_bundle {
     const char *gateway, *cluster, *listener;
-    const char *const *routes;
-    size_t n_routes;
+    const char *const *routes, *const *secrets;
+    size_t n_routes, n_secrets;
 };
 
 struct xds_verdict {

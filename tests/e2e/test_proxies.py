@@ -202,3 +202,16 @@ def test_a_rollout_is_pending_until_the_last_proxy_acked_and_can_be_waited_for(s
     assert rollout(lab, revision(lab), Prefer="wait=20")["state"] == "acked"
     assert lab.api.get("/api/v1/revisions/%d/rollout" % (revision(lab) + 1)).status == 404
     assert lab.api.get("/api/v1/revisions/none/rollout").status == 404
+
+
+def test_a_certificate_that_envoy_refuses_is_shown_at_the_exposure_that_needs_it(served, sotw):
+    lab = served
+    lab.add("test/svc/bad", l7(lab.backend.address, lab.at(10444), "bad.test", certificates={"front": {
+        "certificate_chain_filename": "/nonexistent/chain.pem", "private_key_filename": "/nonexistent/key.pem"}}))
+    lab.api.wait_exposures(4)
+    envoy = lab.world.envoy(lab.igwd, sotw=sotw)
+    found = wait_programmed(lab, "test/svc/bad.expose#0", "failed", proxies=1, nacked=1)
+    assert found["reason"] == "nacked" and "/nonexistent/" in found["message"], found
+    for name in GOOD:
+        wait_programmed(lab, name, "ok", proxies=1, acked=1)
+    assert [kind for kind, _ in resources(lab, envoy, state="NACKED")] == ["SECRET"]
