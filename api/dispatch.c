@@ -152,8 +152,15 @@ static void postpone(const struct call *c)
 /* Who may see the same has the same key. */
 static const char *document_key(const struct call *c)
 {
-    return arena_printf(c->arena, "%d %s %s", (int)c->who.role, c->who.role == ROLE_OPERATOR ? c->who.name : "",
-                        c->request->target);
+    const char *name = c->who.role == ROLE_OPERATOR ? c->who.name : "";
+    size_t n_name = strlen(name), n_target = strlen(c->request->target);
+    char *key = arena_alloc(c->arena, n_name + n_target + 3);
+
+    key[0] = (char)('0' + c->who.role);
+    memcpy(key + 1, name, n_name);
+    key[n_name + 1] = ' '; /* no name has one */
+    memcpy(key + n_name + 2, c->request->target, n_target);
+    return key;
 }
 
 /* Whether what the route writes can be kept, and of which state it is. */

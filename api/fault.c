@@ -11,6 +11,8 @@ void fault_add(struct fault_list *l, enum fault_place place, const char *name, c
 
     if (l->n == FAULTS_MAX)
         return;
+    if (!l->items)
+        l->items = arena_array(l->arena, struct fault, FAULTS_MAX);
     va_start(ap, fmt);
     _cleanup_(mem_free_p) char *detail = mem_vprintf(fmt, ap);
     va_end(ap);

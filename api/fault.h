@@ -18,7 +18,7 @@ struct fault {
 };
 
 struct fault_list {
-    struct fault items[FAULTS_MAX];
+    struct fault *items; /* in the arena */
     size_t n;
     struct arena *arena; /* of the texts */
 };

@@ -271,7 +271,8 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
     buf_init(&x->answer.body, 0);
     /* Never twice, so that a request can be found in the log by it. */
     uint64_t id = __atomic_add_fetch(&h->next_id, 1, __ATOMIC_RELAXED) * UINT64_C(0x9e3779b97f4a7c15) ^ h->id_salt;
-    (void)snprintf(x->request.id, sizeof(x->request.id), "%016llx", (unsigned long long)id);
+    for (size_t i = sizeof(x->request.id) - 1; i-- > 0; id >>= 4)
+        x->request.id[i] = "0123456789abcdef"[id & 15];
     if (!x->connection->over_limit)
         deadline_set(h->deadlines, &x->connection->deadline, DEADLINE_REQUEST);
     return x;

@@ -14,18 +14,22 @@ static bool path_fits(const char *path, const struct target *t, const char *argu
     size_t n_arguments = 0, i = 0;
 
     for (const char *at = path; *at; i++) {
-        size_t n = strcspn(++at, "/");
         if (i == t->n_segments)
             return false;
         const char *segment = t->segments[i];
-        if (*at == '{') {
+        if (*++at == '{') {
             if (!*segment)
                 return false;
             arguments[n_arguments++] = segment;
-        } else if (strlen(segment) != n || memcmp(segment, at, n) != 0) {
-            return false;
+            at += strcspn(at, "/");
+            continue;
         }
-        at += n;
+        for (; *segment && *segment == *at;
+             segment++) /* a segment may have a slash, a part of the template has not */
+            if (*at++ == '/')
+                return false;
+        if (*segment || (*at && *at != '/'))
+            return false;
     }
     return i == t->n_segments;
 }

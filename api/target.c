@@ -60,6 +60,12 @@ static int split_path(const char *path, size_t n, struct arena *arena, struct ta
 
 static int split_query(const char *query, struct arena *arena, struct target *t, struct err *e)
 {
+    size_t n_max = 1;
+
+    for (const char *at = query; (at = strchr(at, '&')) && n_max < TARGET_PAIRS_MAX; at++)
+        n_max++;
+    if (*query)
+        t->pairs = arena_array(arena, struct query_pair, n_max);
     while (*query) {
         size_t n = strcspn(query, "&"), name = strcspn(query, "=&");
         char *key, *value;

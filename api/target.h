@@ -22,9 +22,9 @@ struct query_pair {
 struct target {
     const char *segments[TARGET_SEGMENTS_MAX];
     size_t n_segments;
-    const char *path;  /* as it was sent, without scheme, authority and query */
-    const char *query; /* as it was sent; "" when there is none */
-    struct query_pair pairs[TARGET_PAIRS_MAX];
+    const char *path;         /* as it was sent, without scheme, authority and query */
+    const char *query;        /* as it was sent; "" when there is none */
+    struct query_pair *pairs; /* in the arena */
     size_t n_pairs;
 };
 

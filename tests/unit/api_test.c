@@ -95,6 +95,46 @@ TEST(a_route_is_found_by_method_and_path_and_head_is_get)
     CHECK(route_allow(table, ARRAY_LEN(table), &t, arena) == NULL);
 }
 
+TEST(a_slash_within_a_segment_is_none_of_a_path)
+{
+    static const struct api_route paths[] = {{.method = "GET", .path = "/a/b"},
+                                             {.method = "GET", .path = "/a/b/{name}"},
+                                             {.method = "GET", .path = "/ab"}};
+    const char *arguments[ROUTE_ARGUMENTS_MAX];
+    struct target t = parsed("/a%2Fb");
+
+    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    t = parsed("/a/b");
+    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == &paths[0]);
+    t = parsed("/a/b%2Fx");
+    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    t = parsed("/a/b/c%2Fd");
+    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == &paths[1]);
+    CHECK_STR(arguments[0], "c/d");
+    t = parsed("/a/bb");
+    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    t = parsed("/a");
+    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+}
+
+TEST(a_query_may_have_so_many_parameters_and_no_more)
+{
+    struct buf b;
+    struct target t;
+
+    arena = arena ? arena : arena_new();
+    buf_init(&b, 0);
+    (void)buf_append_str(&b, "/a?");
+    for (int i = 0; i < TARGET_PAIRS_MAX; i++)
+        (void)buf_append_str(&b, "&x=1&&");
+    CHECK_INT(target_parse(buf_cstr(&b), arena, &t, NULL), 0);
+    CHECK_INT(t.n_pairs, TARGET_PAIRS_MAX);
+    CHECK_STR(t.pairs[TARGET_PAIRS_MAX - 1].value, "1");
+    (void)buf_append_str(&b, "y");
+    CHECK_INT(target_parse(buf_cstr(&b), arena, &t, NULL), -E2BIG);
+    buf_clear(&b);
+}
+
 TEST(a_filter_can_be_repeated_so_often_and_no_more)
 {
     const struct api_route list = {.collection = &exposure_collection};
@@ -103,7 +143,7 @@ TEST(a_filter_can_be_repeated_so_often_and_no_more)
 
     parameters_check(&list, &t, &faults);
     CHECK_INT(faults.n, 0);
-    t.pairs[t.n_pairs++] = (struct query_pair){"service", "9"};
+    t = parsed("/x?service=1&service=2&service=3&service=4&service=5&service=6&service=7&service=8&service=9");
     parameters_check(&list, &t, &faults);
     CHECK_INT(faults.n, 1);
     CHECK_STR(faults.items[0].code, "duplicate");
