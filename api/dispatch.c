@@ -193,8 +193,7 @@ static void answer_with(struct call *c, struct document_form *form)
         etag_for_gzip(c->etag);
     if (gzip && a->status != 304)
         http_answer_header(a, "Content-Encoding", "gzip");
-    if (a->content_type)
-        http_answer_header(a, "Vary", vary);
+    http_answer_header(a, "Vary", vary);
     http_answer_header(a, "ETag", arena_strdup(c->arena, c->etag));
 }
 

@@ -454,6 +454,7 @@ static enum MHD_Result add_size(void *arg, enum MHD_ValueKind kind, const char *
 
 /* ---- answering ---- */
 
+/* The first one alone belongs to a 304 (RFC 9110, 15.4.5): the others are about content, which it does not have. */
 static const struct http_header always[] = {
     {"Cache-Control", "no-store"},
     {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
@@ -537,7 +538,7 @@ static enum MHD_Result send_answer(struct exchange *x)
     if (!r)
         return MHD_NO;
     enum MHD_Result ok = MHD_add_response_header(r, "X-Request-Id", x->request.id);
-    for (size_t i = 0; ok && i < ARRAY_LEN(always); i++)
+    for (size_t i = 0; ok && i < (a->status == 304 ? 1 : ARRAY_LEN(always)); i++)
         ok = MHD_add_response_header(r, always[i].name, always[i].value);
     for (size_t i = 0; ok && i < a->n_headers; i++)
         ok = MHD_add_response_header(r, a->headers[i].name, a->headers[i].value);

@@ -88,6 +88,7 @@ def test_what_the_client_has_already_is_not_sent_again(api):
     for listed in (tag, "W/" + tag, '"x", ' + tag, "*", tag[:-1] + '-gzip"'):
         response = api.get(path, headers={"If-None-Match": listed})
         assert response.status == 304 and response.body == b"" and response.headers["ETag"] == tag
+        assert response.headers["Cache-Control"] == "no-store" and "Accept-Encoding" in response.headers["Vary"]
     assert api.get(path, headers={"If-None-Match": '"x"'}).status == 200
 
 

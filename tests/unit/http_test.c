@@ -3,6 +3,7 @@
  * deadlines. Time passes for real here, but nothing waits for a number of milliseconds: what must not have happened
  * yet is tried after something else that takes as long has.
  */
+#include "api/cache.h"
 #include "api/dispatch.h"
 #include "base/clock.h"
 #include "tests/unit/http_client.h"
@@ -30,7 +31,8 @@ struct job {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct job *jobs; /* the newest first */
-static int jobs_freed, views, streams_gone;
+static int jobs_freed, views, streams_gone, documents;
+static struct view *shown;       /* NULL: a new one each time */
 static struct wake *stream_wake; /* of the newest stream */
 static char stream_text[64];     /* that it says next */
 static size_t stream_said;
@@ -130,6 +132,13 @@ static void handle_twice(struct call *c)
     call_later(c, new_job(), answer_again, 0);
 }
 
+static void handle_kept(struct call *c)
+{
+    change(&documents, 1);
+    (void)buf_printf(&c->answer->body, "revision %u", (unsigned)c->view->revision);
+    call_done(c);
+}
+
 static void handle_large(struct call *c)
 {
     (void)memset(buf_reserve(&c->answer->body, LARGE), 'x', LARGE);
@@ -213,6 +222,7 @@ static const struct api_route table[] = {
     ROUTE("GET", "/at_once/{name}", ROLE_VIEWER, handle_done_at_once),
     ROUTE("GET", "/twice/{name}", ROLE_VIEWER, handle_twice),
     ROUTE("GET", "/large", ROLE_NONE, handle_large),
+    {.method = "GET", .path = "/kept", .produces = "text/plain", .kept = true, .handle = handle_kept},
     ROUTE("GET", "/stream", ROLE_NONE, handle_stream),
     ROUTE("GET", "/flood", ROLE_NONE, handle_flood),
 };
@@ -227,7 +237,10 @@ static struct view *the_view(void *arg)
 {
     (void)arg; /* there is one kind */
     change(&views, 1);
-    return view_new(NULL);
+    pthread_mutex_lock(&lock);
+    struct view *v = shown ? view_ref(shown) : view_new(NULL);
+    pthread_mutex_unlock(&lock);
+    return v;
 }
 
 static void on_request(void *arg, const struct http_request *r, struct http_answer *a)
@@ -263,7 +276,8 @@ static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, u
     (void)snprintf(s->address, sizeof(s->address), "unix:%s", s->path);
     s->dispatcher = (struct dispatcher){
         .routes = table, .n_routes = ARRAY_LEN(table), .backend = {.view = the_view}, .group = (gid_t)-1};
-    jobs_freed = views = streams_gone = 0;
+    s->dispatcher.cache = cache_new();
+    jobs_freed = views = streams_gone = documents = 0;
     stream_said = 0;
     stream_text[0] = '\0';
     CHECK_INT(http_new(&options, &s->http, NULL), 0);
@@ -273,6 +287,7 @@ static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, u
 static void close_scene(struct scene *s)
 {
     http_stop(s->http);
+    cache_free(s->dispatcher.cache);
     CHECK(jobs == NULL);
     CHECK_INT(rmdir(s->directory), 0);
 }
@@ -427,6 +442,47 @@ TEST(no_more_requests_wait_than_there_may_be)
     for (int i = 0; i < API_REQUESTS_MAX; i++)
         http_client_close(&c[i]);
     close_scene(&s);
+}
+
+/* ---- documents that are kept ---- */
+
+static void show(uint64_t revision)
+{
+    struct view *next = view_new(NULL);
+
+    next->revision = revision;
+    pthread_mutex_lock(&lock);
+    struct view *before = shown;
+    shown = next;
+    pthread_mutex_unlock(&lock);
+    view_unref(before);
+}
+
+TEST(a_kept_document_is_that_of_the_view_and_written_once_for_all_threads)
+{
+    enum { CLIENTS = 24, ROUNDS = 100 };
+    struct scene s;
+    struct http_client c[CLIENTS];
+
+    open_scene(&s, 0, 0, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        http_client_open(&c[i], s.path);
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        _cleanup_(mem_free_p) char *expected = mem_printf("revision %u", round);
+        show(round);
+        for (int i = 0; i < CLIENTS; i++)
+            http_client_send(&c[i], "GET /kept HTTP/1.1\r\nHost: a\r\n\r\n");
+        for (int i = 0; i < CLIENTS; i++) {
+            _cleanup_(mem_free_p) char *body = NULL;
+            CHECK_INT(http_client_answer(&c[i], &body), 200);
+            CHECK_STR(body, expected);
+        }
+        CHECK_INT(documents, round);
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        http_client_close(&c[i]);
+    close_scene(&s);
+    view_unref(take_ptr(shown));
 }
 
 /* ---- streams ---- */
