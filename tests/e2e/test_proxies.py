@@ -215,3 +215,23 @@ def test_a_certificate_that_envoy_refuses_is_shown_at_the_exposure_that_needs_it
     for name in GOOD:
         wait_programmed(lab, name, "ok", proxies=1, acked=1)
     assert [kind for kind, _ in resources(lab, envoy, state="NACKED")] == ["SECRET"]
+
+
+@pytest.mark.sanitized
+def test_the_daemon_stops_while_somebody_waits_for_a_rollout(served):
+    lab = served
+    envoy = start(lab)
+    wait_programmed(lab, GOOD[0], "ok", proxies=1, acked=1)
+    envoy.signal(signal.SIGSTOP)
+    try:
+        before = revision(lab)
+        lab.agent.set_keywords("test/svc/one", {"expose#0.lb_policy": "random"})
+        wait_until(lambda: revision(lab) > before)
+        with lab.api.connect() as waiting:
+            waiting.sendall(b"GET /api/v1/revisions/%d/rollout HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n"
+                            % revision(lab))
+            wait_until(lambda: rollout(lab, revision(lab))["state"] == "pending")
+            code, _ = lab.igwd.terminate(20 * SLOW)
+            assert code == 0
+    finally:
+        envoy.signal(signal.SIGCONT)
