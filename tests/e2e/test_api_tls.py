@@ -28,7 +28,7 @@ class SecureApi(Api):
         with open(self.tokens, "a", encoding="ascii") as file:
             file.write("robot operator=envoy certificate\n")
         self.igwd.signal(signal.SIGHUP)
-        self.issued = {}
+        self.igwd_agent = agent
 
     def pair(self, world, issued):
         self.certificate = world.write("api.pem", issued.chain, 0o644)
@@ -190,3 +190,19 @@ def test_a_bad_pair_is_told_at_the_start(world, spoil, words):
     igwd.spawn(igwd.command(), igwd.environment())
     igwd.child.wait(20)
     assert igwd.child.returncode == 1 and words in igwd.log_text(), igwd.log_text()
+
+
+@pytest.mark.sanitized
+def test_a_stream_goes_on_over_tls(api):
+    """Its connection sleeps between events, with the library's TLS beneath it."""
+    with api.secure() as s:
+        s.sendall(("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n\r\n" % (
+            BEARER["Authorization"])).encode())
+        file = s.makefile("rb")
+        assert b" 200 " in file.readline()
+        for n in range(5):
+            api.igwd_agent.resource_down("test/svc/web1", "n1", up=n % 2 == 1)
+            while not (line := file.readline()).startswith(b"data:") or b"web1" not in line:
+                assert line, "the stream ended"
+        file.close()
+    assert api.ask("/livez").status == 200
