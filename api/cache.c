@@ -39,8 +39,7 @@ static void drop_all(struct cache *c)
 
     for (size_t i = 0; map_next(&c->entries, &i, &e);) {
         struct entry *one = e->value;
-        http_content_unref(one->form.plain);
-        http_content_unref(one->form.gzip);
+        http_content_unref(one->form.content);
         mem_free(one);
     }
     map_clear(&c->entries);
@@ -76,8 +75,7 @@ bool cache_get(struct cache *c, const struct cache_state *state, double now, con
     bool found = one && now < one->form.until;
     if (found) {
         *ret = one->form;
-        (void)http_content_ref(ret->plain);
-        (void)http_content_ref(ret->gzip);
+        (void)http_content_ref(ret->content);
     }
     pthread_mutex_unlock(&c->lock);
     return found;
@@ -89,10 +87,9 @@ void cache_put(struct cache *c, const struct cache_state *state, const char *key
     struct entry *one = mem_alloc(sizeof(*one) + length + 1);
 
     one->form = *form;
-    one->bytes = sizeof(*one) + length + form->plain->n + (form->gzip ? form->gzip->n : 0);
+    one->bytes = sizeof(*one) + length + form->content->n;
     memcpy(one->key, key, length);
-    (void)http_content_ref(form->plain);
-    (void)http_content_ref(form->gzip);
+    (void)http_content_ref(form->content);
     pthread_mutex_lock(&c->lock);
     be_of(c, state);
     if (c->bytes + one->bytes > CACHE_BYTES_MAX)
@@ -100,8 +97,7 @@ void cache_put(struct cache *c, const struct cache_state *state, const char *key
     struct entry *before = map_put(&c->entries, one->key, length, one);
     c->bytes += one->bytes - (before ? before->bytes : 0);
     if (before) {
-        http_content_unref(before->form.plain);
-        http_content_unref(before->form.gzip);
+        http_content_unref(before->form.content);
         mem_free(before);
     }
     pthread_mutex_unlock(&c->lock);

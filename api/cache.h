@@ -1,7 +1,7 @@
 /*
  * Documents that were written once and can be sent again, as long as what they were written from is the same: the
- * view, what proxies said of it, and the day, as some count days. A document is found by who may see it and the
- * request's target. Nothing is ever told to forget: a document of another state is not found.
+ * view, what proxies said of it, and the day, as some count days. A document is found by who may see it, the form
+ * that is taken, and the request's target. Nothing is ever told to forget: a document of another state is not found.
  *
  * Bounded: what is kept is dropped as a whole when it gets too much, or when the state is another one. Thread-safe.
  */
@@ -20,10 +20,11 @@ struct cache_state {
 };
 
 struct document_form {
-    struct http_content *plain, *gzip; /* gzip NULL: it is no smaller */
-    char etag[ETAG_MAX];               /* of the plain form */
-    const char *content_type;          /* lives for ever */
-    double until;                      /* seconds since 1970: from then on it would say something else */
+    struct http_content *content;
+    bool is_gzip;
+    char etag[ETAG_MAX];      /* of the form without compression */
+    const char *content_type; /* lives for ever */
+    double until;             /* seconds since 1970: from then on it would say something else */
 };
 
 struct cache;
@@ -31,10 +32,10 @@ struct cache;
 struct cache *cache_new(void);
 void cache_free(struct cache *c); /* NULL is allowed */
 
-/* With references to its contents, which the caller lets go of. */
+/* With a reference to its content, which the caller lets go of. */
 bool cache_get(struct cache *c, const struct cache_state *state, double now, const char *key,
                struct document_form *ret);
-/* Takes references of its own. */
+/* Takes a reference of its own. */
 void cache_put(struct cache *c, const struct cache_state *state, const char *key, const struct document_form *form);
 /* Who is about to write a document that many may ask for holds this lock of its key meanwhile, and looks again first:
  * so it is written once. */

@@ -149,17 +149,23 @@ static void postpone(const struct call *c)
 
 /* ---- documents that are kept ---- */
 
-/* Who may see the same has the same key. */
+static bool takes_gzip(const struct call *c)
+{
+    return accept_takes_gzip(http_request_header(c->request, "Accept-Encoding"));
+}
+
+/* Who may see the same, and takes the same form, has the same key. */
 static const char *document_key(const struct call *c)
 {
     const char *name = c->who.role == ROLE_OPERATOR ? c->who.name : "";
     size_t n_name = strlen(name), n_target = strlen(c->request->target);
-    char *key = arena_alloc(c->arena, n_name + n_target + 3);
+    char *key = arena_alloc(c->arena, n_name + n_target + 4);
 
     key[0] = (char)('0' + c->who.role);
-    memcpy(key + 1, name, n_name);
-    key[n_name + 1] = ' '; /* no name has one */
-    memcpy(key + n_name + 2, c->request->target, n_target);
+    key[1] = takes_gzip(c) ? 'z' : '-';
+    memcpy(key + 2, name, n_name);
+    key[n_name + 2] = ' '; /* no name has one */
+    memcpy(key + n_name + 3, c->request->target, n_target);
     return key;
 }
 
@@ -174,39 +180,35 @@ static bool read_state(const struct call *c, struct cache_state *ret)
     return true;
 }
 
-/* The answer becomes that document; its references are the answer's. */
+/* The answer becomes that document; its reference is the answer's. */
 static void answer_with(struct call *c, struct document_form *form)
 {
     struct http_answer *a = c->answer;
-    bool gzip = form->gzip && accept_takes_gzip(http_request_header(c->request, "Accept-Encoding"));
-
     a->status = 200;
     a->content_type = form->content_type;
     memcpy(c->etag, form->etag, sizeof(c->etag));
-    a->content = gzip ? form->gzip : form->plain;
-    http_content_unref(gzip ? form->plain : form->gzip);
+    a->content = form->content;
     if (etag_is_listed(http_request_header(c->request, "If-None-Match"), c->etag)) {
         a->status = 304;
         a->content_type = NULL;
     }
-    if (gzip)
+    if (form->is_gzip)
         etag_for_gzip(c->etag);
-    if (gzip && a->status != 304)
+    if (form->is_gzip && a->status != 304)
         http_answer_header(a, "Content-Encoding", "gzip");
     http_answer_header(a, "Vary", vary);
     http_answer_header(a, "ETag", arena_strdup(c->arena, c->etag));
 }
 
-/* What the handler wrote, in both forms. */
+/* What the handler wrote, in the form that is taken. */
 static void keep(struct call *c, const struct cache_state *state, const char *key)
 {
     struct buf *body = &c->answer->body;
     struct document_form form = {.content_type = c->answer->content_type, .until = c->until};
 
     memcpy(form.etag, c->etag, sizeof(form.etag));
-    form.plain = http_content_new(body->data, body->len);
-    if (body->len > GZIP_WORTH && gzip_compress(body))
-        form.gzip = http_content_new(body->data, body->len);
+    form.is_gzip = body->len > GZIP_WORTH && takes_gzip(c) && gzip_compress(body);
+    form.content = http_content_new(body->data, body->len);
     buf_clear(body);
     cache_put(c->dispatcher->cache, state, key, &form);
     answer_with(c, &form);

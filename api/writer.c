@@ -41,8 +41,17 @@ void writer_text(struct writer *w, const char *key, const char *value)
 
 void writer_int(struct writer *w, const char *key, int64_t value)
 {
+    char text[20]; /* digits and sign of the longest */
+    size_t at = sizeof(text);
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+
+    do
+        text[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        text[--at] = '-';
     begin(w, key);
-    (void)buf_printf(w->out, "%lld", (long long)value);
+    (void)buf_append(w->out, text + at, sizeof(text) - at); /* what is too long is seen in the buffer */
 }
 
 void writer_bool(struct writer *w, const char *key, bool value)
