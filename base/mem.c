@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,11 @@ void mem_free_secret(void *p, size_t n)
     free(p);
 }
 
+void mem_trim(void)
+{
+    malloc_trim(0);
+}
+
 enum { ARENA_CHUNK_MIN = 256, ARENA_CHUNK_MAX = 1 << 16 };
 
 /* Its bytes follow; they are zero until they are given out. */
@@ -176,8 +182,11 @@ static void *take(struct arena *a, size_t n, size_t align)
     size_t start = chunk ? (chunk->used + align - 1) & ~(align - 1) : 0;
 
     if (!chunk || start > chunk->cap || n > chunk->cap - start) {
-        size_t cap = chunk ? chunk->cap * 2 : ARENA_CHUNK_MIN;
+        /* By half of what there is: most arenas are small, live long, and their last chunk stays half empty. */
+        size_t cap = a->size / 2;
 
+        if (cap < ARENA_CHUNK_MIN)
+            cap = ARENA_CHUNK_MIN;
         if (cap > ARENA_CHUNK_MAX)
             cap = ARENA_CHUNK_MAX;
         start = 0;

@@ -28,6 +28,9 @@ void mem_free(void *p);
 /* Overwrites n bytes in a way that the compiler keeps, then frees: for keys and passwords. */
 void mem_free_secret(void *p, size_t n);
 void mem_wipe(void *p, size_t n);
+/* Gives what was freed back to the system, as far as whole pages of it are free. Takes some milliseconds: for after
+ * something large. */
+void mem_trim(void);
 
 #define mem_new(T) ((T *)mem_alloc(sizeof(T)))
 #define mem_array(T, n) ((T *)mem_calloc((n), sizeof(T)))

@@ -44,9 +44,10 @@ struct agent {
     /* agent_follow */
     enum agent_phase phase; /* written by the loop's thread alone, read by any: both atomic there */
     struct connection *events, *status;
-    struct buf message;       /* the beginning of an event's message */
-    struct loop_timer *timer; /* of the phase */
-    unsigned step;            /* of the backoff */
+    struct buf message;            /* the beginning of an event's message */
+    struct loop_timer *timer;      /* of the phase */
+    struct loop_timer *trim_timer; /* after a fetch: what it took is free then */
+    unsigned step;                 /* of the backoff */
     uint64_t random;
     bool proved;        /* an event came: the subscription stands */
     bool confirm;       /* what was fetched began before that, and is fetched once more */

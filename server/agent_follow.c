@@ -21,6 +21,9 @@
 static const char subscribe[] = "{\"action\":\"events\",\"options\":{}}";
 static const char fetch_all[] = "{\"action\":\"daemon_status\"}";
 
+/* Until all that came of a fetch is committed, written and sent. */
+#define TRIM_DELAY (5 * CLOCK_NS_PER_S)
+
 static void on_timer(void *arg);
 static void start_fetch(struct agent *a);
 
@@ -117,6 +120,7 @@ static void synced(struct agent *a)
     }
     agent_put_whole(a);
     log_synced(a);
+    loop_timer_set(a->trim_timer, loop_now(a->loop) + TRIM_DELAY);
     if (a->confirm && a->phase == PHASE_FOLLOW)
         start_fetch(a);
 }
@@ -358,10 +362,17 @@ static void on_timer(void *arg)
         start_fetch(a);
 }
 
+static void on_trim_timer(void *arg)
+{
+    (void)arg; /* memory is the process's */
+    mem_trim();
+}
+
 void follow_start(struct agent *a)
 {
     a->synced_at = a->unsettled_since = INT64_MIN;
     a->timer = loop_timer_new(a->loop, on_timer, a);
+    a->trim_timer = loop_timer_new(a->loop, on_trim_timer, a);
     wait_for(a, PHASE_WAIT_CONNECT, 0);
 }
 
@@ -370,6 +381,7 @@ void follow_stop(struct agent *a)
     connection_close(a->status);
     connection_close(a->events);
     loop_timer_free(a->timer);
+    loop_timer_free(a->trim_timer);
     buf_clear(&a->message);
     mem_free(a->last_failure);
 }
