@@ -115,7 +115,8 @@ static bool read_piece(struct connection *c, bool *closed, bool *ret_wanted)
     /* What may hold a key shall not stay behind. */
     mem_wipe(piece, (size_t)n);
     *ret_wanted = !*closed && unwanted == 0;
-    return *ret_wanted;
+    /* What fits is all that there was: should more have come meanwhile, the loop says so. */
+    return *ret_wanted && (size_t)n == sizeof(piece);
 }
 
 static void read_more(struct connection *c)
