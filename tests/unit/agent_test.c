@@ -466,7 +466,7 @@ TEST(the_recording_played_over_the_socket_ends_in_the_same_state_whatever_the_pi
     char *wanted = play_recording(&rec, 1 << 20);
     const size_t pieces[] = {1, 0};
 
-    CHECK(strstr(wanted, "test/svc/web1.expose#0 valid=1 kept=0 gateway=envoy port=8081"));
+    CHECK(strstr(wanted, "test/svc/web1.expose#0 valid=1 origin=0 disabled=0 kept=0 gateway=envoy port=8081"));
     CHECK(strstr(wanted, "endpoint 127.0.7.9:443 up=1"));
     CHECK(!strstr(wanted, "web2"));
     for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
