@@ -16,6 +16,7 @@ FREE = 450  # requests of each gateway that are sent as they are drawn
 ENOUGH = 60  # of each kind; then only the rare ones are sent
 DRAWS_MAX = 3500  # of each gateway
 LEAST = 50
+RIVALS_MAX = 32
 
 # Every kind of outcome that has to be seen often enough.
 KINDS = [
@@ -131,9 +132,23 @@ def check_forwarded(question, setting, e, seen):
         assert seen.fingerprint == setting.own.fingerprint, "the endpoint's certificate should be seen"
 
 
+def check_rivals(e):
+    """Nobody wins and loses; all have a reason; there are not too many."""
+    for step in ("listener", "chain", "certificate", "vhost", "cluster"):
+        if e[step] is None:
+            continue
+        names = [one["name"] for one in e[step]["rivals"]]
+        assert e[step]["name"] not in names and len(names) <= RIVALS_MAX and all(names), "rivals at the %s" % step
+        assert all(one["reason"] for one in e[step]["rivals"])
+    if e["route"] and e["route"]["name"]:
+        assert "%s %s" % (e["route"]["exposure"], e["route"]["name"]) not in [
+            one["name"] for one in e["route"]["rivals"]], "rivals at the route"
+
+
 def check(question, setting, e, seen):
     """Whether Envoy did what the explanation says."""
     outcome = e["outcome"]
+    check_rivals(e)
     if outcome == "no_listener":
         assert seen.kind == "refused"
     elif outcome in ("no_chain", "no_handshake") or (outcome == "no_endpoint" and e["status"] is None):
