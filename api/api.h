@@ -10,6 +10,7 @@
 #define API_API_H
 
 #include "base/err.h"
+#include "store/edit.h"
 #include "store/view.h"
 
 #include <stdbool.h>
@@ -136,6 +137,13 @@ struct api_backend {
     void (*alarms)(void *arg, struct arena *arena, const struct api_alarm **ret, size_t *ret_n);
     struct event_ring *events;             /* what /events tells of */
     const char *(*agent_state)(void *arg); /* "connecting", "syncing", "following" */
+    /*
+     * Hands a request to the writer (store/edit.h), which calls done once, in its own thread or in this one, when the
+     * request's result is there; also when the daemon stops. NULL: no edits are taken.
+     */
+    void (*edit)(void *arg, struct edit_request *r, void (*done)(struct edit_request *r, void *done_arg),
+                 void *done_arg);
+    const struct store_options *world; /* that drafts are made in (store/draft.h); NULL only without edit */
 };
 
 struct api_options {

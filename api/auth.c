@@ -4,6 +4,7 @@
  */
 #include "api/auth.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -186,8 +187,50 @@ static unsigned by_certificate(const char *name, const struct tokens *tokens, st
     return 401;
 }
 
-static unsigned by_token(const struct http_request *r, const struct tokens *tokens, struct principal *ret,
-                         const char **ret_detail)
+/* One that was made over the API. */
+static bool read_document(const char *text, const uint8_t digest[SHA256_DIGEST_LENGTH], struct arena *arena,
+                          struct principal *ret)
+{
+    uint8_t known[SHA256_DIGEST_LENGTH] = {0};
+    json_t *body = NULL, *gateway;
+    size_t i;
+
+    if (json_parse(text, strlen(text), &body, NULL))
+        return false;
+    const char *sha256 = json_string_value(json_object_get(body, "sha256"));
+    const char *name = json_string_value(json_object_get(body, "name"));
+    const char *role = json_string_value(json_object_get(body, "role"));
+    const json_t *gateways = json_object_get(body, "gateways");
+    bool good =
+        sha256 && name && role && parse_digest(sha256, known) && CRYPTO_memcmp(known, digest, sizeof(known)) == 0;
+    if (good) {
+        const char **names = arena_array(arena, const char *, json_array_size(gateways) + 1);
+        json_array_foreach(gateways, i, gateway) names[i] = arena_strdup(arena, json_string_value(gateway));
+        *ret = (struct principal){.name = arena_strdup(arena, name),
+                                  .method = "token",
+                                  .role = strcmp(role, "admin") == 0      ? ROLE_ADMIN
+                                          : strcmp(role, "operator") == 0 ? ROLE_OPERATOR
+                                                                          : ROLE_VIEWER,
+                                  .gateways = names,
+                                  .n_gateways = json_array_size(gateways)};
+    }
+    json_decref(body);
+    return good;
+}
+
+static bool by_document(const uint8_t digest[SHA256_DIGEST_LENGTH], const struct view *view, struct arena *arena,
+                        struct principal *ret)
+{
+    char id[TOKEN_ID_DIGITS + 1];
+
+    for (size_t i = 0; i < TOKEN_ID_DIGITS / 2; i++)
+        (void)snprintf(id + 2 * i, 3, "%02x", digest[i]);
+    const struct document *d = view ? view_document(view, DOCUMENT_TOKEN, id) : NULL;
+    return d && read_document(d->body, digest, arena, ret);
+}
+
+static unsigned by_token(const struct http_request *r, const struct tokens *tokens, const struct view *view,
+                         struct arena *arena, struct principal *ret, const char **ret_detail)
 {
     static const char scheme[] = "Bearer ";
     const char *field = http_request_header(r, "Authorization");
@@ -199,22 +242,21 @@ static unsigned by_token(const struct http_request *r, const struct tokens *toke
     field += sizeof(scheme) - 1;
     field += strspn(field, " ");
     *ret_detail = "the token is not known";
-    if (!tokens || !token_is_well_formed(field))
+    if (!token_is_well_formed(field))
         return 401;
     SHA256((const uint8_t *)field, strlen(field), digest);
     const struct token *found = NULL;
-    for (size_t i = 0; i < tokens->n; i++)
+    for (size_t i = 0; tokens && i < tokens->n; i++)
         if (tokens->items[i].who.method != of_certificate &&
             CRYPTO_memcmp(tokens->items[i].digest, digest, sizeof(digest)) == 0)
             found = &tokens->items[i];
-    if (!found)
-        return 401;
-    *ret = found->who;
-    return 0;
+    if (found)
+        *ret = found->who;
+    return found || by_document(digest, view, arena, ret) ? 0 : 401;
 }
 
-unsigned authenticate(const struct http_request *r, const struct tokens *tokens, gid_t group, struct arena *arena,
-                      struct principal *ret, const char **ret_detail)
+unsigned authenticate(const struct http_request *r, const struct tokens *tokens, const struct view *view, gid_t group,
+                      struct arena *arena, struct principal *ret, const char **ret_detail)
 {
     const struct http_peer *p = r->peer;
     bool may = p->is_unix && (p->uid == 0 || p->uid == geteuid());
@@ -222,7 +264,7 @@ unsigned authenticate(const struct http_request *r, const struct tokens *tokens,
     if (!p->is_unix && p->certificate && !http_request_header(r, "Authorization"))
         return by_certificate(p->certificate, tokens, ret, ret_detail);
     if (!p->is_unix)
-        return by_token(r, tokens, ret, ret_detail);
+        return by_token(r, tokens, view, arena, ret, ret_detail);
     for (size_t i = 0; group != (gid_t)-1 && i < p->n_groups; i++)
         if (p->groups[i] == group)
             may = true;

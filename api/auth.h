@@ -8,7 +8,8 @@
  * The token file holds a line per caller: NAME ROLE SHA256, where ROLE is viewer, admin, or operator=GATEWAY,...; the
  * word "certificate" instead of a SHA-256 stands for client certificates whose subject's common name is NAME. '#'
  * begins a comment. It must belong to the daemon's user or root, and nobody else may read or write it. A token is
- * "igwd_" and 43 characters of base64url: 256 random bits.
+ * "igwd_" and 43 characters of base64url: 256 random bits. Beside the file's there are those that were made over the
+ * API: documents whose name is the first TOKEN_ID_DIGITS of the digest.
  */
 #ifndef API_AUTH_H
 #define API_AUTH_H
@@ -16,7 +17,7 @@
 #include "api/http.h"
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
-enum { TOKENS_MAX = 1024, TOKEN_GATEWAYS_MAX = 32, TOKEN_FILE_MAX = 1 << 20 };
+enum { TOKENS_MAX = 1024, TOKEN_GATEWAYS_MAX = 32, TOKEN_FILE_MAX = 1 << 20, TOKEN_ID_DIGITS = 16 };
 
 struct principal {
     const char *name;   /* "root", "uid 1000", or the token's */
@@ -36,11 +37,12 @@ void tokens_unref(struct tokens *t); /* NULL is allowed */
 struct tokens *tokens_ref(struct tokens *t);
 
 /*
- * Who sent it. tokens may be NULL; group (gid_t)-1: none. Texts live in the arena or as long as tokens. Returns the
- * status to refuse it with: 0, 401 (no or a bad token) or 403 (a peer who may nothing), with a sentence.
+ * Who sent it. tokens may be NULL; group (gid_t)-1: none; view: where the tokens are that were made over the API; may
+ * be NULL. Texts live in the arena or as long as tokens. Returns the status to refuse it with: 0, 401 (no or a bad
+ * token) or 403 (a peer who may nothing), with a sentence.
  */
-unsigned authenticate(const struct http_request *r, const struct tokens *tokens, gid_t group, struct arena *arena,
-                      struct principal *ret, const char **ret_detail);
+unsigned authenticate(const struct http_request *r, const struct tokens *tokens, const struct view *view, gid_t group,
+                      struct arena *arena, struct principal *ret, const char **ret_detail);
 const char *role_name(enum role r);
 
 #endif

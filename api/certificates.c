@@ -106,12 +106,12 @@ static void write_certificate(struct call *c, const void *item, struct writer *w
     const struct secret *s = item;
     char ns[OBJECT_NAME_MAX];
 
-    (void)c; /* the item has all */
     object_namespace(s->path, ns, sizeof(ns));
     writer_text(w, "name", s->path);
     writer_text(w, "namespace", ns);
-    writer_text(w, "origin", "agent");
+    writer_text(w, "origin", view_document(c->view, DOCUMENT_CERTIFICATE, s->path) ? "api" : "agent");
     writer_text(w, "certificate_chain", s->has_pair ? s->info.chain : NULL);
+    writer_text(w, "trusted_ca", s->has_trust && s->trusted_ca ? pem_certificates(s->trusted_ca, c->arena) : NULL);
     writer_text(w, "verify_certificate_hash", s->has_trust ? s->verify_certificate_hash : NULL);
 }
 
@@ -258,6 +258,7 @@ static const char *const certificate_fields[] = {"kind",
                                                  "namespace",
                                                  "origin",
                                                  "certificate_chain",
+                                                 "trusted_ca",
                                                  "verify_certificate_hash",
                                                  "status",
                                                  "status.pair",

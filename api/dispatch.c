@@ -74,7 +74,8 @@ static bool authorize(struct call *c, const struct dispatcher *d, const struct t
 
     if (c->route && c->route->access == ROLE_NONE)
         return true;
-    unsigned status = authenticate(c->request, tokens, d->group, c->arena, &c->who, &detail);
+    _cleanup_(view_unref_p) struct view *view = d->backend.view(d->backend.arg);
+    unsigned status = authenticate(c->request, tokens, view, d->group, c->arena, &c->who, &detail);
     if (status) {
         refuse_unknown(c, status, detail);
         return false;

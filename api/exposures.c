@@ -2,6 +2,7 @@
  * Exposures as documents: what is declared, in the agent's words but nested where its sections refer to each other,
  * and the endpoints. Two collections.
  */
+#include "api/edit.h"
 #include "api/objects.h"
 
 #include "base/clock.h"
@@ -162,7 +163,7 @@ static void write_vhosts(struct writer *w, const struct exposure *x)
 }
 
 /* Keys stay behind: the section's own, and what may stand in a chain's text beside its certificates. */
-static void write_certificate(struct writer *w, const struct certificate *one, const char *key_file,
+static void write_certificate(struct writer *w, const struct certificate *one, const char *key_file, bool reveal,
                               struct arena *arena)
 {
     writer_open(w, NULL, '{');
@@ -173,27 +174,29 @@ static void write_certificate(struct writer *w, const struct certificate *one, c
     optional_text(w, "private_key_filename", key_file ? NULL : one->key_file);
     if (one->chain_inline)
         writer_text(w, "certificate_chain_inline_string", pem_certificates(one->chain_inline, arena));
+    if (one->key_inline)
+        writer_text(w, "private_key_inline_string", reveal ? one->key_inline : write_redacted);
     writer_close(w, '}');
 }
 
-static void write_certificates(struct writer *w, const struct exposure *x, struct arena *arena)
+static void write_certificates(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena)
 {
     writer_open(w, "listener_certificates", '[');
     for (size_t i = 0; i < x->n_listener_certificates; i++)
-        write_certificate(w, x->listener_certificates[i], NULL, arena);
+        write_certificate(w, x->listener_certificates[i], NULL, reveal, arena);
     writer_close(w, ']');
     writer_open(w, "cluster_certificates", '[');
     if (x->cluster_certificate)
-        write_certificate(w, x->cluster_certificate, x->cluster_private_key_file, arena);
+        write_certificate(w, x->cluster_certificate, x->cluster_private_key_file, reveal, arena);
     writer_close(w, ']');
     optional_text(w, "cluster_private_key_filename", x->cluster_private_key_file);
 }
 
-static void write_passthrough(struct writer *w, const char *key, const char *json)
+static void write_passthrough(struct writer *w, const char *key, const char *json, bool reveal)
 {
     if (!json)
         return;
-    _cleanup_(mem_free_p) char *text = json_redacted(json);
+    _cleanup_(mem_free_p) char *text = reveal ? mem_strdup(json) : json_redacted(json);
     writer_raw(w, key, text, strlen(text));
 }
 
@@ -212,17 +215,27 @@ static const char *const policies[] = {
     [LB_ORIGINAL_DST + 1] = NULL,
 };
 
-static void write_exposure(struct call *c, const void *item, struct writer *w)
+/* Fixed ones, that were given over the API. */
+static void write_fixed_endpoints(struct writer *w, const struct exposure *x)
 {
-    const struct service_exposure *sx = item;
-    const struct exposure *x = sx->declared;
     char address[46];
 
-    writer_text(w, "name", x->name);
-    writer_text(w, "service", x->path);
-    writer_text(w, "namespace", namespace_of(x->path, c->arena));
-    writer_text(w, "rid", x->rid);
-    writer_text(w, "origin", "agent");
+    writer_open(w, "endpoints", '[');
+    for (size_t i = 0; i < x->n_fixed; i++) {
+        const struct fixed_endpoint *one = &x->fixed[i];
+        writer_open(w, NULL, '{');
+        writer_text(w, "address", one->host ? one->host : address_text(&one->address, address));
+        writer_int(w, "port", one->port);
+        writer_close(w, '}');
+    }
+    writer_close(w, ']');
+}
+
+void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena)
+{
+    char address[46];
+
+    writer_bool(w, "enabled", !x->disabled);
     writer_text(w, "gateway", x->gateway);
     writer_int(w, "port", x->port);
     writer_text(w, "protocol", x->protocol == PROTOCOL_UDP ? "udp" : "tcp");
@@ -230,10 +243,45 @@ static void write_exposure(struct call *c, const void *item, struct writer *w)
     writer_int(w, "listener_port", x->listener_port);
     writer_texts(w, "sni", x->sni, x->n_sni);
     writer_text(w, "lb_policy", policies[x->lb_policy]);
+    write_fixed_endpoints(w, x);
     write_vhosts(w, x);
-    write_certificates(w, x, c->arena);
-    write_passthrough(w, "cluster_data", x->cluster_data);
-    write_passthrough(w, "filter_config_data", x->filter_config_data);
+    write_certificates(w, x, reveal, arena);
+    write_passthrough(w, "cluster_data", x->cluster_data, reveal);
+    write_passthrough(w, "filter_config_data", x->filter_config_data, reveal);
+}
+
+static const char *origin_of(const struct exposure *x)
+{
+    return x->origin == ORIGIN_API ? "api" : "agent";
+}
+
+/* Names of what was set over the API on an exposure of the agent's. */
+static void write_overridden(struct call *c, const struct exposure *x, struct writer *w)
+{
+    const struct document *d =
+        x->origin == ORIGIN_OVERRIDDEN ? view_document(c->view, DOCUMENT_OVERRIDE, x->name) : NULL;
+    json_t *patch = NULL, *value;
+    const char *name;
+
+    writer_open(w, "overridden", '[');
+    if (d && json_parse(d->body, d->body_len, &patch, NULL) == 0)
+        json_object_foreach(patch, name, value) writer_text(w, NULL, name);
+    json_decref(patch);
+    writer_close(w, ']');
+}
+
+static void write_exposure(struct call *c, const void *item, struct writer *w)
+{
+    const struct service_exposure *sx = item;
+    const struct exposure *x = sx->declared;
+
+    writer_text(w, "name", x->name);
+    writer_text(w, "service", x->path);
+    writer_text(w, "namespace", namespace_of(x->path, c->arena));
+    writer_text(w, "rid", x->rid);
+    writer_text(w, "origin", origin_of(x));
+    write_overridden(c, x, w);
+    exposure_write_spec(w, x, false, c->arena);
 }
 
 /* ---- its status ---- */
@@ -391,7 +439,22 @@ CONDITION_STATE(get_programmed, CONDITION_PROGRAMMED)
 CONDITION_STATE(get_endpoints, CONDITION_ENDPOINTS)
 CONDITION_STATE(get_certificate, CONDITION_CERTIFICATE)
 
+EXPOSURE_TEXT(get_origin, origin_of(sx->declared))
+
+static void get_enabled(struct call *c, const void *item, struct values *v)
+{
+    (void)c; /* the item has it */
+    values_number(v, !((const struct service_exposure *)item)->declared->disabled);
+}
+
+static void get_overridden(struct call *c, const void *item, struct values *v)
+{
+    (void)c; /* the item has it */
+    values_number(v, ((const struct service_exposure *)item)->declared->origin == ORIGIN_OVERRIDDEN);
+}
+
 static const char *const protocols[] = {"tcp", "udp", NULL};
+static const char *const origins[] = {"agent", "api", NULL};
 
 static const struct attribute exposure_attributes[] = {
     {"name", PARAMETER_TEXT, ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_name},
@@ -401,6 +464,9 @@ static const struct attribute exposure_attributes[] = {
     {"listener", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_listener},
     {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_protocol, protocols},
     {"lb_policy", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_lb_policy, policies},
+    {"origin", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_origin, origins},
+    {"enabled", PARAMETER_BOOL, ATTRIBUTE_FILTER, get_enabled},
+    {"is_overridden", PARAMETER_BOOL, ATTRIBUTE_FILTER, get_overridden},
     {"listener_port", PARAMETER_INT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_listener_port},
     {"endpoints_up", PARAMETER_INT, ATTRIBUTE_SORT, get_up},
     {"domain", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_names},
@@ -418,6 +484,8 @@ static const char *const exposure_fields[] = {"kind",
                                               "namespace",
                                               "rid",
                                               "origin",
+                                              "overridden",
+                                              "enabled",
                                               "gateway",
                                               "port",
                                               "protocol",
@@ -425,6 +493,7 @@ static const char *const exposure_fields[] = {"kind",
                                               "listener_port",
                                               "sni",
                                               "lb_policy",
+                                              "endpoints",
                                               "vhosts",
                                               "listener_certificates",
                                               "cluster_certificates",
@@ -516,6 +585,20 @@ static const void *next_endpoint(struct call *c, const void *item)
     return one + 1 < sx->endpoints + sx->n_endpoints ? one + 1 : NULL;
 }
 
+static const void *find_endpoint(struct call *c, const char *key)
+{
+    const struct service_exposure *sx = c->prepared;
+    struct endpoint wanted = {0};
+    char host[ENDPOINT_NAME_MAX];
+
+    if (endpoint_parse(key, &wanted, host) < 0)
+        return NULL;
+    for (size_t i = 0; i < sx->n_endpoints; i++)
+        if (endpoint_compare(&sx->endpoints[i], &wanted) == 0)
+            return &sx->endpoints[i];
+    return NULL;
+}
+
 static const char *endpoint_key(struct call *c, const void *item)
 {
     return name_of(item, c->arena);
@@ -541,6 +624,7 @@ static void write_endpoint_status(struct call *c, const void *item, struct write
     (void)c; /* the item has all */
     writer_bool(w, "up", one->up);
     writer_bool(w, "refused", one->refused);
+    writer_bool(w, "drained", one->drained);
     writer_text(w, "state", one->state);
 }
 
@@ -562,15 +646,16 @@ static const struct attribute endpoint_attributes[] = {
     {NULL},
 };
 
-static const char *const endpoint_fields[] = {"kind",      "name",           "address",      "port",
-                                              "node",      "instance",       "rid",          "status",
-                                              "status.up", "status.refused", "status.state", NULL};
+static const char *const endpoint_fields[] = {
+    "kind",   "name",      "address",        "port",           "node",         "instance", "rid",
+    "status", "status.up", "status.refused", "status.drained", "status.state", NULL};
 
 const struct collection endpoint_collection = {
     .kind = "Endpoint",
     .prepare = prepare_endpoints,
     .first = first_endpoint,
     .next = next_endpoint,
+    .find = find_endpoint,
     .key = endpoint_key,
     .compare_keys = endpoint_key_compare,
     .write = write_endpoint,

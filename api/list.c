@@ -552,21 +552,25 @@ void list_answer(struct call *c)
     call_done(c);
 }
 
+bool item_write(struct call *c, const struct collection *l, const char *key, struct writer *w, char etag[ETAG_MAX])
+{
+    if (l->prepare)
+        l->prepare(c);
+    const void *item = c->answer->status ? NULL : l->find(c, key);
+    if (!item)
+        return false;
+    struct span s = write_item(c, l, item, w);
+    const uint8_t *p = w->out->data;
+    etag_of_two(p + s.from, s.status - s.from, p + s.status, s.end - s.status, etag);
+    return true;
+}
+
 void item_answer(struct call *c, const struct collection *collection)
 {
     struct writer w = {.out = &c->answer->body};
 
-    if (collection->prepare)
-        collection->prepare(c);
-    if (c->answer->status)
-        return;
-    const void *item = collection->find(c, c->arguments[0]);
-    if (!item) {
+    if (item_write(c, collection, c->arguments[0], &w, c->etag))
+        call_done(c);
+    else if (!c->answer->status)
         call_not_found(c, collection->kind);
-        return;
-    }
-    struct span s = write_item(c, collection, item, &w);
-    const uint8_t *p = c->answer->body.data;
-    etag_of_two(p + s.from, s.status - s.from, p + s.status, s.end - s.status, c->etag);
-    call_done(c);
 }

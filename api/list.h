@@ -67,6 +67,8 @@ void list_check(struct call *c);
 /* Handlers: a page of the route's collection; the object that the first path argument names. */
 void list_answer(struct call *c);
 void item_answer(struct call *c, const struct collection *collection);
+/* Writes one object and gives its tag ("SPEC.STATUS"). False: it is not there, or prepare() failed the call. */
+bool item_write(struct call *c, const struct collection *l, const char *key, struct writer *w, char etag[ETAG_MAX]);
 
 /* Whether a collection has this parameter, and which it is. */
 bool list_parameter(const struct collection *collection, const char *name, struct parameter *ret);

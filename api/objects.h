@@ -11,7 +11,8 @@ enum { OBJECT_NAME_MAX = 1024, CERTIFICATE_WARNING_DAYS = 21, DAY_SECONDS = 8640
 
 extern const struct collection exposure_collection, endpoint_collection, gateway_collection, listener_collection,
     service_collection, certificate_collection, proxy_collection, resource_collection, topology_collection,
-    alarm_collection;
+    alarm_collection, grant_collection, token_collection, override_collection, exposure_override_collection,
+    revision_collection, audit_collection;
 
 /* ---- exposures ---- */
 
@@ -54,12 +55,17 @@ int exposure_name_compare(const char *a, const char *b);
 /* The plan of its listener, or NULL. */
 const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx);
 
+/* Members of an object: what can be set of an exposure. reveal: secrets as well; that is shown to nobody. */
+void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena);
+
 /* Members of an object: `problems`, an array with pointers. */
 void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,
                     struct arena *arena);
 
 /* JSON with what may be secret in it replaced by "[redacted]": by the names of members. mem_free() it. */
 char *json_redacted(const char *json);
+/* As json_redacted(), in place, of an exposure's nested form or a part of it: what is secret there is known. */
+void exposure_redact(json_t *nested);
 /* The certificates alone of a PEM text, in the arena: whatever else stands there stays behind. */
 const char *pem_certificates(const char *pem, struct arena *arena);
 

@@ -61,6 +61,24 @@ static void redact(json_t *json)
     }
 }
 
+void exposure_redact(json_t *nested)
+{
+    static const char *const passed_through[] = {"cluster_data", "filter_config_data"};
+    static const char *const certificates[] = {"listener_certificates", "cluster_certificates"};
+    static const char key[] = "private_key_inline_string";
+    json_t *one;
+    size_t k;
+
+    for (size_t i = 0; i < ARRAY_LEN(passed_through); i++)
+        redact(json_object_get(nested, passed_through[i]));
+    for (size_t i = 0; i < ARRAY_LEN(certificates); i++)
+        json_array_foreach(json_object_get(nested, certificates[i]), k, one)
+        {
+            if (json_object_get(one, key))
+                json_object_set_new(one, key, json_string(redacted));
+        }
+}
+
 char *json_redacted(const char *json)
 {
     json_t *tree;

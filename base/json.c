@@ -84,9 +84,13 @@ int json_parse(const char *text, size_t n, json_t **ret_json, struct err *e)
     if (r < 0)
         return r;
     json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
-    if (!json)
-        return err_set(e, -EBADMSG, NULL, NULL, "line %d, column %d: %s", fault.line, fault.column,
-                       fault_text(json_error_code(&fault)));
+    if (!json) {
+        enum json_error_code code = json_error_code(&fault);
+        bool unfit = code == json_error_null_character || code == json_error_null_byte_in_key ||
+                     code == json_error_numeric_overflow;
+        return err_set(e, unfit ? -EINVAL : -EBADMSG, NULL, NULL, "line %d, column %d: %s", fault.line, fault.column,
+                       fault_text(code));
+    }
     *ret_json = json;
     return 0;
 }

@@ -10,7 +10,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Parses n bytes; a fault is -EBADMSG with line and column in e; duplicate keys and depth above 64 are faults. */
+/* Parses n bytes; a fault is -EBADMSG with line and column in e; duplicate keys and depth above 64 are faults.
+ * -EINVAL: it is good JSON, but with a NUL in a text, or a number that nothing here can hold. */
 int json_parse(const char *text, size_t n, json_t **ret_json, struct err *e);
 /* Compact, keys sorted: the same value gives the same bytes. mem_free() it. */
 char *json_canonical(const json_t *json);

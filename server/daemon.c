@@ -22,6 +22,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,20 @@
 #include <unistd.h>
 
 enum { RESERVED_MAX = 2 * CONFIG_VALUES_MAX + 2 };
+
+/* What the REST interface wants changed, on its way to the writer. */
+struct queued_edit {
+    struct edit_request *request;
+    void (*done)(struct edit_request *r, void *arg);
+    void *done_arg;
+};
+
+struct edit_queue {
+    pthread_mutex_t lock; /* of all below; nothing else is taken while it is held */
+    struct queued_edit *items;
+    size_t n, cap;
+    bool closed;
+};
 
 struct daemon {
     const struct config *config;
@@ -45,6 +60,9 @@ struct daemon {
     struct loop_io *signals;
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     struct loop_timer *heartbeat;   /* of streams of events; NULL: there is no API */
+    struct edit_queue edits;
+    struct port_range reserved[RESERVED_MAX];
+    struct store_options store_options;
     int signal_fd;
     bool published; /* the first complete view */
 };
@@ -263,16 +281,14 @@ static size_t reserved_ports(const struct config *c, struct port_range list[RESE
 static int start_store(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
-    struct port_range reserved[RESERVED_MAX];
-    size_t n_reserved = reserved_ports(c, reserved);
-    const struct store_options options = {
+    d->store_options = (struct store_options){
         .directory = c->state_directory,
         .key_file = c->key_file,
         .default_gateway = c->gateway,
         .port_min = c->port_min,
         .port_max = c->port_max,
-        .reserved = reserved,
-        .n_reserved = n_reserved,
+        .reserved = d->reserved,
+        .n_reserved = reserved_ports(c, d->reserved),
         .endpoint_networks = c->endpoint_networks,
         .check = translate_check,
         .alarm = on_alarm,
@@ -281,7 +297,7 @@ static int start_store(struct daemon *d, struct err *e)
         .wake_arg = d,
     };
     d->store_timer = loop_timer_new(d->loop, on_store_timer, d);
-    return store_open(&options, &d->store, e);
+    return store_open(&d->store_options, &d->store, e);
 }
 
 static int start_xds(struct daemon *d, struct err *e)
@@ -367,6 +383,87 @@ static void api_alarms(void *arg, struct arena *arena, const struct api_alarm **
     alarm_board_each(d->alarms, add_alarm, &l);
     *ret = l.items;
     *ret_n = l.n;
+}
+
+/* ---- edits ---- */
+
+/* All that wait, or none; the caller frees the list. */
+static struct queued_edit *take_edits(struct edit_queue *q, size_t *ret_n)
+{
+    pthread_mutex_lock(&q->lock);
+    struct queued_edit *items = take_ptr(q->items);
+    *ret_n = q->n;
+    q->n = q->cap = 0;
+    pthread_mutex_unlock(&q->lock);
+    return items;
+}
+
+static void publish_edit(void *arg, struct view_delta *delta)
+{
+    publish(arg, delta);
+    view_delta_free(delta);
+}
+
+static void complete_edits(const struct queued_edit *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        items[i].done(items[i].request, items[i].done_arg);
+}
+
+static void refuse_edit(struct edit_request *r)
+{
+    r->result = err_set(&r->error, -EIO, NULL, NULL, "the daemon stops");
+}
+
+static void on_edits(void *arg, bool run)
+{
+    struct daemon *d = arg;
+    size_t n;
+    _cleanup_(mem_free_p) struct queued_edit *items = take_edits(&d->edits, &n);
+    _cleanup_(mem_free_p) struct edit_request **requests = mem_array(struct edit_request *, n + 1);
+
+    for (size_t i = 0; i < n; i++) {
+        requests[i] = items[i].request;
+        if (!run)
+            refuse_edit(requests[i]);
+    }
+    if (run && n) {
+        store_edit(d->store, requests, n, publish_edit, d);
+        agent_after_commit(d->agent);
+    }
+    complete_edits(items, n);
+}
+
+static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit_request *r, void *done_arg),
+                     void *done_arg)
+{
+    struct daemon *d = arg;
+    struct edit_queue *q = &d->edits;
+
+    pthread_mutex_lock(&q->lock);
+    bool closed = q->closed, first = q->n == 0;
+    if (!closed && q->n == q->cap) {
+        q->cap = q->cap ? 2 * q->cap : 16; /* the shell bounds how many there can be: API_REQUESTS_MAX */
+        q->items = mem_realloc(q->items, q->cap, sizeof(*q->items));
+    }
+    if (!closed)
+        q->items[q->n++] = (struct queued_edit){r, done, done_arg};
+    pthread_mutex_unlock(&q->lock);
+    if (closed) {
+        refuse_edit(r);
+        done(r, done_arg);
+    } else if (first) {
+        loop_post(d->loop, on_edits, d);
+    }
+}
+
+/* What still waits is refused, and what comes from now on. */
+static void close_edits(struct daemon *d)
+{
+    pthread_mutex_lock(&d->edits.lock);
+    d->edits.closed = true;
+    pthread_mutex_unlock(&d->edits.lock);
+    on_edits(d, false);
 }
 
 static bool serves(const struct config *c, const struct config_address *a, const char *gateway)
@@ -616,7 +713,9 @@ static int start_api(struct daemon *d, struct err *e)
                     .bootstrap = api_bootstrap,
                     .alarms = api_alarms,
                     .events = store_events(d->store),
-                    .agent_state = api_agent_state},
+                    .agent_state = api_agent_state,
+                    .edit = api_edit,
+                    .world = &d->store_options},
     };
     d->heartbeat = loop_timer_new(d->loop, on_heartbeat, d);
     on_heartbeat(d);
@@ -625,6 +724,7 @@ static int start_api(struct daemon *d, struct err *e)
 
 static int start(struct daemon *d, struct err *e)
 {
+    pthread_mutex_init(&d->edits.lock, NULL);
     d->alarms = alarm_board_new();
     int r = loop_new(NULL, &d->loop, e);
     if (!r)
@@ -644,6 +744,7 @@ static int start(struct daemon *d, struct err *e)
 
 static void stop(struct daemon *d)
 {
+    close_edits(d); /* who waits for one is answered while there is somebody to answer */
     api_stop(d->api);
     agent_free(d->agent);
     if (d->xds)
@@ -658,6 +759,7 @@ static void stop(struct daemon *d)
         close(d->signal_fd);
     loop_free(d->loop);
     alarm_board_free(d->alarms);
+    pthread_mutex_destroy(&d->edits.lock);
 }
 
 int daemon_run(const struct config *config, const struct daemon_hooks *hooks, struct err *e)

@@ -1,6 +1,7 @@
 """A daemon that serves the REST interface, and short ways to ask it."""
 
 import hashlib
+import json
 import socket
 import urllib.parse
 
@@ -48,6 +49,26 @@ class Api:
 
     def v1(self, path, **options):
         return self.json("/api/v1" + path, **options)
+
+    def write(self, method, path, body=None, kind="application/json", headers=None, **options):
+        """A request below /api/v1 with JSON as content."""
+        headers = dict(headers or {})
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = kind
+        return self.get("/api/v1" + path, method, headers=headers, body=data, **options)
+
+    def put(self, path, body=None, **options):
+        return self.write("PUT", path, body, **options)
+
+    def patch(self, path, body, kind="application/merge-patch+json", **options):
+        return self.write("PATCH", path, body, kind, **options)
+
+    def delete(self, path, **options):
+        return self.write("DELETE", path, **options)
+
+    def post(self, path, body, **options):
+        return self.write("POST", path, body, **options)
 
     def raw(self, data, tcp=False, limit=1 << 20):
         """All that comes back for these bytes, until the other side closes."""

@@ -483,16 +483,16 @@ TEST(a_client_certificate_is_who_the_token_file_says_and_a_token_goes_first)
 
     arena = arena ? arena : arena_new();
     CHECK_INT(tokens_parse("f", text, &tokens, NULL), 0);
-    CHECK_INT(authenticate(&r, tokens, (gid_t)-1, arena, &who, &detail), 0);
+    CHECK_INT(authenticate(&r, tokens, NULL, (gid_t)-1, arena, &who, &detail), 0);
     CHECK_STR(who.name, "boss");
     CHECK_STR(who.method, "certificate");
     CHECK_INT(who.role, ROLE_ADMIN);
     r.header_arg = wrong;
-    CHECK_INT(authenticate(&r, tokens, (gid_t)-1, arena, &who, &detail), 401);
+    CHECK_INT(authenticate(&r, tokens, NULL, (gid_t)-1, arena, &who, &detail), 401);
     r.header_arg = NULL;
     r.peer = &guest; /* it has a token, no certificate */
-    CHECK_INT(authenticate(&r, tokens, (gid_t)-1, arena, &who, &detail), 401);
-    CHECK_INT(authenticate(&r, NULL, (gid_t)-1, arena, &who, &detail), 401);
+    CHECK_INT(authenticate(&r, tokens, NULL, (gid_t)-1, arena, &who, &detail), 401);
+    CHECK_INT(authenticate(&r, NULL, NULL, (gid_t)-1, arena, &who, &detail), 401);
     tokens_unref(tokens);
     CHECK_INT(tokens_parse("f", "boss admin certificat\n", &tokens, NULL), -EINVAL);
     CHECK_INT(tokens_parse("f", "boss admin certificate x\n", &tokens, NULL), -EINVAL);
