@@ -51,11 +51,6 @@ struct filter_context {
 
 /* ---- L4 ---- */
 
-static bool hashes(const struct exposure *x)
-{
-    return x->lb_policy == LB_RING_HASH || x->lb_policy == LB_MAGLEV;
-}
-
 static int tcp_proxy(const struct filter_context *c, pb_any **ret, struct err *e)
 {
     struct arena *a = c->arena;
@@ -74,7 +69,7 @@ static int tcp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     m->on_demand = NULL; /* a source of configuration */
     if (!passthrough_has(&given, "max_connect_attempts"))
         m->max_connect_attempts = pb_uint32_of(a, TCP_CONNECT_ATTEMPTS);
-    if (hashes(c->x) && !passthrough_has(&given, "hash_policy")) {
+    if (lb_policy_hashes(c->x->lb_policy) && !passthrough_has(&given, "hash_policy")) {
         pb_hash_policy *hash = pb_hash_policy_new(a);
 
         hash->policy_specifier_case = PB_TYPE(HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP);
@@ -109,7 +104,7 @@ static int udp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     m->matcher->on_no_match->action = pb_typed_extension_new(a);
     m->matcher->on_no_match->action->name = PB_TEXT("route");
     m->matcher->on_no_match->action->typed_config = pb_any_of(a, &route->base);
-    if (hashes(c->x) && !passthrough_has(&given, "hash_policies")) {
+    if (lb_policy_hashes(c->x->lb_policy) && !passthrough_has(&given, "hash_policies")) {
         pb_udp_hash_policy *hash = pb_udp_hash_policy_new(a);
 
         hash->policy_specifier_case = PB_UDP(UDP_PROXY_CONFIG__HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP);
@@ -353,15 +348,6 @@ static pb_listener_filter *listener_filter(struct arena *a, const char *name, pb
     return m;
 }
 
-static bool needs_original_dst(const struct listener_plan *p)
-{
-    for (size_t i = 0; i < p->n_chains; i++)
-        for (size_t k = 0; k < p->chains[i].n_exposures; k++)
-            if (p->chains[i].exposures[k]->lb_policy == LB_ORIGINAL_DST)
-                return true;
-    return false;
-}
-
 static pb_listener *new_listener(struct arena *a, const struct listener_plan *p)
 {
     pb_listener *m = pb_listener_new(a);
@@ -374,7 +360,7 @@ static pb_listener *new_listener(struct arena *a, const struct listener_plan *p)
         return m;
     }
     m->filter_chains = arena_array(a, pb_filter_chain *, p->n_chains);
-    if (needs_original_dst(p))
+    if (listener_plan_needs_original_dst(p))
         m->listener_filters[m->n_listener_filters++] =
             listener_filter(a, "envoy.filters.listener.original_dst",
                             pb_any_empty(a, "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"));

@@ -287,7 +287,7 @@ static void check_udp(struct section *s, const struct raw_expose *raw)
 /* A hash policy that nothing will ask is no fault, but somebody wanted something by it. */
 static void check_hash_policies(struct section *s, const struct exposure *x)
 {
-    if (x->lb_policy == LB_RING_HASH || x->lb_policy == LB_MAGLEV)
+    if (lb_policy_hashes(x->lb_policy))
         return;
     for (size_t v = 0; v < x->n_vhosts; v++)
         for (size_t r = 0; r < x->vhosts[v]->n_routes; r++)

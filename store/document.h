@@ -73,7 +73,7 @@ struct revision {
     const char *request_id;    /* of the API's request; NULL */
     const char *const *names;  /* "service web", "listener envoy|0.0.0.0:80/TCP": the first of what changed */
     size_t n_names, n_changed; /* names that are told, and how many there were */
-    const struct document_change *documents;
+    const struct document_change *documents; /* sorted by kind's name, name */
     size_t n_documents;
     struct arena *arena;
 };

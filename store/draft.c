@@ -45,8 +45,9 @@ struct sketch {
     const struct store_options *world;
     struct pmap *documents; /* with the edits */
     struct affected *affected;
-    size_t n_affected;
-    struct map secrets;           /* of edited certificates, by path: struct secret, owned */
+    size_t n_affected, cap_affected;
+    struct map affected_paths;
+    struct map secrets;           /* of certificates that were looked up, by path: struct secret, owned */
     struct map listeners;         /* keys of those that are touched, in the arena */
     struct listener_plan **plans; /* what would be, owned */
     size_t n_plans;
@@ -100,53 +101,86 @@ static void lay_edits(struct sketch *k)
 
 static void add_affected(struct sketch *k, const char *path)
 {
-    for (size_t i = 0; i < k->n_affected; i++)
-        if (strcmp(k->affected[i].path, path) == 0)
-            return;
+    if (map_gets(&k->affected_paths, path))
+        return;
+    map_puts(&k->affected_paths, path, k);
+    if (k->n_affected == k->cap_affected) {
+        k->cap_affected = k->cap_affected ? 2 * k->cap_affected : 16;
+        k->affected = mem_realloc(k->affected, k->cap_affected, sizeof(*k->affected));
+    }
     k->affected[k->n_affected++] = (struct affected){.path = path, .before = view_service(k->view, path)};
 }
 
-static bool names_gateway(const struct service *s, const char *gateway)
+static struct gateway_settings settings_of(const struct sketch *k, const struct pmap *documents, const char *gateway)
 {
-    for (size_t i = 0; i < s->n_exposures; i++)
-        if (s->exposures[i].gateway && strcmp(s->exposures[i].gateway, gateway) == 0)
+    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(DOCUMENT_GATEWAY), gateway);
+    const struct document *d = documents ? pmap_get(documents, &view_documents, key) : NULL;
+    struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
+
+    (void)gateway_settings_read(d ? d->body : NULL, &settings); /* a fault of the edit itself */
+    return settings;
+}
+
+/* Whether the gateway may have a say in what becomes of one of the service's exposures. */
+static bool asks_gateway(const struct service *s, const char *gateway)
+{
+    for (size_t i = 0; i < s->n_exposures; i++) {
+        const struct service_exposure *sx = &s->exposures[i];
+
+        if (sx->gateway && strcmp(sx->gateway, gateway) == 0 && (sx->hindrance || exposure_needs_permission(sx->x)))
             return true;
+    }
     return false;
 }
 
-/* How many services a gateway's edit is tried with: one that has more is tried with the first of them. */
-enum { GATEWAY_SERVICES_MAX = 256 };
-
-static void add_gateways_services(struct sketch *k, const char *gateway, size_t *room)
+/* Of the settings, permissions alone mean something to exposures that have their place. */
+static void add_gateways_services(struct sketch *k, const char *gateway)
 {
-    for (const struct service *s = pmap_after(k->view->services, &view_services, ""); s && *room;
+    const struct gateway_settings before = settings_of(k, k->view->documents, gateway),
+                                  after = settings_of(k, k->documents, gateway);
+
+    if (before.allow_files == after.allow_files && before.allow_cluster_header == after.allow_cluster_header)
+        return;
+    for (const struct service *s = pmap_after(k->view->services, &view_services, ""); s;
          s = pmap_after(k->view->services, &view_services, s->path))
-        if (names_gateway(s, gateway)) {
+        if (asks_gateway(s, gateway))
             add_affected(k, s->path);
-            --*room;
-        }
+}
+
+/* A new name is one that Envoy's names have room for, and that no other name can be taken for. */
+static bool is_exposure_name(const char *path, const char *rid)
+{
+    static const char in_path[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/",
+                      digits[] = "0123456789";
+    const char *number = rid + strlen("expose#");
+
+    return strlen(path) + 1 + strlen(rid) <= EXPOSURE_NAME_MAX && !path[strspn(path, in_path)] && path[0] != '/' &&
+           !number[strspn(number, digits)] && strlen(number) < 10 && (number[0] != '0' || !number[1]);
+}
+
+static void add_edited(struct sketch *k, size_t edit)
+{
+    const struct edit *e = &k->edits[edit];
+    const char *rid, *path = exposure_path(e->name, k->draft->arena, &rid);
+    bool made = e->body && e->kind == DOCUMENT_EXPOSURE && !view_document(k->view, e->kind, e->name);
+
+    if (!path || (made && !is_exposure_name(path, rid)))
+        add_fault(k, DRAFT_INVALID, edit, "invalid", "#/name",
+                  "an exposure's name is the path of a service, a dot, and expose#NUMBER: \"web1.expose#0\", "
+                  "\"test/svc/web1.expose#0\"; it has at most 256 bytes");
+    if (path)
+        add_affected(k, path);
 }
 
 static void find_affected(struct sketch *k)
 {
-    size_t room = GATEWAY_SERVICES_MAX;
-
-    k->affected = arena_array(k->draft->arena, struct affected, k->n_edits + GATEWAY_SERVICES_MAX);
     for (size_t i = 0; i < k->n_edits; i++) {
         const struct edit *e = &k->edits[i];
-        const char *rid, *path;
 
-        if (e->kind == DOCUMENT_EXPOSURE || e->kind == DOCUMENT_OVERRIDE) {
-            path = exposure_path(e->name, k->draft->arena, &rid);
-            if (path)
-                add_affected(k, path);
-            else
-                add_fault(k, DRAFT_INVALID, i, "invalid", "#/name",
-                          "an exposure's name is the path of a service, a dot, and expose#NUMBER: \"web1.expose#0\", "
-                          "\"test/svc/web1.expose#0\"");
-        } else if (e->kind == DOCUMENT_GATEWAY) {
-            add_gateways_services(k, e->name, &room);
-        }
+        if (e->kind == DOCUMENT_EXPOSURE || e->kind == DOCUMENT_OVERRIDE)
+            add_edited(k, i);
+        else if (e->kind == DOCUMENT_GATEWAY)
+            add_gateways_services(k, e->name);
     }
 }
 
@@ -206,17 +240,6 @@ static void set_later(struct sketch *k, const struct service_exposure *before, c
             later[state->n_later++] = later[i];
 }
 
-static const struct gateway *find_gateway(const struct sketch *k, const char *name, struct gateway **ret_own)
-{
-    _cleanup_(mem_free_p) char *key = mem_printf("gateway/%s", name);
-    const struct document *d = k->documents ? pmap_get(k->documents, &view_documents, key) : NULL;
-    struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
-
-    gateway_settings_read(d ? d->body : NULL, &settings);
-    *ret_own = gateway_new(name, false, &settings);
-    return *ret_own;
-}
-
 static struct problem *hindrance(struct sketch *k, const char *code, const char *field, const char *text)
 {
     struct problem *p = arena_new_of(k->draft->arena, struct problem);
@@ -225,43 +248,71 @@ static struct problem *hindrance(struct sketch *k, const char *code, const char 
     return p;
 }
 
+/* The gateway's name, or NULL with the reason, as the store finds it (store/exposures.c). */
+static const char *find_gateway(struct sketch *k, const struct exposure *x, struct exposure_state *state)
+{
+    const char *name = x->gateway ? x->gateway : k->world->default_gateway;
+
+    if (!name)
+        state->hindrance =
+            hindrance(k, "not_allowed", "gateway", "the exposure names no gateway, and there is no default gateway");
+    else if (!gateway_name_is_good(name))
+        state->hindrance = hindrance(k, "invalid", "gateway",
+                                     "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
+    else if (!view_gateway(k->view, name) && pmap_count(k->view->gateways) >= GATEWAYS_MAX)
+        state->hindrance = hindrance(k, "not_allowed", "gateway", "there are too many gateways already");
+    return state->hindrance ? NULL : name;
+}
+
 static void find_hindrance(struct sketch *k, const struct exposure *x, struct exposure_state *state)
 {
-    struct gateway *own = NULL;
     struct err e = {0};
     int r = 0;
 
-    if (!state->gateway) {
-        state->hindrance =
-            hindrance(k, "not_allowed", "gateway", "the exposure names no gateway, and there is no default gateway");
-        return;
+    if (k->world->check && exposure_needs_permission(x)) {
+        const struct gateway_settings settings = settings_of(k, k->documents, state->gateway);
+        struct gateway *gateway = gateway_new(state->gateway, false, &settings);
+
+        r = k->world->check(x, gateway, k->world->check_arg, &e);
+        gateway_unref(gateway);
     }
-    if (k->world->check && exposure_needs_permission(x))
-        r = k->world->check(x, find_gateway(k, state->gateway, &own), k->world->check_arg, &e);
-    gateway_unref(own);
     if (r < 0)
         state->hindrance = hindrance(k, r == -EPERM ? "not_allowed" : "invalid", e.field, e.text);
-    else if (x->disabled)
-        state->hindrance = hindrance(k, "disabled", "enabled", "it is disabled");
+    if (x->disabled)
+        state->hindrance = hindrance(k, "disabled", "enabled", "it was disabled over the API");
 }
 
-static void set_state(struct sketch *k, const struct affected *a, const struct exposure *x,
+static bool same_place(const struct service_exposure *before, const struct exposure *x,
+                       const struct exposure_state *state)
+{
+    return before->listener_port && before->listener_port == state->listener_port &&
+           before->x->protocol == x->protocol && address_compare(&before->x->listener_addr, &x->listener_addr) == 0;
+}
+
+/* As exposures_begin() and what follows it would find it. */
+static void set_state(struct sketch *k, const struct affected *a, const struct exposure *declared,
                       struct exposure_state *state)
 {
-    const struct service_exposure *before = find_exposure(a->before, x->rid);
-    bool same_gateway;
+    const struct service_exposure *before = find_exposure(a->before, declared->rid);
+    const struct exposure *x = declared->valid ? declared : NULL;
 
-    state->gateway = x->gateway ? x->gateway : k->world->default_gateway;
-    if (!x->valid)
+    before = before && before->x->valid ? before : NULL;
+    if (!x && before) {
+        x = before->x;
+        state->good = before->declaration;
+    }
+    if (!x)
+        return;
+    state->gateway = find_gateway(k, x, state);
+    if (!state->gateway)
         return;
     find_hindrance(k, x, state);
-    same_gateway = before && before->gateway && state->gateway && strcmp(before->gateway, state->gateway) == 0;
+    before = before && before->gateway && strcmp(before->gateway, state->gateway) == 0 ? before : NULL;
     state->listener_port = x->listener_port;
-    if (!x->listener_port && same_gateway && before->x->valid && !before->x->listener_port)
+    if (!x->listener_port && before && !before->x->listener_port)
         state->listener_port = before->listener_port;
     state->since = UINT64_MAX;
-    if (same_gateway && before->x->valid && before->listener_port == state->listener_port &&
-        before->x->protocol == x->protocol && address_compare(&before->x->listener_addr, &x->listener_addr) == 0) {
+    if (before && same_place(before, x, state)) {
         state->since = before->since;
         set_later(k, before, x, state);
     }
@@ -320,6 +371,13 @@ static const struct affected *find_affected_by(const struct sketch *k, const cha
                          : NULL;
 }
 
+static void tell_hindrance(struct sketch *k, size_t edit, const struct service_exposure *sx)
+{
+    const char *pointer = exposure_pointer(sx->x, sx->hindrance->field, k->draft->arena);
+
+    add_fault(k, DRAFT_INVALID, edit, sx->hindrance->code, pointer ? pointer : "#", sx->hindrance->text);
+}
+
 static void tell_exposure(struct sketch *k, size_t edit, const struct service_exposure *sx)
 {
     const struct exposure *x = sx->declared;
@@ -332,8 +390,7 @@ static void tell_exposure(struct sketch *k, size_t edit, const struct service_ex
         add_fault(k, warning ? DRAFT_WARNING : DRAFT_INVALID, edit, p->code, pointer ? pointer : "#", p->text);
     }
     if (sx->hindrance && strcmp(sx->hindrance->code, "disabled") != 0)
-        add_fault(k, DRAFT_INVALID, edit, sx->hindrance->code,
-                  exposure_pointer(x, sx->hindrance->field, k->draft->arena), sx->hindrance->text);
+        tell_hindrance(k, edit, sx);
 }
 
 static void tell_exposures(struct sketch *k)
@@ -356,9 +413,29 @@ static void tell_exposures(struct sketch *k)
 
 /* ---- certificates ---- */
 
+/* What is there of a secret with the edits: the API's, else the agent's. */
+static const struct secret *lookup_secret(void *arg, const char *path)
+{
+    struct sketch *k = arg;
+    struct secret *known = map_gets(&k->secrets, path);
+    _cleanup_(mem_free_p) char *key = NULL;
+    const struct document *d;
+
+    if (known)
+        return known;
+    key = mem_printf("%s/%s", document_kind_name(DOCUMENT_CERTIFICATE), path);
+    d = k->documents ? pmap_get(k->documents, &view_documents, key) : NULL;
+    if (!d)
+        return view_document(k->view, DOCUMENT_CERTIFICATE, path) ? NULL : view_secret(k->view, path);
+    known = secret_of_body(d->name, d->body);
+    if (known)
+        map_puts(&k->secrets, known->path, known);
+    return known;
+}
+
 static void draft_certificate(struct sketch *k, size_t edit)
 {
-    struct secret *secret = secret_of_body(k->edits[edit].name, k->edits[edit].body);
+    const struct secret *secret = lookup_secret(k, k->edits[edit].name);
 
     if (!secret) {
         add_fault(k, DRAFT_INVALID, edit, "invalid", "#", "texts are expected");
@@ -371,13 +448,15 @@ static void draft_certificate(struct sketch *k, size_t edit)
     if (!secret->has_pair && !secret->has_trust && !secret->pair_problem && !secret->trust_problem)
         add_fault(k, DRAFT_INVALID, edit, "invalid", "#",
                   "certificate_chain and private_key, or trusted_ca, are expected");
-    map_puts(&k->secrets, secret->path, secret);
 }
 
 static void draft_gateway(struct sketch *k, size_t edit)
 {
     struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
 
+    if (!gateway_name_is_good(k->edits[edit].name))
+        add_fault(k, DRAFT_INVALID, edit, "invalid", "#/name",
+                  "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
     if (gateway_settings_read(k->edits[edit].body, &settings) < 0)
         add_fault(k, DRAFT_INVALID, edit, "invalid", "#", "these are no settings of a gateway");
     else if (settings.port_min > settings.port_max)
@@ -398,17 +477,52 @@ static void draft_others(struct sketch *k)
 
 /* ---- listeners ---- */
 
+static void touch_listener(struct sketch *k, const struct service_exposure *sx)
+{
+    char name[64];
+
+    listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
+    map_puts(&k->listeners, arena_printf(k->draft->arena, "%s|%s", sx->gateway, name), k);
+}
+
 static void touch_listeners(struct sketch *k, const struct service *s)
 {
-    for (size_t i = 0; s && i < s->n_exposures; i++) {
-        const struct service_exposure *sx = &s->exposures[i];
-        char name[64];
+    for (size_t i = 0; s && i < s->n_exposures; i++)
+        if (service_exposure_listens(&s->exposures[i]))
+            touch_listener(k, &s->exposures[i]);
+}
 
-        if (!service_exposure_listens(sx))
-            continue;
-        listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
-        map_puts(&k->listeners, arena_printf(k->draft->arena, "%s|%s", sx->gateway, name), k);
+/* Those that the secret is served on, or is missed. */
+static void touch_users(struct sketch *k, const char *secret)
+{
+    for (const struct service *s = pmap_after(k->view->services, &view_services, ""); s;
+         s = pmap_after(k->view->services, &view_services, s->path))
+        for (size_t i = 0; i < s->n_exposures; i++)
+            if (service_exposure_listens(&s->exposures[i]) && exposure_refers_to_secret(s->exposures[i].x, secret))
+                touch_listener(k, &s->exposures[i]);
+}
+
+/* All of a namespace: "NAMESPACE|..." */
+static void touch_granted(struct sketch *k, const char *grant)
+{
+    const char *bar = strchr(grant, '|');
+    char ns[DOCUMENT_NAME_MAX + 1];
+
+    for (const struct service *s = pmap_after(k->view->services, &view_services, ""); s && bar;
+         s = pmap_after(k->view->services, &view_services, s->path)) {
+        object_namespace(s->path, ns, sizeof(ns));
+        if (strlen(ns) == (size_t)(bar - grant) && strncmp(ns, grant, strlen(ns)) == 0)
+            touch_listeners(k, s);
     }
+}
+
+static void touch_others(struct sketch *k)
+{
+    for (size_t i = 0; i < k->n_edits; i++)
+        if (k->edits[i].kind == DOCUMENT_CERTIFICATE)
+            touch_users(k, k->edits[i].name);
+        else if (k->edits[i].kind == DOCUMENT_GRANT)
+            touch_granted(k, k->edits[i].name);
 }
 
 static bool stands_on(const struct service_exposure *sx, const char *key)
@@ -421,14 +535,6 @@ static bool stands_on(const struct service_exposure *sx, const char *key)
     listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
     own = mem_printf("%s|%s", sx->gateway, name);
     return strcmp(own, key) == 0;
-}
-
-static const struct secret *lookup_secret(void *arg, const char *path)
-{
-    const struct sketch *k = arg;
-    const struct secret *edited = map_gets(&k->secrets, path);
-
-    return edited ? edited : view_secret(k->view, path);
 }
 
 static bool is_granted(void *arg, const char *ns, const char *kind, const char *name)
@@ -474,23 +580,50 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static bool same_pair(const struct certificate *a, const struct certificate *b)
+{
+    char x[DOCUMENT_NAME_MAX], y[DOCUMENT_NAME_MAX];
+
+    return strcmp(sds_pair_name(a, x, sizeof(x)), sds_pair_name(b, y, sizeof(y))) == 0;
+}
+
+static bool same_tls(const struct plan_chain *a, const struct plan_chain *b)
+{
+    if (a->tls != b->tls || a->n_certificates != b->n_certificates || !a->validation != !b->validation)
+        return false;
+    for (size_t i = 0; i < a->n_certificates; i++)
+        if (!same_pair(a->certificates[i], b->certificates[i]))
+            return false;
+    return !a->validation || same_text(a->validation->validation_secret, b->validation->validation_secret);
+}
+
+/* HTTP's filter knows no exposure: routes are another resource. */
+static bool same_filter(const struct plan_chain *a, const struct plan_chain *b)
+{
+    const struct exposure *x = a->holder, *y = b->holder;
+
+    if (a->kind != b->kind || !same_text(x->filter_config_data, y->filter_config_data))
+        return false;
+    return a->kind == CHAIN_L7 ||
+           (strcmp(x->name, y->name) == 0 && lb_policy_hashes(x->lb_policy) == lb_policy_hashes(y->lb_policy));
+}
+
 /* Whether Envoy would find the same filter chain: routes come over RDS, and certificates over SDS. */
 static bool same_chain(const struct plan_chain *a, const struct plan_chain *b)
 {
-    if (a->kind != b->kind || a->tls != b->tls || a->n_server_names != b->n_server_names ||
-        a->n_certificates != b->n_certificates || !a->validation != !b->validation ||
-        !same_text(a->holder->filter_config_data, b->holder->filter_config_data))
-        return false;
-    if (a->kind != CHAIN_L7 && strcmp(a->holder->name, b->holder->name) != 0)
+    if (!same_filter(a, b) || !same_tls(a, b) || a->n_server_names != b->n_server_names)
         return false;
     for (size_t i = 0; i < a->n_server_names; i++)
         if (strcmp(a->server_names[i], b->server_names[i]) != 0)
             return false;
-    for (size_t i = 0; i < a->n_certificates; i++)
-        if (strcmp(a->certificates[i]->name, b->certificates[i]->name) != 0 ||
-            !same_text(a->certificates[i]->secret, b->certificates[i]->secret))
-            return false;
-    return !a->validation || same_text(a->validation->validation_secret, b->validation->validation_secret);
+    return true;
+}
+
+/* What is a matter of the whole listener: how it finds out where a connection wants to go. */
+static bool same_listener(const struct listener_plan *a, const struct listener_plan *b)
+{
+    return a->tls_inspector == b->tls_inspector &&
+           listener_plan_needs_original_dst(a) == listener_plan_needs_original_dst(b);
 }
 
 static void compare_plans(struct sketch *k, const struct listener_plan *before, const struct listener_plan *after,
@@ -511,19 +644,21 @@ static void compare_plans(struct sketch *k, const struct listener_plan *before, 
             drained[l->n_chains++] = arena_strdup(k->draft->arena, before->chains[i].id);
     }
     l->chains = drained;
-    /* Whether a listener looks into TLS is a matter of the whole listener; UDP listeners have no chains. */
-    if (before->tls_inspector != after->tls_inspector || (l->n_chains && before->protocol == PROTOCOL_UDP))
+    /* UDP listeners have no chains that could go alone. */
+    if (before->protocol == PROTOCOL_UDP ? l->n_chains > 0 : !same_listener(before, after))
         l->effect = EFFECT_DRAINS_LISTENER;
     else
         l->effect = l->n_chains ? EFFECT_DRAINS_CHAIN : EFFECT_NONE;
 }
 
-/* "... is held by test/svc/web1.expose#0 ...": plans name the winner last. */
+/* "... is held by test/svc/web1.expose#0 ...": the last exposure in the text. */
 static const char *other_of(const struct problem *p, struct arena *arena)
 {
-    const char *at = strstr(p->text, ".expose#");
+    const char *at = NULL;
     size_t n = 0;
 
+    for (const char *next = strstr(p->text, ".expose#"); next; next = strstr(next + 1, ".expose#"))
+        at = next;
     if (!at)
         return NULL;
     while (at > p->text && at[-1] != ' ' && at[-1] != '"' && at[-1] != '(')
@@ -534,7 +669,8 @@ static const char *other_of(const struct problem *p, struct arena *arena)
     return arena_strndup(arena, at, n);
 }
 
-static bool was_in_conflict(const struct sketch *k, const struct service_exposure *sx)
+/* What the listener says of it at present; -1: it stands on none. */
+static int verdict_before(const struct sketch *k, const struct service_exposure *sx)
 {
     const struct affected *a = find_affected_by(k, sx->x->path);
     const struct service_exposure *before = a ? find_exposure(a->before, sx->x->rid) : NULL;
@@ -544,12 +680,33 @@ static bool was_in_conflict(const struct sketch *k, const struct service_exposur
     char name[64];
 
     if (!before || !service_exposure_listens(before))
-        return false;
+        return -1;
     listener_name(&before->x->listener_addr, before->listener_port, before->x->protocol, name);
     key = mem_printf("%s|%s", before->gateway, name);
     plan = view_listener(k->view, key);
     v = plan ? listener_plan_verdict(plan, before->x->name) : NULL;
-    return v && v->kind == VERDICT_CONFLICT;
+    return v ? (int)v->kind : -1;
+}
+
+/* What was so before is no fault of the edit's. */
+static enum draft_fault_kind kind_of_problem(const struct verdict *v, int before, const struct problem *p)
+{
+    if ((int)v->kind == before || strcmp(p->code, "warning") == 0 || strcmp(p->code, "unready") == 0)
+        return DRAFT_WARNING;
+    return v->kind == VERDICT_CONFLICT ? DRAFT_CONFLICT : v->kind == VERDICT_INVALID ? DRAFT_INVALID : DRAFT_WARNING;
+}
+
+static void tell_verdict(struct sketch *k, size_t edit, const struct service_exposure *sx, const struct verdict *v)
+{
+    int before = verdict_before(k, sx);
+
+    for (size_t i = 0; i < v->n_problems; i++) {
+        const struct problem *p = &v->problems[i];
+        const char *pointer = exposure_pointer(sx->x, p->field, k->draft->arena);
+
+        add_fault(k, kind_of_problem(v, before, p), edit, p->code, pointer ? pointer : "#", p->text)->other =
+            other_of(p, k->draft->arena);
+    }
 }
 
 /* What becomes of the edited exposures on the listener. */
@@ -559,18 +716,9 @@ static void tell_verdicts(struct sketch *k, const struct listener_plan *plan)
         const struct edit *e = &k->edits[i];
         const struct verdict *v = listener_plan_verdict(plan, e->name);
         const struct service_exposure *sx = v ? draft_exposure(k->draft, k->view, e->name) : NULL;
-        bool conflict;
 
-        if (!sx || !e->body || (e->kind != DOCUMENT_EXPOSURE && e->kind != DOCUMENT_OVERRIDE))
-            continue;
-        conflict = v->kind == VERDICT_CONFLICT && !was_in_conflict(k, sx);
-        for (size_t p = 0; p < v->n_problems; p++) {
-            const char *pointer = exposure_pointer(sx->x, v->problems[p].field, k->draft->arena);
-
-            add_fault(k, conflict ? DRAFT_CONFLICT : DRAFT_WARNING, i, v->problems[p].code, pointer ? pointer : "#",
-                      v->problems[p].text)
-                ->other = other_of(&v->problems[p], k->draft->arena);
-        }
+        if (sx && e->body && (e->kind == DOCUMENT_EXPOSURE || e->kind == DOCUMENT_OVERRIDE))
+            tell_verdict(k, i, sx, v);
     }
 }
 
@@ -613,6 +761,7 @@ static void draft_listeners(struct sketch *k)
         touch_listeners(k, k->affected[i].before);
         touch_listeners(k, k->affected[i].after);
     }
+    touch_others(k);
     d->listeners = arena_array(d->arena, struct draft_listener, k->listeners.count);
     k->plans = arena_array(d->arena, struct listener_plan *, k->listeners.count);
     for (size_t i = 0; map_next(&k->listeners, &i, &e);)
@@ -633,6 +782,8 @@ static void sketch_clear(struct sketch *k)
         listener_plan_unref(k->plans[i]);
     map_clear(&k->secrets);
     map_clear(&k->listeners);
+    map_clear(&k->affected_paths);
+    mem_free(k->affected);
     pmap_unref(k->documents, &view_documents);
 }
 

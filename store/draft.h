@@ -24,7 +24,7 @@ struct draft_fault {
 
 /* What Envoys go through when a listener becomes what it would become. */
 enum draft_effect {
-    EFFECT_NONE,            /* routes, clusters, secrets: no connection ends */
+    EFFECT_NONE,            /* routes, clusters, secrets, further chains: no connection ends */
     EFFECT_ADDS_LISTENER,   /* a new one opens */
     EFFECT_DRAINS_CHAIN,    /* connections of one filter chain end in time */
     EFFECT_DRAINS_LISTENER, /* all of a listener's */

@@ -13,9 +13,18 @@
 #include "store/state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- revisions ---- */
+
+static int compare_changes(const void *a, const void *b)
+{
+    const struct document_change *x = a, *y = b;
+    int order = strcmp(document_kind_name(x->kind), document_kind_name(y->kind));
+
+    return order ? order : strcmp(x->name, y->name);
+}
 
 struct revision *revision_new(uint64_t number, int64_t time, const char *cause, const char *author,
                               const char *request_id, const char *const *names, size_t n_names, size_t n_changed,
@@ -41,6 +50,8 @@ struct revision *revision_new(uint64_t number, int64_t time, const char *cause, 
         if (changes[i].after)
             document_ref(changes[i].after);
     }
+    if (n_documents)
+        qsort(changes, n_documents, sizeof(*changes), compare_changes);
     r->names = copies;
     r->n_names = n_names;
     r->documents = changes;

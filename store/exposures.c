@@ -63,14 +63,6 @@ static struct problem *hindrance(struct commit *c, const char *code, const char 
     return p;
 }
 
-static bool is_gateway_name(const char *name)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t n = strspn(name, allowed);
-
-    return n > 0 && n <= GATEWAY_NAME_MAX && name[n] == '\0';
-}
-
 /* NULL with the reason in the state. */
 static struct port_space *find_gateway(struct commit *c, const struct exposure *x, struct exposure_state *state)
 {
@@ -82,7 +74,7 @@ static struct port_space *find_gateway(struct commit *c, const struct exposure *
             hindrance(c, "not_allowed", "gateway", "the exposure names no gateway, and there is no default gateway");
         return NULL;
     }
-    if (!is_gateway_name(name)) {
+    if (!gateway_name_is_good(name)) {
         state->hindrance = hindrance(c, "invalid", "gateway",
                                      "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
         return NULL;

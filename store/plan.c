@@ -498,6 +498,15 @@ const struct verdict *listener_plan_verdict(const struct listener_plan *p, const
     return p->n_verdicts ? bsearch(&wanted, p->verdicts, p->n_verdicts, sizeof(wanted), compare_verdicts) : NULL;
 }
 
+bool listener_plan_needs_original_dst(const struct listener_plan *p)
+{
+    for (size_t i = 0; i < p->n_chains; i++)
+        for (size_t k = 0; k < p->chains[i].n_exposures; k++)
+            if (p->chains[i].exposures[k]->lb_policy == LB_ORIGINAL_DST)
+                return true;
+    return false;
+}
+
 static bool serves_any_host(const struct plan_chain *chain)
 {
     for (size_t i = 0; i < chain->n_vhosts; i++)

@@ -133,6 +133,8 @@ enum { PLAN_STATUS_MISDIRECTED = 421, PLAN_STATUS_REFUSED = 503 };
  * where a client may have reused a connection for every name that the certificate covers.
  */
 bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct plan_chain *chain);
+/* Whether the listener looks for the address that its connections were meant for before they were redirected. */
+bool listener_plan_needs_original_dst(const struct listener_plan *p);
 /* "ADDR:PORT/PROTO" into buf (at least 64 bytes). */
 const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64]);
 /* SDS names: tls_certificate/NS/sec/NAME (or tls_certificate/PATH.certificate#N by file or inline),

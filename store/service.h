@@ -43,6 +43,12 @@ enum lb_policy {
     LB_ORIGINAL_DST, /* a cluster of type ORIGINAL_DST, without EDS */
 };
 
+/* Whether what hash policies say has a meaning to it. */
+static inline bool lb_policy_hashes(enum lb_policy policy)
+{
+    return policy == LB_RING_HASH || policy == LB_MAGLEV;
+}
+
 /* An IP address and how it is written. */
 struct address {
     uint8_t bytes[16]; /* network order; IPv4 in the first 4 */

@@ -68,6 +68,14 @@ int gateway_settings_read(const char *body, struct gateway_settings *settings)
     return r < 0 ? -EINVAL : 0;
 }
 
+bool gateway_name_is_good(const char *name)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t n = strspn(name, allowed);
+
+    return n > 0 && n <= GATEWAY_NAME_MAX && name[n] == '\0';
+}
+
 struct gateway *gateway_ref(struct gateway *g)
 {
     __atomic_add_fetch(&g->refs, 1, __ATOMIC_RELAXED);

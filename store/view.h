@@ -26,6 +26,9 @@ struct gateway {
 
 enum { GATEWAYS_MAX = 256, GATEWAY_NAME_MAX = 64 };
 
+/* 1 to GATEWAY_NAME_MAX letters, digits, dots, hyphens and underscores. */
+bool gateway_name_is_good(const char *name);
+
 struct gateway_settings {
     uint16_t port_min, port_max;
     bool allow_files, allow_cluster_header;
