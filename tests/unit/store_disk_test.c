@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -491,24 +490,6 @@ TEST(a_state_that_was_lost_while_running_and_not_put_again_is_not_whole_after_a_
 
 /* ---- full disks ---- */
 
-static struct rlimit no_limit;
-
-static void fill_disk(void)
-{
-    struct rlimit limit;
-
-    CHECK(sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
-    CHECK(getrlimit(RLIMIT_FSIZE, &no_limit) == 0);
-    limit = no_limit;
-    limit.rlim_cur = 1;
-    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-}
-
-static void free_disk(void)
-{
-    CHECK(setrlimit(RLIMIT_FSIZE, &no_limit) == 0);
-}
-
 TEST(a_full_disk_stops_neither_failover_nor_serving_and_is_made_up_for)
 {
     _cleanup_(mem_free_p) char *good = NULL, *after = NULL;
@@ -518,12 +499,12 @@ TEST(a_full_disk_stops_neither_failover_nor_serving_and_is_made_up_for)
     world_init(&w);
     world_open(&w);
     fetch_all(&w, "10.0.0.1");
-    fill_disk();
+    world_fill_disk();
     for (int i = 0; i < 20; i++) {
         world_put(&w, "test/svc/s01", "\"port\":80,\"listener_port\":2001", i % 2 ? "10.0.0.1" : "10.0.0.2", true);
         changes = world_commit(&w);
         if (!changes || strcmp(changes, "service test/svc/s01") != 0) {
-            free_disk();
+            world_free_disk();
             CHECK_STR(changes, "service test/svc/s01");
         }
         mem_free(changes);
@@ -533,7 +514,7 @@ TEST(a_full_disk_stops_neither_failover_nor_serving_and_is_made_up_for)
     world_put(&w, "brand-new", "\"port\":80,\"listener_port\":3000", "10.0.0.2", true);
     commit(&w);
     good = world_dump(&w);
-    free_disk();
+    world_free_disk();
     world_until(&w, is_quiet, "observed.db");
     CHECK_INT(world_alarm_count(&w, "observed.db"), 1);
     world_reopen(&w);
@@ -555,17 +536,17 @@ TEST(a_port_that_cannot_be_kept_is_not_served_until_it_can)
     world_init(&w);
     world_open(&w);
     fetch_all(&w, "10.0.0.1");
-    fill_disk();
+    world_fill_disk();
     world_put(&w, "new", allocate, "10.0.0.1", true);
     commit(&w);
     port = world_port(&w, "new", "expose#0");
     if (port == 0 && world_service(&w, "new")->exposures[0].hindrance) {
         bool told = strstr(world_service(&w, "new")->exposures[0].hindrance->text, "no port could be kept: ") != NULL;
 
-        free_disk();
+        world_free_disk();
         CHECK(told);
     } else {
-        free_disk();
+        world_free_disk();
         CHECK_INT(port, 0);
     }
     CHECK(world_alarm(&w, "config.db") != NULL);
@@ -594,9 +575,9 @@ TEST(a_start_on_a_full_disk_serves_the_last_state)
     fetch_all(&w, "10.0.0.1");
     good = world_dump(&w);
     world_close(&w);
-    fill_disk();
+    world_fill_disk();
     r = world_try_open(&w, &e);
-    free_disk();
+    world_free_disk();
     CHECK_INT(r, 0);
     after = world_dump(&w);
     CHECK_STR(after, good);
@@ -625,11 +606,11 @@ TEST(a_first_start_on_a_full_disk_works_in_memory_and_catches_up)
     world_close(&w);
     CHECK(unlink(world_file(&w, "observed.db")) == 0);
     CHECK(unlink(world_file(&w, "config.db")) == 0);
-    fill_disk();
+    world_fill_disk();
     r = world_try_open(&w, &e);
     if (r == 0)
         fetch_all(&w, "10.0.0.1");
-    free_disk();
+    world_free_disk();
     CHECK_INT(r, 0);
     CHECK(world_alarm(&w, "observed.db") != NULL);
     CHECK(world_alarm(&w, "config.db") != NULL);

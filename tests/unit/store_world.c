@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -386,4 +388,24 @@ bool world_files_hold(struct world *w, const char *text)
 
     each_file(w, search_file, &search);
     return search.found;
+}
+
+/* ---- disks ---- */
+
+static struct rlimit no_limit;
+
+void world_fill_disk(void)
+{
+    struct rlimit limit;
+
+    CHECK(sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
+    CHECK(getrlimit(RLIMIT_FSIZE, &no_limit) == 0);
+    limit = no_limit;
+    limit.rlim_cur = 1;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+void world_free_disk(void)
+{
+    CHECK(setrlimit(RLIMIT_FSIZE, &no_limit) == 0);
 }

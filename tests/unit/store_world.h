@@ -62,4 +62,8 @@ const char *world_file(struct world *w, const char *name);
 /* Whether any file of the directory holds the text. */
 bool world_files_hold(struct world *w, const char *text);
 
+/* No file grows any more, as on a full disk; until it is freed. */
+void world_fill_disk(void);
+void world_free_disk(void);
+
 #endif
