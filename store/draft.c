@@ -289,6 +289,11 @@ static bool same_place(const struct service_exposure *before, const struct expos
            before->x->protocol == x->protocol && address_compare(&before->x->listener_addr, &x->listener_addr) == 0;
 }
 
+static bool same_gateway(const struct service_exposure *before, const struct exposure_state *state)
+{
+    return before && before->gateway && strcmp(before->gateway, state->gateway) == 0;
+}
+
 /* As exposures_begin() and what follows it would find it. */
 static void set_state(struct sketch *k, const struct affected *a, const struct exposure *declared,
                       struct exposure_state *state)
@@ -307,7 +312,7 @@ static void set_state(struct sketch *k, const struct affected *a, const struct e
     if (!state->gateway)
         return;
     find_hindrance(k, x, state);
-    before = before && before->gateway && strcmp(before->gateway, state->gateway) == 0 ? before : NULL;
+    before = same_gateway(before, state) ? before : NULL;
     state->listener_port = x->listener_port;
     if (!x->listener_port && before && !before->x->listener_port)
         state->listener_port = before->listener_port;

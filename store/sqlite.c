@@ -362,13 +362,13 @@ static int migrate(struct db *db, const struct db_schema *schema, bool fresh, st
     return 0;
 }
 
-static int configure(struct db *db, const struct db_schema *schema, struct err *e)
+static int configure(struct db *db, const struct db_schema *schema, bool exclusive, struct err *e)
 {
     _cleanup_(mem_free_p) char *sql =
         mem_printf("PRAGMA locking_mode = %s; PRAGMA journal_mode = WAL; PRAGMA synchronous = %s;"
                    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d;"
                    "PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
-                   schema->flush ? "NORMAL" : "EXCLUSIVE", schema->flush ? "FULL" : "OFF", CACHE_KIB, WAL_KEEP_BYTES);
+                   exclusive ? "EXCLUSIVE" : "NORMAL", schema->flush ? "FULL" : "OFF", CACHE_KIB, WAL_KEEP_BYTES);
 
     return execute(db, sql, e);
 }
@@ -400,7 +400,8 @@ void db_close(struct db *db)
     mem_free(db);
 }
 
-static int open_file(const char *path, const struct db_schema *schema, bool fresh, struct db **ret_db, struct err *e)
+static int open_once(const char *path, const struct db_schema *schema, bool fresh, bool exclusive, struct db **ret_db,
+                     struct err *e)
 {
     struct db *db = mem_new(struct db);
     struct stat status = {0};
@@ -414,7 +415,7 @@ static int open_file(const char *path, const struct db_schema *schema, bool fres
     if (r == 0) {
         (void)sqlite3_extended_result_codes(db->handle, 1);
         (void)sqlite3_busy_timeout(db->handle, SQLITE_BUSY_MS);
-        r = configure(db, schema, e);
+        r = configure(db, schema, exclusive, e);
     }
     if (r == 0)
         r = prepare_transactions(db, e);
@@ -432,6 +433,17 @@ static int open_file(const char *path, const struct db_schema *schema, bool fres
     db->inode = status.st_ino;
     *ret_db = db;
     return 0;
+}
+
+/* An index that others can read takes space beside the file. On a full disk it is done without, in memory: what is
+ * there must be read, whatever can be written. */
+static int open_file(const char *path, const struct db_schema *schema, bool fresh, struct db **ret_db, struct err *e)
+{
+    int r = open_once(path, schema, fresh, !schema->flush, ret_db, e);
+
+    if ((r == -ENOSPC || r == -EIO) && schema->flush && !fresh)
+        r = open_once(path, schema, fresh, true, ret_db, e);
+    return r;
 }
 
 bool db_moved(const struct db *db)

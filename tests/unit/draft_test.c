@@ -341,30 +341,36 @@ static void check_chains(struct arena *a, const char *key, const struct draft_li
     }
 }
 
+/* Of a listener that stays. */
+static enum draft_effect compare_listeners(const char *key, const struct draft_listener *l,
+                                           const struct resource *before, const struct resource *after)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    pb_listener *x = decode(a, before), *y = decode(a, after);
+    enum draft_effect truth = EFFECT_NONE;
+
+    if (!same_bytes(rest_bytes(a, x), rest_bytes(a, y)))
+        return EFFECT_DRAINS_LISTENER;
+    for (size_t i = 0; i < x->n_filter_chains; i++) {
+        const char *name = x->filter_chains[i]->name;
+
+        if (!same_bytes(chain_bytes(a, x, name), chain_bytes(a, y, name)))
+            truth = EFFECT_DRAINS_CHAIN;
+    }
+    check_chains(a, key, l, x, y);
+    /* Only chains that are new make another listener of which nothing drains. */
+    CHECK(truth != EFFECT_NONE || before->version == after->version || y->n_filter_chains > x->n_filter_chains);
+    return truth;
+}
+
 static void check_listener(const char *key, const struct draft_listener *l, const struct resource *before,
                            const struct resource *after)
 {
-    _cleanup_(arena_free_p) struct arena *a = arena_new();
     enum draft_effect effect = l ? l->effect : EFFECT_NONE;
-    enum draft_effect truth = !before && !after ? EFFECT_NONE
-                              : !before         ? EFFECT_ADDS_LISTENER
-                              : !after          ? EFFECT_REMOVES_LISTENER
-                                                : EFFECT_NONE;
+    enum draft_effect truth = before && after ? compare_listeners(key, l, before, after)
+                              : before        ? EFFECT_REMOVES_LISTENER
+                                              : EFFECT_ADDS_LISTENER;
 
-    if (before && after) {
-        pb_listener *x = decode(a, before), *y = decode(a, after);
-        bool same_rest = same_bytes(rest_bytes(a, x), rest_bytes(a, y));
-
-        truth = same_rest ? EFFECT_NONE : EFFECT_DRAINS_LISTENER;
-        for (size_t i = 0; same_rest && i < x->n_filter_chains; i++)
-            if (!same_bytes(chain_bytes(a, x, x->filter_chains[i]->name),
-                            chain_bytes(a, y, x->filter_chains[i]->name)))
-                truth = EFFECT_DRAINS_CHAIN;
-        if (same_rest)
-            check_chains(a, key, l, x, y);
-        /* Only chains that are new make another listener of which nothing drains. */
-        CHECK(truth != EFFECT_NONE || before->version == after->version || y->n_filter_chains > x->n_filter_chains);
-    }
     seen[truth]++;
     if (effect != truth)
         test_fail(__FILE__, __LINE__, "%s: the draft says %s, it is %s", key, draft_effect_name(effect),
@@ -550,55 +556,75 @@ static json_t *random_certificates(void)
     return all;
 }
 
+static json_t *random_filter(void)
+{
+    static const char log_type[] = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+
+    if (pick(3))
+        return json_pack("{s:s}", ONE_OF("idle_timeout", "drain_timeout"), "7s");
+    return json_pack("{s:[{s:s, s:{s:s, s:s}}]}", "access_log", "name", "file", "typed_config", "@type", log_type,
+                     "path", "/dev/stdout");
+}
+
+static json_t *random_port(void)
+{
+    return json_integer(pick(5) ? 443 + pick(2) : 0);
+}
+
+static json_t *random_truth(void)
+{
+    return json_boolean(pick(2));
+}
+
+static json_t *random_protocol(void)
+{
+    return json_string(ONE_OF("tcp", "udp"));
+}
+
+static json_t *random_address(void)
+{
+    return json_string(ONE_OF("0.0.0.0", "192.0.2.1"));
+}
+
+static json_t *random_policy(void)
+{
+    return json_string(ONE_OF("random", "ring_hash", "original_dst_lb", "round robin"));
+}
+
+static json_t *random_gateway(void)
+{
+    return json_string(ONE_OF("envoy", "second", "a/b"));
+}
+
+static json_t *random_sni(void)
+{
+    return random_names(2);
+}
+
 /* Any member, with any value. */
 static void random_member(json_t *to)
 {
-    switch (pick(14)) {
-    case 0:
-        json_object_set_new(to, "port", json_integer(80 + pick(2)));
-        break;
-    case 1:
-        json_object_set_new(to, "protocol", json_string(ONE_OF("tcp", "udp")));
-        break;
-    case 2:
-    case 3:
-        json_object_set_new(to, "listener_port", json_integer(pick(5) ? 443 + pick(2) : 0));
-        break;
-    case 4:
-        json_object_set_new(to, "listener_addr", json_string(ONE_OF("0.0.0.0", "192.0.2.1")));
-        break;
-    case 5:
-        json_object_set_new(to, "sni", random_names(2));
-        break;
-    case 6:
-    case 7:
-        json_object_set_new(to, "vhosts", random_vhosts());
-        break;
-    case 8:
-        json_object_set_new(to, "listener_certificates", random_certificates());
-        break;
-    case 9:
-        json_object_set_new(to, "lb_policy",
-                            json_string(ONE_OF("random", "ring_hash", "original_dst_lb", "round robin")));
-        break;
-    case 10:
-        json_object_set_new(to, "gateway", json_string(ONE_OF("envoy", "second", "a/b")));
-        break;
-    case 11:
-        json_object_set_new(to, "enabled", json_boolean(pick(2)));
-        break;
-    case 12:
-        json_object_set_new(to, "filter_config_data",
-                            pick(3) ? json_pack("{s:s}", ONE_OF("idle_timeout", "drain_timeout"), "7s")
-                                    : json_pack("{s:[{s:s, s:{s:s, s:s}}]}", "access_log", "name", "file",
-                                                "typed_config", "@type",
-                                                "type.googleapis.com/envoy.extensions.access_loggers.file.v3."
-                                                "FileAccessLog",
-                                                "path", "/dev/stdout"));
-        break;
-    default:
-        json_object_set_new(to, "cluster_certificates", random_certificates());
-    }
+    static const struct {
+        const char *name;
+        json_t *(*value)(void);
+    } members[] = {
+        {"protocol", random_protocol},
+        {"listener_port", random_port},
+        {"listener_port", random_port},
+        {"listener_addr", random_address},
+        {"sni", random_sni},
+        {"vhosts", random_vhosts},
+        {"vhosts", random_vhosts},
+        {"listener_certificates", random_certificates},
+        {"lb_policy", random_policy},
+        {"gateway", random_gateway},
+        {"enabled", random_truth},
+        {"filter_config_data", random_filter},
+        {"cluster_certificates", random_certificates},
+    };
+    unsigned i = pick(ARRAY_LEN(members));
+
+    json_object_set_new(to, members[i].name, members[i].value());
 }
 
 static json_t *random_exposure(void)
