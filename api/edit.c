@@ -524,8 +524,8 @@ static void write_shown(struct call *c, const struct write *w, struct writer *ou
     buf_clear(&b);
 }
 
-/* number 0: nothing was made. */
-static void answer(struct call *c, const struct attempt *a, uint64_t number, bool dry)
+/* waited: for the proxies, whose words are part of the answer then. */
+static void answer(struct call *c, const struct attempt *a, uint64_t number, bool dry, bool waited)
 {
     const struct write *w = &a->w;
     struct writer out = {.out = &c->answer->body};
@@ -539,6 +539,10 @@ static void answer(struct call *c, const struct attempt *a, uint64_t number, boo
         writer_int(&out, "number", (int64_t)number);
     writer_text(&out, "rollout",
                 dry ? NULL : arena_printf(c->arena, "/api/v1/revisions/%llu/rollout", (unsigned long long)number));
+    if (waited)
+        rollout_write(c, number, "rollout_status", &out);
+    else
+        writer_null(&out, "rollout_status");
     (void)buf_append_byte(out.out, ',');
     (void)buf_append_str(out.out, a->outcome); /* a buffer that is full says so itself */
     if (w->write_extra)
@@ -555,6 +559,63 @@ static void answer(struct call *c, const struct attempt *a, uint64_t number, boo
     if (w->created && w->location && !dry)
         http_answer_header(c->answer, "Location", arena_strdup(c->arena, w->location));
 }
+
+/* ---- waiting for the proxies (RFC 7240, 4.3) ---- */
+
+struct wait {
+    struct later *later;
+    const struct attempt *attempt; /* in the call's arena: for the second half alone */
+    uint64_t revision;
+    unsigned seconds;
+};
+
+static void on_waited(void *data)
+{
+    later_done(((struct wait *)data)->later);
+}
+
+static void answer_waited(struct call *c, void *data)
+{
+    const struct wait *wait = data;
+
+    http_answer_header(c->answer, "Preference-Applied", arena_printf(c->arena, "wait=%u", wait->seconds));
+    answer(c, wait->attempt, wait->revision, false, true);
+}
+
+/* What the answer needs of an attempt, for as long as the call. */
+static const struct attempt *attempt_kept(struct call *c, const struct attempt *a)
+{
+    struct attempt *kept = arena_dup(c->arena, a, sizeof(*a));
+
+    kept->w.edits = NULL;
+    kept->w.n = 0;
+    kept->w.key = a->w.key ? arena_strdup(c->arena, a->w.key) : NULL;
+    kept->w.location = a->w.location ? arena_strdup(c->arena, a->w.location) : NULL;
+    kept->w.extra = a->w.extra ? arena_strdup(c->arena, a->w.extra) : NULL;
+    kept->outcome = arena_strdup(c->arena, a->outcome);
+    return kept;
+}
+
+/* False: nobody asked for it, or it can't be had. */
+static bool wait_for_proxies(struct call *c, const struct attempt *a)
+{
+    unsigned seconds = call_waits(c);
+
+    if (!seconds || !c->backend->rollout_wait)
+        return false;
+    struct wait *wait = mem_new(struct wait);
+    *wait = (struct wait){.attempt = attempt_kept(c, a), .revision = a->request.revision, .seconds = seconds};
+    struct later *l = wait->later = later_new(wait, mem_free);
+    if (c->backend->rollout_wait(c->backend->arg, wait->revision, seconds, on_waited, wait) < 0) {
+        later_done(l); /* nobody else does */
+        later_unref(l);
+        return false;
+    }
+    call_later(c, l, answer_waited, seconds);
+    return true;
+}
+
+/* ---- the way ---- */
 
 static void try_write(struct call *c, write_plan plan, const void *arg, unsigned number);
 
@@ -581,8 +642,8 @@ static void on_written(struct call *c, void *data)
         try_write(c, a->plan, a->plan_arg, a->number + 1);
     else if (a->request.result)
         answer_failure(c, a);
-    else
-        answer(c, a, a->request.revision, false);
+    else if (!wait_for_proxies(c, a))
+        answer(c, a, a->request.revision, false, false);
 }
 
 /* In the writer's thread. */
@@ -627,7 +688,7 @@ static bool consider(struct call *c, struct attempt *a)
         return false;
     a->outcome = write_outcome(c, d, &a->w);
     if (dry || !a->w.n) {
-        answer(c, a, c->view->revision, dry);
+        answer(c, a, c->view->revision, dry, false);
         return false;
     }
     return true;

@@ -29,8 +29,8 @@ struct write {
     bool created;         /* 201 */
     const char *location; /* of what was created; NULL: where the request went */
     /* Members that the answer has beside; extra is in the arena. */
-    void (*write_extra)(const void *extra, struct writer *w);
-    const void *extra;
+    void (*write_extra)(const char *extra, struct writer *w);
+    const char *extra;
 };
 
 typedef void (*write_plan)(struct call *c, struct write *w, const void *arg);

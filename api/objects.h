@@ -76,6 +76,11 @@ int64_t days_until(int64_t then, double now);
 /* The same of now; what is written with it is not right any more when the number has changed. */
 int64_t days_left(struct call *c, int64_t then);
 
+/* ---- rollouts ---- */
+
+/* A member: what became of a revision with each proxy; null where that is not known. */
+void rollout_write(struct call *c, uint64_t revision, const char *key, struct writer *w);
+
 /* ---- alarms ---- */
 
 /* The daemon's and those that follow from the view, in the arena. */

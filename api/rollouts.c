@@ -56,29 +56,37 @@ static void write_time_or_null(struct writer *w, const char *key, double time)
         writer_null(w, key);
 }
 
-static void write_rollout(struct call *c, uint64_t revision, const struct api_rollout *r)
+static void write_rollout(struct writer *w, const char *key, uint64_t revision, const struct api_rollout *r)
 {
-    struct writer w = {.out = &c->answer->body};
     int64_t counts[STATES] = {0};
 
     for (size_t i = 0; i < r->n_proxies; i++)
         counts[r->proxies[i].state]++;
-    writer_open(&w, NULL, '{');
-    writer_text(&w, "kind", "Rollout");
-    writer_int(&w, "revision", (int64_t)revision);
-    writer_text(&w, "state", states[r->state]);
-    writer_bool(&w, "complete", r->complete);
-    write_time_or_null(&w, "published_at", r->published_at);
-    write_time_or_null(&w, "completed_at", r->completed_at);
-    writer_texts(&w, "gateways", (const char *const *)r->gateways, r->n_gateways);
-    writer_open(&w, "counts", '{');
-    writer_int(&w, "proxies", (int64_t)r->n_proxies);
+    writer_open(w, key, '{');
+    writer_text(w, "kind", "Rollout");
+    writer_int(w, "revision", (int64_t)revision);
+    writer_text(w, "state", states[r->state]);
+    writer_bool(w, "complete", r->complete);
+    write_time_or_null(w, "published_at", r->published_at);
+    write_time_or_null(w, "completed_at", r->completed_at);
+    writer_texts(w, "gateways", (const char *const *)r->gateways, r->n_gateways);
+    writer_open(w, "counts", '{');
+    writer_int(w, "proxies", (int64_t)r->n_proxies);
     for (unsigned state = 0; state < STATES; state++)
-        writer_int(&w, states[state], counts[state]);
-    writer_close(&w, '}');
-    write_rollout_proxies(&w, r);
-    writer_close(&w, '}');
-    call_done(c);
+        writer_int(w, states[state], counts[state]);
+    writer_close(w, '}');
+    write_rollout_proxies(w, r);
+    writer_close(w, '}');
+}
+
+void rollout_write(struct call *c, uint64_t revision, const char *key, struct writer *w)
+{
+    struct api_rollout r = {.state = API_ROLLOUT_PENDING};
+
+    if (c->backend->rollout && c->backend->rollout(c->backend->arg, revision, c->arena, &r) == 0)
+        write_rollout(w, key, revision, &r);
+    else
+        writer_null(w, key);
 }
 
 /* False when it is no number that a revision could have. */
@@ -95,6 +103,7 @@ static bool parse_revision(const char *text, uint64_t *ret)
 static void answer_rollout(struct call *c, void *data)
 {
     struct api_rollout r = {.state = API_ROLLOUT_PENDING};
+    struct writer w = {.out = &c->answer->body};
     uint64_t revision;
     int error;
 
@@ -105,14 +114,16 @@ static void answer_rollout(struct call *c, void *data)
     }
     error = c->backend->rollout(c->backend->arg, revision, c->arena, &r);
     /* What was committed is published in a moment. */
-    if (!error || (error == -ENOENT && revision > 0 && revision <= c->view->revision))
-        write_rollout(c, revision, &r);
-    else if (error == -ENOENT)
+    if (!error || (error == -ENOENT && revision > 0 && revision <= c->view->revision)) {
+        write_rollout(&w, NULL, revision, &r);
+        call_done(c);
+    } else if (error == -ENOENT) {
         call_not_found(c, "Revision");
-    else if (error == -ESTALE)
+    } else if (error == -ESTALE) {
         call_fail(c, 404, "what became of revision %s is not known any more", c->arguments[0]);
-    else
+    } else {
         call_fail(c, 503, "too many ask for what the proxies have");
+    }
 }
 
 struct wait {

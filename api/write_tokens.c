@@ -101,7 +101,7 @@ static const char *new_secret(struct arena *arena)
     return text;
 }
 
-static void write_secret(const void *extra, struct writer *w)
+static void write_secret(const char *extra, struct writer *w)
 {
     writer_text(w, "token", extra);
 }

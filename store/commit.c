@@ -421,8 +421,8 @@ static void settle_secret(struct commit *c, struct secret_entry *entry)
     struct store *s = c->store;
 
     entry->touched = false;
-    /* Also values that came when nobody refers to it any more. */
-    if (entry->records.count == 0) {
+    /* Also values that came when nobody refers to it any more. What was made over the API is there in any case. */
+    if (entry->records.count == 0 && !document_of_certificate(s, entry->path)) {
         drop_secret(c, entry);
         return;
     }

@@ -300,6 +300,9 @@ void gather_orphaned_documents(struct store *s)
         if (path && !map_gets(&s->records, path))
             edited(s, path);
     }
+    for (struct document *d = pmap_after(s->documents, &view_documents, "certificate/");
+         d && d->kind == DOCUMENT_CERTIFICATE; d = pmap_after(s->documents, &view_documents, d->key))
+        secret_touched(s, secret_entry_get(s, d->name));
 }
 
 /* What differs from the last commit becomes pending; what was pending before is forgotten. */
