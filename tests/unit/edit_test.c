@@ -987,7 +987,7 @@ TEST(a_certificate_over_the_api_stands_for_the_agents_secret_until_it_goes)
     world_clear(&w);
 }
 
-TEST(a_certificate_waits_for_who_refers_to_it_and_is_forgotten_by_the_view_with_the_last)
+TEST(a_certificate_of_the_api_is_there_whoever_refers_to_it_until_it_is_removed)
 {
     _cleanup_(test_certificate_free_p) struct test_certificate *a = test_certificate_for("a.org");
     _cleanup_(mem_free_p) char *body = pair_body(a);
@@ -995,8 +995,10 @@ TEST(a_certificate_waits_for_who_refers_to_it_and_is_forgotten_by_the_view_with_
 
     start(&w);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body);
-    CHECK_STR(served(&w), "");
+    CHECK_STR(served(&w), a->fingerprint);
     CHECK_INT(wanted(&w), 0);
+    world_reopen(&w);
+    CHECK_STR(served(&w), a->fingerprint);
     for (int i = 0; i < 2; i++) {
         world_put_full(&w, "test/svc/web", tls, one_address);
         commit(&w);
@@ -1005,9 +1007,13 @@ TEST(a_certificate_waits_for_who_refers_to_it_and_is_forgotten_by_the_view_with_
         CHECK_INT(tls_verdict(&w), VERDICT_ACCEPTED);
         store_remove_service(w.store, "test/svc/web");
         commit(&w);
-        CHECK_STR(served(&w), "");
+        CHECK_STR(served(&w), a->fingerprint);
+        CHECK_INT(wanted(&w), 0);
     }
     CHECK(!world_files_hold(&w, "PRIVATE KEY"));
+    world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", NULL);
+    CHECK_STR(served(&w), "");
+    CHECK_INT(wanted(&w), 0);
     world_clear(&w);
 }
 
