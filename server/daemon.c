@@ -404,10 +404,25 @@ static void publish_edit(void *arg, struct view_delta *delta)
     view_delta_free(delta);
 }
 
+/* What was tried in vain against a newer state is tried again: nobody needs to know. */
+static void log_edit(const struct edit_request *r)
+{
+    char revision[24];
+    (void)snprintf(revision, sizeof(revision), "%llu", (unsigned long long)r->revision);
+    if (!r->result)
+        log_event(LOG_LEVEL_NOTICE, "edited", "author", r->author, "request", r->request_id, "what", r->cause,
+                  "revision", revision, NULL);
+    else if (r->result != -EAGAIN)
+        log_err(LOG_LEVEL_WARNING, &r->error, "edit refused", "author", r->author, "request", r->request_id, "what",
+                r->cause, NULL);
+}
+
 static void complete_edits(const struct queued_edit *items, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        log_edit(items[i].request);
         items[i].done(items[i].request, items[i].done_arg);
+    }
 }
 
 static void refuse_edit(struct edit_request *r)

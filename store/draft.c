@@ -362,10 +362,13 @@ static void make_services(struct sketch *k)
     if (k->n_affected)
         qsort(k->affected, k->n_affected, sizeof(*k->affected), compare_affected);
     d->services = arena_array(d->arena, struct service *, k->n_affected);
+    d->gone = arena_array(d->arena, const char *, k->n_affected);
     for (size_t i = 0; i < k->n_affected; i++) {
         k->affected[i].after = make_service(k, &k->affected[i]);
         if (k->affected[i].after)
             d->services[d->n_services++] = k->affected[i].after;
+        else
+            d->gone[d->n_gone++] = k->affected[i].path;
     }
 }
 
@@ -828,5 +831,8 @@ const struct service_exposure *draft_exposure(const struct draft *d, const struc
     for (size_t i = 0; i < d->n_services; i++)
         if (strcmp(d->services[i]->path, path) == 0)
             return find_exposure(d->services[i], rid);
+    for (size_t i = 0; i < d->n_gone; i++)
+        if (strcmp(d->gone[i], path) == 0)
+            return NULL;
     return find_exposure(view_service(v, path), rid);
 }

@@ -48,6 +48,8 @@ struct draft {
     /* The services that would be, in the order of their paths: what edited exposures would look like. */
     struct service **services;
     size_t n_services;
+    const char **gone; /* paths of those that would not be there */
+    size_t n_gone;
     struct arena *arena;
 };
 

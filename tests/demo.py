@@ -6,6 +6,7 @@ it is asked, and then stays for you to play with. With --once it ends after the 
 """
 
 import argparse
+import json
 import os
 import pathlib
 import shlex
@@ -193,8 +194,10 @@ class Demo:
     def start_gateway(self):
         harness, world, ports = self.harness, self.world, self.ports
         step("igwd")
+        self.socket = world.path("api.sock")
         self.igwd = harness.Igwd(world, agent=self.agent, xds="127.0.0.1:%d" % ports["xds"],
-                                 networks="127.0.0.0/8", binary=self.build / "igwd")
+                                 networks="127.0.0.0/8", binary=self.build / "igwd",
+                                 args=["--api", "unix:" + self.socket])
         say("   " + shlex.join(map(str, self.igwd.command())))
         self.igwd.start()
         step("Envoy, with the configuration that `igwd bootstrap` prints")
@@ -230,12 +233,12 @@ class Demo:
              "api on n1"),
         ]
 
-    def check(self, title, command, expected):
+    def check(self, title, command, expected, text='"backend": "%s'):
         """Runs the command until the expected one answers."""
         limit = time.monotonic() + 20
         while True:
             done = subprocess.run(command + ["--max-time", "10"], capture_output=True, text=True, check=False)
-            if '"backend": "%s' % expected in done.stdout:
+            if text % expected in done.stdout:
                 break
             if time.monotonic() > limit:
                 raise Failed("%s: expected an answer of \"%s\", got curl's exit code %d and %r" % (
@@ -267,12 +270,34 @@ class Demo:
         if load.failed:
             raise Failed("requests failed while the service moved: %s" % load.failures[:3])
 
+    def rest(self, method, path, content=None):
+        """A command that asks the REST interface."""
+        command = ["curl", "-s", "--unix-socket", self.socket]
+        if method != "GET":
+            command += ["-X", method]
+        if content is not None:
+            command += ["-H", "Content-Type: application/json", "-d", json.dumps(content)]
+        return [*command, "http://igwd/api/v1" + path]
+
+    def check_edit(self):
+        step("an exposure made over the REST interface: no service declares it")
+        http = self.ports["http"]
+        blog = self.backends["blog on n1"]
+        name = "made.expose%230"
+        self.check("Made", self.rest("PUT", "/exposures/" + name, {
+            "port": blog.port, "listener_addr": "127.0.0.1", "listener_port": http, "vhosts": [{"domains": ["made.demo.example"]}],
+            "endpoints": [{"address": blog.address, "port": blog.port}]}), "Revision", '"kind":"%s"')
+        self.check("and reached", ["curl", "-s", "--resolve", "made.demo.example:%d:127.0.0.1" % http, "--retry", "5",
+                                   "--retry-all-errors", "-f", "http://made.demo.example:%d/" % http], "blog on n1")
+        self.check("and removed", self.rest("DELETE", "/exposures/" + name), "Revision", '"kind":"%s"')
+
     def checks(self):
         step("what the services declared is reachable")
         for title, command, expected in self.commands():
             self.check(title, command, expected)
         self.check_failover()
         self.check_move_under_load()
+        self.check_edit()
 
     # ---- staying -------------------------------------------------------------------------------
 
@@ -280,6 +305,7 @@ class Demo:
         step("try it yourself; Ctrl-C ends everything")
         for _, command, _ in self.commands():
             say("   " + shlex.join(command))
+        say("   %s     # docs/api.md has more" % shlex.join(self.rest("GET", "/exposures")))
         say("   curl http://127.0.0.1:%d/config_dump       # Envoy's admin interface" % self.ports["admin"])
         say("   tail -f %s" % self.igwd.log)
         say("\nType commands for the simulated agent here (help lists them), such as")

@@ -1,0 +1,230 @@
+"""Edits over the REST interface until requests arrive, or don't: the real daemon, a real Envoy, real backends."""
+
+import json
+import random
+import socket
+import threading
+
+import pytest
+
+from api_client import Api, quote
+from declare import l4, l7
+from harness import SLOW, Backend, Load, client_context, free_port, request, wait_answer, wait_until
+
+# Passes Envoy's published rules, and is refused by Envoy itself.
+BAD_CLUSTER = {"upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}
+OWN = "own.expose#0"
+KILLS = 200
+
+
+def exposure(name):
+    return "/exposures/" + quote(name)
+
+
+class Scene:
+    """A daemon with its API, an Envoy, and two backends."""
+
+    def __init__(self, world, services=(), **options):
+        self.world = world
+        self.agent = world.agent(nodes=["n1", "n2"])
+        self.one, self.two = world.backend(10), world.backend(11)
+        for path, config in services:
+            self.agent.add_service(path, config(self))
+        self.api = Api(world, self.agent, **options)
+        self.api.wait_exposures(len(services))
+        self.envoy = world.envoy(self.api.igwd).wait_live()
+
+    def at(self, port):
+        return "%s:%d" % (self.world.ip(1), port)
+
+    def listener(self, port):
+        return {"listener_addr": self.world.ip(1), "listener_port": port}
+
+    def own(self, port, *backends, **members):
+        """An exposure of the API's own, with these backends as its endpoints."""
+        endpoints = [{"address": b.address, "port": b.port} for b in backends]
+        return {"port": 8000, "endpoints": endpoints, **self.listener(port), **members}
+
+
+def made(response):
+    assert response.status in (200, 201), (response, response.body)
+    assert response.json["kind"] == "Revision"
+    return response.json
+
+
+def refused(address):
+    try:
+        request(address, timeout=2 * SLOW)
+    except OSError:
+        return True
+    return False
+
+
+def programmed(scene, name):
+    return scene.api.v1(exposure(name))["status"]["programmed"]
+
+
+@pytest.mark.sanitized
+def test_an_exposure_of_the_apis_own_is_reached_moved_disabled_and_removed(world):
+    scene = Scene(world)
+    made(scene.api.put(exposure(OWN), scene.own(8101, scene.one)))
+    wait_answer(scene.at(8101), backend=scene.one.name)
+    made(scene.api.patch(exposure(OWN), {"endpoints": [{"address": scene.two.address, "port": scene.two.port}]}))
+    wait_answer(scene.at(8101), backend=scene.two.name)
+    made(scene.api.patch(exposure(OWN), {"enabled": False}))
+    wait_until(lambda: refused(scene.at(8101)))
+    made(scene.api.patch(exposure(OWN), {"enabled": True, "listener_port": 8102}))
+    wait_answer(scene.at(8102), backend=scene.two.name)
+    made(scene.api.delete(exposure(OWN)))
+    wait_until(lambda: refused(scene.at(8102)))
+    assert not scene.envoy.rejected()
+
+
+def test_endpoints_by_dns_name_are_resolved_by_envoy(world):
+    name = socket.gethostname()
+    address = socket.gethostbyname(name)
+    port = free_port(address)
+    world.add(Backend(address, port, name="local")).start()
+    scene = Scene(world)
+    made(scene.api.put(exposure(OWN), scene.own(8101, endpoints=[{"address": name, "port": port}])))
+    wait_answer(scene.at(8101), backend="local", timeout=30 * SLOW)
+
+
+@pytest.mark.sanitized
+def test_an_override_moves_the_agents_exposure_and_its_revert_brings_it_back(world):
+    scene = Scene(world, [("web", lambda s: l4(s.one.address, s.at(8101)))])
+    wait_answer(scene.at(8101), backend=scene.one.name)
+    answer = made(scene.api.patch(exposure("web.expose#0"), {"listener_port": 8103}))
+    wait_answer(scene.at(8103), backend=scene.one.name)
+    wait_until(lambda: refused(scene.at(8101)))
+    scene.api.igwd.restart(kill=True)
+    wait_until(lambda: scene.api.get("/livez").status == 200)
+    assert scene.api.v1(exposure("web.expose#0"))["overridden"] == ["listener_port"]
+    wait_answer(scene.at(8103), backend=scene.one.name)
+    made(scene.api.post("/revisions", {"restore": answer["number"] - 1}))
+    wait_answer(scene.at(8101), backend=scene.one.name)
+    assert scene.api.v1(exposure("web.expose#0"))["overridden"] == []
+
+
+def test_a_drained_endpoint_gets_nothing_new_and_no_request_is_lost(world):
+    scene = Scene(world)
+    made(scene.api.put(exposure(OWN), scene.own(8101, scene.one, scene.two)))
+    wait_answer(scene.at(8101), backend=scene.two.name)
+    drain = exposure(OWN) + "/endpoints/" + quote("%s:%d" % (scene.one.address, scene.one.port)) + "/drain"
+    with Load(scene.at(8101)) as load:
+        wait_until(lambda: load.by[scene.one.name] > 20 and load.by[scene.two.name] > 20)
+        made(scene.api.put(drain, {"reason": "a test"}))
+        scene.envoy.wait_endpoints(OWN, ["%s:%d" % (scene.two.address, scene.two.port)])
+        before = load.by[scene.two.name]
+        wait_until(lambda: load.by[scene.two.name] > before + 50)
+        made(scene.api.delete(drain))
+        before = load.by[scene.one.name]
+        wait_until(lambda: load.by[scene.one.name] > before + 20)
+    assert not load.failures, load.failures[:3]
+
+
+def test_a_certificate_of_the_apis_own_is_served_and_replaced_without_a_new_chain(world, ca):
+    scene = Scene(world)
+    certificates = [ca.issue("own.test"), ca.issue("own.test", "more.test")]
+    name = "/certificates/" + quote("sec/own")
+    made(scene.api.put(name, {"certificate_chain": certificates[0].chain, "private_key": certificates[0].key}))
+    made(scene.api.put(exposure(OWN), scene.own(
+        8443, scene.one, vhosts=[{"domains": ["own.test", "more.test"], "routes": []}],
+        listener_certificates=[{"certificate_secret": "sec/own"}])))
+    context = client_context(ca)
+    wait_answer(scene.at(8443), backend=scene.one.name, host="own.test", tls=context, sni="own.test")
+    updates = scene.envoy.stat("listener_manager.listener_modified")
+    made(scene.api.put(name, {"certificate_chain": certificates[1].chain, "private_key": certificates[1].key}))
+    wait_answer(scene.at(8443), backend=scene.one.name, host="more.test", tls=context, sni="more.test")
+    assert scene.envoy.stat("listener_manager.listener_modified") == updates
+    shown = scene.api.get("/api/v1" + name).body
+    assert b"PRIVATE KEY" not in shown and b"more.test" in shown
+
+
+def test_what_a_gateway_allows_is_settled_over_the_api(world):
+    log = {"access_log": [{"name": "envoy.access_loggers.file", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": world.path("access.log")}}]}
+    scene = Scene(world, [("web", lambda s: l4(s.one.address, s.at(8101), filter_config_data=json.dumps(
+        {"stat_prefix": "x", **log})))])
+    accepted = scene.api.v1(exposure("web.expose#0"))["status"]["accepted"]
+    assert accepted["state"] == "failed" and "allow" in str(accepted), accepted
+    made(scene.api.put("/gateways/envoy", {"allow_files": True}))
+    wait_answer(scene.at(8101), backend=scene.one.name)
+    assert scene.api.v1(exposure("web.expose#0"))["status"]["accepted"]["state"] == "ok"
+
+
+@pytest.mark.sanitized
+def test_a_write_that_envoy_refuses_is_told_with_its_words_and_harms_nobody_else(world):
+    scene = Scene(world, [("web", lambda s: l4(s.one.address, s.at(8101))),
+                          ("other", lambda s: l4(s.two.address, s.at(8102)))])
+    wait_answer(scene.at(8101), backend=scene.one.name)
+    answer = made(scene.api.patch(exposure("web.expose#0"), {"cluster_data": BAD_CLUSTER}))
+    status = wait_until(lambda: programmed(scene, "web.expose#0")["state"] == "failed" and
+                        programmed(scene, "web.expose#0"))
+    assert "malformed IP address" in status["message"], status
+    wait_until(lambda: programmed(scene, "other.expose#0")["state"] == "ok")
+    rollout = scene.api.v1("/revisions/%d/rollout" % answer["number"])
+    assert "nacked" in str(rollout), rollout
+    assert request(scene.at(8101)).backend == scene.one.name, "the last accepted form goes on"
+    made(scene.api.delete(exposure("web.expose#0") + "/overrides"))
+    wait_until(lambda: programmed(scene, "web.expose#0")["state"] == "ok")
+
+
+def test_a_write_can_wait_until_it_is_live(world):
+    scene = Scene(world, [("web", lambda s: l7(s.one.address, s.at(8101), "web.test"))])
+    wait_answer(scene.at(8101), backend=scene.one.name, host="web.test")
+    wait = {"Prefer": "wait=30"}
+    response = scene.api.patch(exposure("web.expose#0"), {"listener_port": 8105}, headers=wait)
+    made(response)
+    assert response.headers["Preference-Applied"] == "wait=30"
+    assert request(scene.at(8105), host="web.test").backend == scene.one.name, "what was answered is live"
+    assert response.json["rollout_status"]["state"] == "acked", response.json["rollout_status"]
+    response = scene.api.patch(exposure("web.expose#0"), {"cluster_data": BAD_CLUSTER}, headers=wait)
+    assert made(response)["rollout_status"]["state"] == "nacked"
+    assert "malformed IP address" in str(response.json["rollout_status"])
+
+
+def test_nothing_that_was_answered_is_lost_however_often_the_daemon_is_killed(world):
+    agent = world.agent(nodes=["n1"])
+    api = Api(world, agent)
+    wait_until(lambda: api.get("/livez").status == 200)
+    ledger, halt = {}, threading.Event()
+    dice = random.Random(7)
+
+    def write(worker):
+        """Each name belongs to one writer; the ledger has what was answered, and what was under way."""
+        n = 0
+        while not halt.is_set():
+            n += 1
+            name = "w%d-%d.expose#0" % (worker, n % 5)
+            body = {"port": 1 + n % 60000, "listener_port": 20000 + 10 * worker + n % 5,
+                    "endpoints": [{"address": "10.0.0.1", "port": 1 + n % 60000}]}
+            known = ledger.setdefault(name, [None, []])
+            known[1].append(body["port"])
+            try:
+                response = api.put(exposure(name), body)
+            except (OSError, ValueError):
+                halt.wait(0.01)
+                continue
+            if response.status in (200, 201):
+                ledger[name] = [body["port"], []]
+
+    writers = [threading.Thread(target=write, args=(i,), daemon=True) for i in range(4)]
+    for writer in writers:
+        writer.start()
+    for _ in range(KILLS):
+        halt.wait(dice.uniform(0, 0.05))
+        api.igwd.kill()
+        api.igwd.start()
+    halt.set()
+    for writer in writers:
+        writer.join(60)
+    wait_until(lambda: api.get("/livez").status == 200)
+    found = {item["name"]: item["port"] for item in api.v1("/exposures?limit=1000")["items"]}
+    for name, (answered, under_way) in ledger.items():
+        allowed = [answered] + under_way
+        assert found.get(name) in allowed, (name, found.get(name), allowed)
+    assert any(answered for answered, _ in ledger.values())
+    revisions = [item["number"] for item in api.v1("/revisions?limit=1000")["items"]]
+    assert len(revisions) == len(set(revisions))
