@@ -735,11 +735,32 @@ struct view_delta *store_commit(struct store *s, const char *cause)
     return delta;
 }
 
+/* Edits that observed.db does not know are made once more, one after the other: the first to claim a name has it. */
+static void repeat_edits(struct store *s)
+{
+    char key[17];
+
+    if (!s->later_documents)
+        return;
+    revision_key(s->loaded_revision, key);
+    for (const struct revision *r = pmap_after(s->revisions, &view_revisions, key); r;
+         r = pmap_after(s->revisions, &view_revisions, r->key)) {
+        if (r->n_documents == 0)
+            continue;
+        documents_step(s, r);
+        gather_documents(s, r->documents, r->n_documents);
+        view_delta_free(run_commit(s, "start", NULL));
+    }
+    documents_step_on(s);
+    view_delta_free(run_commit(s, "start", NULL)); /* shows them */
+}
+
 void commit_loaded(struct store *s)
 {
     s->loading = true;
     gather_orphaned_documents(s);
     view_delta_free(run_commit(s, "start", NULL));
+    repeat_edits(s);
     s->loading = false;
 }
 

@@ -3,6 +3,10 @@
  * whole file damaged, for what else is wrong in it can't be known. What the key does not fit is left out and counted.
  *
  * What is read becomes pending, as if the agent had just said it, and is committed by the same code.
+ *
+ * config.db may be ahead: an edit was answered, and observed.db did not get what it meant (a crash, a power cut). What
+ * is in observed.db is then read under the documents that it was written under, and the later edits are made once more:
+ * else names would be taken for held that were only asked for, and last good forms be lost.
  */
 #include "store/state.h"
 
@@ -302,6 +306,52 @@ int load_config(struct store *s, struct db *db, struct err *e)
 }
 
 /* ---- observed.db ---- */
+
+static struct revision *revision_of(const struct store *s, uint64_t number)
+{
+    char key[17];
+
+    revision_key(number, key);
+    return pmap_get(s->revisions, &view_revisions, key);
+}
+
+static void use_document(struct store *s, const struct document_change *c, struct document *d)
+{
+    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(c->kind), c->name);
+
+    if (d)
+        s->documents = pmap_put(s->documents, &view_documents, d);
+    else if (pmap_get(s->documents, &view_documents, key))
+        s->documents = pmap_remove(s->documents, &view_documents, key);
+}
+
+static void documents_step_back(struct store *s)
+{
+    s->loaded_revision = s->kept_revision;
+    if (!s->kept_revision || !revision_of(s, s->kept_revision + 1))
+        return;
+    s->later_documents = pmap_ref(s->documents);
+    for (uint64_t number = s->revision; number > s->kept_revision; number--) {
+        const struct revision *r = revision_of(s, number);
+
+        for (size_t i = r ? r->n_documents : 0; i-- > 0;)
+            use_document(s, &r->documents[i], r->documents[i].before);
+    }
+}
+
+void documents_step(struct store *s, const struct revision *r)
+{
+    for (size_t i = 0; i < r->n_documents; i++)
+        use_document(s, &r->documents[i], r->documents[i].after);
+}
+
+void documents_step_on(struct store *s)
+{
+    if (!s->later_documents)
+        return;
+    pmap_unref(s->documents, &view_documents);
+    s->documents = take_ptr(s->later_documents);
+}
 
 /* A form that was read. */
 struct loaded_form {
@@ -624,6 +674,8 @@ int load_observed(struct store *s, struct db *db, struct loading *l, struct err 
     const char *file = s->observed_path;
     int r = read_table(s, db, file, "meta", "ti", read_meta, l, e);
 
+    if (r == 0)
+        documents_step_back(s);
     if (r == 0)
         r = read_table(s, db, file, "forms", "iib", read_form, l, e);
     if (r == 0)

@@ -159,6 +159,8 @@ struct store {
     struct map gateways;                /* struct port_space by the gateway's name */
     struct map ports;                   /* struct port_row by key */
     struct pmap *documents, *revisions; /* as in the next view */
+    struct pmap *later_documents;       /* while loading: what observed.db does not know of yet; NULL: it knows all */
+    uint64_t loaded_revision;           /* that it knows */
     size_t n_gone_ports;
     struct pointers gone_ports; /* rows whose exposure went in this commit */
     struct freed_port *freed;   /* in this commit */
@@ -337,6 +339,9 @@ struct loading {
 int load_config(struct store *s, struct db *db, struct err *e);
 int load_observed(struct store *s, struct db *db, struct loading *l, struct err *e);
 void loading_drop_orphans(struct store *s, const struct loading *l);
+/* While observed.db is read, documents are what it knows of. On by one revision; then to all there are. */
+void documents_step(struct store *s, const struct revision *r);
+void documents_step_on(struct store *s);
 /* The ring, with what was read if that can be gone on from. */
 void loading_make_events(struct store *s, struct loading *l);
 void loading_clear(struct loading *l);

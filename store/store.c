@@ -317,6 +317,7 @@ static void clear_observed(struct store *s)
 {
     struct map_entry *e;
 
+    documents_step_on(s);
     for (size_t i = 0; map_next(&s->listeners, &i, &e);)
         listener_free(e->value);
     map_clear(&s->listeners);

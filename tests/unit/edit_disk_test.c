@@ -514,3 +514,101 @@ TEST(an_observed_db_that_is_lost_while_running_is_whole_after_one_fetch)
     CHECK_INT(world_port(&w, "web", "expose#0"), 80);
     world_clear(&w);
 }
+
+/* ---- a power cut: config.db was flushed, observed.db was not ---- */
+
+static char *read_file(const char *path, size_t *ret_n)
+{
+    FILE *f = fopen(path, "rb");
+    char *bytes = mem_alloc(1 << 22);
+
+    CHECK(f != NULL);
+    *ret_n = fread(bytes, 1, 1 << 22, f);
+    fclose(f);
+    return bytes;
+}
+
+static void write_file(const char *path, const char *bytes, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+
+    CHECK(f != NULL && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+/* Edits of exposures, and what a restart with the observed.db of before them makes: the same. */
+static void check_power_cut(struct world *w, const char *const (*edits)[2], size_t n)
+{
+    _cleanup_(mem_free_p) char *before = NULL, *after = NULL, *bytes = NULL;
+    size_t length;
+
+    world_close(w);
+    bytes = read_file(world_file(w, "observed.db"), &length);
+    world_open(w);
+    for (size_t i = 0; i < n; i++)
+        world_edited(w, strstr(edits[i][0], "made") ? DOCUMENT_EXPOSURE : DOCUMENT_OVERRIDE, edits[i][0],
+                     edits[i][1]);
+    before = world_dump_whole(w);
+    world_close(w);
+    write_file(world_file(w, "observed.db"), bytes, length);
+    world_open(w);
+    after = world_dump_whole(w);
+    CHECK_STR(after, before);
+    CHECK(is_complete(w));
+}
+
+static const char *const host_a[] = {"expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
+                                     "vhost#0",  "vhost.envoy",  "{\"domains\":[\"a.org\"]}",
+                                     NULL};
+static const char *const host_b[] = {"expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
+                                     "vhost#0",  "vhost.envoy",  "{\"domains\":[\"b.org\"]}",
+                                     NULL};
+
+TEST(after_a_power_cut_an_edit_has_taken_no_name_that_it_only_asked_for)
+{
+    static const char *const edits[][2] = {
+        {"prod/svc/older.expose#0", "{'vhosts': [{'rid': 'vhost#0', 'domains': ['a.org', 'b.org']}]}"}};
+    static const char *const address[] = {"10.0.0.1", NULL};
+    struct world w;
+
+    start(&w);
+    world_put_full(&w, "prod/svc/older", host_b, address);
+    commit(&w);
+    world_put_full(&w, "test/svc/holder", host_a, address);
+    commit(&w);
+    check_power_cut(&w, edits, ARRAY_LEN(edits));
+    CHECK_INT(world_verdict(&w, "envoy|0.0.0.0:80/tcp", "test/svc/holder.expose#0")->kind, VERDICT_ACCEPTED);
+    CHECK_INT(world_verdict(&w, "envoy|0.0.0.0:80/tcp", "prod/svc/older.expose#0")->kind, VERDICT_PARTIAL);
+    world_clear(&w);
+}
+
+TEST(after_a_power_cut_the_last_good_form_is_there)
+{
+    static const char *const edits[][2] = {{"web.expose#0", "{'port': 70000, 'listener_port': 8080}"}};
+    struct world w;
+
+    start(&w);
+    world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
+    commit(&w);
+    check_power_cut(&w, edits, ARRAY_LEN(edits));
+    CHECK(world_exposure(&w, "web", "expose#0")->kept);
+    CHECK_INT(world_port(&w, "web", "expose#0"), 80);
+    world_clear(&w);
+}
+
+TEST(after_a_power_cut_what_was_made_and_removed_over_the_api_is_as_it_was_answered)
+{
+    static const char *const edits[][2] = {{"made2.expose#0", "{'port': 82}"},
+                                           {"made1.expose#0", NULL},
+                                           {"made2.expose#0", "{'port': 83, 'listener_port': 0}"},
+                                           {"web.expose#0", "{'enabled': false}"},
+                                           {"web.expose#0", NULL},
+                                           {"web.expose#0", "{'listener_port': 8080}"}};
+    struct world w;
+
+    start(&w);
+    world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
+    commit(&w);
+    world_edited(&w, DOCUMENT_EXPOSURE, "made1.expose#0", "{'port': 81}");
+    check_power_cut(&w, edits, ARRAY_LEN(edits));
+    world_clear(&w);
+}
