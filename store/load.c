@@ -4,9 +4,9 @@
  *
  * What is read becomes pending, as if the agent had just said it, and is committed by the same code.
  *
- * config.db may be ahead: an edit was answered, and observed.db did not get what it meant (a crash, a power cut). What
- * is in observed.db is then read under the documents that it was written under, and the later edits are made once more:
- * else names would be taken for held that were only asked for, and last good forms be lost.
+ * config.db may be ahead: an edit was answered, and observed.db did not get what it meant (a crash, a power cut).
+ * What is in observed.db is then read under the documents that it was written under, and the later edits are made
+ * once more: else names would be taken for held that were only asked for, and last good forms be lost.
  */
 #include "store/state.h"
 

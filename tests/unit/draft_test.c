@@ -489,7 +489,7 @@ static void check_verdict(const struct draft *d, const struct view *v, const str
 
 /* ---- a random world ---- */
 
-enum { WORLDS = 25, STEPS = 40 };
+enum { WORLDS = 10, STEPS = 40 };
 
 static uint64_t seed;
 static unsigned edit_counts[DOCUMENT_KINDS];
@@ -875,7 +875,7 @@ TEST(what_a_draft_says_of_listeners_and_services_is_what_the_edits_make)
     }
     /* All of it was tried. */
     for (size_t i = 0; i < ARRAY_LEN(seen); i++)
-        CHECK(seen[i] >= 20);
+        CHECK(seen[i] >= 8);
     for (int i = 0; i < DOCUMENT_TOKEN; i++)
         CHECK(edit_counts[i] >= 20);
     for (size_t i = 0; i < ARRAY_LEN(certificates); i++)
