@@ -421,6 +421,113 @@ static void check_listeners(const struct draft *d, const struct map *before, con
     }
 }
 
+/* One edit, made: the draft's word on the listener is this, and it is the truth. */
+static void check_effect(struct world *w, enum document_kind kind, const char *name, const char *body,
+                         const char *listener, enum draft_effect expected)
+{
+    struct map before = {0}, after = {0};
+    struct xds_batch *batch_before = listeners_of(w, &before), *batch_after;
+    const struct draft_listener *l;
+    struct trial t;
+
+    trial_begin(&t, w);
+    edit_batch_add(t.batch, kind, name, body);
+    trial_draft(&t, w);
+    l = drafted(t.draft, listener);
+    if ((l ? l->effect : EFFECT_NONE) != expected)
+        test_fail(__FILE__, __LINE__, "%s = %s: %s", name, body ? body : "-",
+                  draft_effect_name(l ? l->effect : EFFECT_NONE));
+    edit_batch_run(t.batch, w);
+    CHECK_INT(t.request->result, 0);
+    batch_after = listeners_of(w, &after);
+    check_listeners(t.draft, &before, &after);
+    xds_batch_free(batch_before);
+    xds_batch_free(batch_after);
+    map_clear(&before);
+    map_clear(&after);
+    trial_end(&t);
+}
+
+TEST(each_kind_of_change_has_its_effect)
+{
+    static const char tcp[] = "envoy|0.0.0.0:80/tcp", udp[] = "envoy|0.0.0.0:53/udp", http[] = "envoy|0.0.0.0:81/tcp";
+    static const struct {
+        const char *name, *body, *listener;
+        enum draft_effect effect;
+    } cases[] = {
+        {"a.expose#0", "{'port': 80}", tcp, EFFECT_ADDS_LISTENER},
+        {"a.expose#0", "{'port': 80, 'lb_policy': 'random'}", tcp, EFFECT_NONE},
+        {"a.expose#0", "{'port': 80, 'lb_policy': 'ring_hash'}", tcp, EFFECT_DRAINS_CHAIN},
+        {"a.expose#0", "{'port': 80, 'lb_policy': 'maglev'}", tcp, EFFECT_NONE},
+        {"a.expose#0", "{'port': 80, 'lb_policy': 'original_dst_lb'}", tcp, EFFECT_DRAINS_LISTENER},
+        {"a.expose#0", "{'port': 80}", tcp, EFFECT_DRAINS_LISTENER},
+        {"a.expose#0", "{'port': 80, 'filter_config_data': {'idle_timeout': '5s'}}", tcp, EFFECT_DRAINS_CHAIN},
+        {"b.expose#0", "{'port': 80, 'sni': ['b.org']}", tcp, EFFECT_DRAINS_LISTENER},
+        {"c.expose#0", "{'port': 80, 'sni': ['c.org']}", tcp, EFFECT_NONE},
+        {"c.expose#0", "{'port': 80, 'sni': ['c.org', 'd.org']}", tcp, EFFECT_DRAINS_CHAIN},
+        {"c.expose#0", "{'port': 80, 'sni': ['c.org', 'd.org'], 'enabled': false}", tcp, EFFECT_DRAINS_CHAIN},
+        {"b.expose#0", NULL, tcp, EFFECT_DRAINS_LISTENER},
+        {"a.expose#0", NULL, tcp, EFFECT_REMOVES_LISTENER},
+        {"u.expose#0", "{'port': 53, 'protocol': 'udp'}", udp, EFFECT_ADDS_LISTENER},
+        {"u.expose#0", "{'port': 53, 'protocol': 'udp', 'lb_policy': 'random'}", udp, EFFECT_NONE},
+        {"u.expose#0", "{'port': 53, 'protocol': 'udp', 'lb_policy': 'maglev'}", udp, EFFECT_DRAINS_LISTENER},
+        {"u.expose#0", "{'port': 54, 'protocol': 'udp', 'listener_port': 54}", udp, EFFECT_REMOVES_LISTENER},
+        {"h.expose#0", "{'port': 81, 'vhosts': [{'domains': ['a.org']}]}", http, EFFECT_ADDS_LISTENER},
+        {"h.expose#0",
+         "{'port': 81, 'lb_policy': 'maglev', 'vhosts': [{'domains': ['b.org'], 'routes': "
+         "[{'match_path': '/a'}]}]}",
+         http, EFFECT_NONE},
+        {"i.expose#0", "{'port': 81, 'vhosts': [{'domains': ['c.org']}]}", http, EFFECT_NONE},
+        {"h.expose#0", NULL, http, EFFECT_NONE},
+        {"i.expose#0", "{'port': 81, 'vhosts': [{'domains': ['c.org']}], 'filter_config_data': {'server_name': 'x'}}",
+         http, EFFECT_DRAINS_CHAIN},
+    };
+    struct world w;
+
+    start(&w);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        check_effect(&w, DOCUMENT_EXPOSURE, cases[i].name, cases[i].body, cases[i].listener, cases[i].effect);
+    world_clear(&w);
+}
+
+/* What other documents do to listeners that stand on them. */
+TEST(certificates_grants_and_gateways_have_their_effects)
+{
+    static const char listener[] = "envoy|0.0.0.0:443/tcp",
+                      own[] =
+                          "{'port': 443, 'sni': ['a.org'], 'listener_certificates': [{'certificate_secret': 'one'}]}",
+                      other[] = "{'port': 443, 'sni': ['b.org'], "
+                                "'listener_certificates': [{'certificate_secret': 'test/sec/one'}]}",
+                      logs[] =
+                          "{'port': 82, 'filter_config_data': {'access_log': [{'name': 'file', 'typed_config': "
+                          "{'@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog', "
+                          "'path': '/dev/stdout'}}]}}";
+    _cleanup_(test_certificate_free_p) struct test_certificate *a = test_certificate_for("a.org"),
+                                                               *b = test_certificate_for("a.org");
+    json_t *first = json_pack("{s:s, s:s}", "certificate_chain", a->pem, "private_key", a->key_pem);
+    json_t *second = json_pack("{s:s, s:s}", "certificate_chain", b->pem, "private_key", b->key_pem);
+    _cleanup_(mem_free_p) char *body = json_canonical(first), *renewed = json_canonical(second);
+    struct world w;
+
+    json_decref(first);
+    json_decref(second);
+    start(&w);
+    check_effect(&w, DOCUMENT_EXPOSURE, "test/svc/a.expose#0", own, listener, EFFECT_NONE); /* waits for it */
+    check_effect(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body, listener, EFFECT_ADDS_LISTENER);
+    check_effect(&w, DOCUMENT_CERTIFICATE, "test/sec/one", renewed, listener, EFFECT_NONE);
+    check_effect(&w, DOCUMENT_EXPOSURE, "prod/svc/b.expose#0", other, listener, EFFECT_NONE);  /* not allowed */
+    check_effect(&w, DOCUMENT_GRANT, "prod|secret|test/sec/one", "{}", listener, EFFECT_NONE); /* a chain more */
+    check_effect(&w, DOCUMENT_GRANT, "prod|secret|test/sec/one", NULL, listener, EFFECT_DRAINS_CHAIN);
+    check_effect(&w, DOCUMENT_CERTIFICATE, "test/sec/one", NULL, listener, EFFECT_REMOVES_LISTENER);
+    check_effect(&w, DOCUMENT_EXPOSURE, "test/svc/l.expose#0", logs, "envoy|0.0.0.0:82/tcp", EFFECT_NONE);
+    check_effect(&w, DOCUMENT_GATEWAY, "envoy", "{'allow_files': true}", "envoy|0.0.0.0:82/tcp",
+                 EFFECT_ADDS_LISTENER);
+    check_effect(&w, DOCUMENT_GATEWAY, "envoy", "{'allow_files': true, 'port_min': 2000}", "envoy|0.0.0.0:82/tcp",
+                 EFFECT_NONE);
+    check_effect(&w, DOCUMENT_GATEWAY, "envoy", NULL, "envoy|0.0.0.0:82/tcp", EFFECT_REMOVES_LISTENER);
+    world_clear(&w);
+}
+
 /* ---- the truth about services ---- */
 
 static void check_exposure(const struct service_exposure *a, const struct service_exposure *b)
