@@ -325,6 +325,7 @@ static void may_sleep(struct exchange *x, struct wake *w)
         return;
     pthread_mutex_lock(&h->lock);
     if (!x->wake) {
+        x->before = NULL; /* it may have slept before, behind another that is gone by now */
         x->behind = h->sleepers;
         if (x->behind)
             x->behind->before = x;

@@ -1,6 +1,8 @@
 """What is written over the REST interface beside exposures: gateways, certificates, grants, tokens; and what is the same
 for all of it: revisions, undo, the whole as one document, change sets, roles."""
 
+import concurrent.futures
+
 import pytest
 
 from api_client import VIEWER, Api, quote
@@ -235,6 +237,29 @@ def test_a_viewer_reads_and_an_operator_edits_what_is_on_its_gateways(api):
     drain = path(L4) + "/endpoints/" + quote("10.0.0.1:8000") + "/drain"
     done(api.put(drain, **bearer(operator)), 201)
     assert api.put(path(WEB) + "/endpoints/" + quote("10.0.0.2:8000") + "/drain", **bearer(operator)).status == 403
+
+
+@pytest.mark.sanitized
+def test_many_writers_of_one_object_lose_nothing(api):
+    """Each takes its own route out or in, without a tag: what another did meanwhile is not undone."""
+    writers, rounds = 8, 6
+    done(api.patch(path(WEB), {"vhosts": [{"domains": ["a.example.org"], "routes": [{"match_prefix": "/"}]}]}))
+
+    def write(n):
+        statuses = []
+        for i in range(rounds):
+            where = "/exposures/" + quote("own/svc/w%d.expose#0" % n)
+            statuses.append(api.put(where, {"port": 80, "listener_addr": "127.9.9.9", "listener_port": 7100 + n,
+                                            "lb_policy": ["random", "maglev"][i % 2]}).status)
+            add = [{"op": "add", "path": "/vhosts/0/routes/0", "value": {"match_path": "/%d/%d" % (n, i)}}]
+            statuses.append(api.patch(path(WEB), add, kind="application/json-patch+json").status)
+        return statuses
+    with concurrent.futures.ThreadPoolExecutor(writers) as pool:
+        statuses = sum(pool.map(write, range(writers)), [])
+    assert set(statuses) <= {200, 201}, statuses
+    routes = {r.get("match_path") for r in api.v1(path(WEB))["vhosts"][0]["routes"]}
+    assert routes == {None} | {"/%d/%d" % (n, i) for n in range(writers) for i in range(rounds)}
+    assert len(api.v1("/exposures?origin=api")["items"]) == writers
 
 
 @pytest.mark.sanitized
