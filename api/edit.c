@@ -667,6 +667,7 @@ static void submit(struct call *c, struct attempt *a)
         .author = arena_strdup(w->arena, c->who.name),
         .cause = arena_printf(w->arena, "%s %s", c->request->method, path),
         .request_id = arena_strdup(w->arena, c->request->id),
+        .attempts = a->number - 1,
     };
     struct later *later = a->later = later_new(a, attempt_free);
     c->backend->edit(c->backend->arg, &a->request, on_done, a);

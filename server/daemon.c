@@ -430,6 +430,18 @@ static void refuse_edit(struct edit_request *r)
     r->result = err_set(&r->error, -EIO, NULL, NULL, "the daemon stops");
 }
 
+/* Of those that change the same only the first fits: who was refused most often goes first, so that nobody starves. */
+static void sort_edits(struct queued_edit *items, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct queued_edit one = items[i];
+        size_t to = i;
+        for (; to > 0 && items[to - 1].request->attempts < one.request->attempts; to--)
+            items[to] = items[to - 1];
+        items[to] = one;
+    }
+}
+
 static void on_edits(void *arg, bool run)
 {
     struct daemon *d = arg;
@@ -437,6 +449,7 @@ static void on_edits(void *arg, bool run)
     _cleanup_(mem_free_p) struct queued_edit *items = take_edits(&d->edits, &n);
     _cleanup_(mem_free_p) struct edit_request **requests = mem_array(struct edit_request *, n + 1);
 
+    sort_edits(items, n);
     for (size_t i = 0; i < n; i++) {
         requests[i] = items[i].request;
         if (!run)

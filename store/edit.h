@@ -26,6 +26,7 @@ struct edit_request {
     const struct edit *edits; /* at most one a document */
     size_t n_edits;
     const char *author, *cause, *request_id;
+    unsigned attempts; /* how often it got -EAGAIN: who hands several over lets those go first that waited longest */
     /* What became of it: 0, -EAGAIN (something is another by now), -EIO (not kept: config.db can't be written, in
      * e's words), -EMSGSIZE, -ENOSPC (a limit, in e's words). */
     int result;
