@@ -430,7 +430,7 @@ static void refuse_edit(struct edit_request *r)
     r->result = err_set(&r->error, -EIO, NULL, NULL, "the daemon stops");
 }
 
-/* Of those that change the same only the first fits: who was refused most often goes first, so that nobody starves. */
+/* Of those that change the same only the first fits: who was refused most often goes first. */
 static void sort_edits(struct queued_edit *items, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
