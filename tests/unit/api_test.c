@@ -2,6 +2,7 @@
 #include "api/cache.h"
 #include "api/contract.h"
 #include "api/dispatch.h"
+#include "api/edit.h"
 #include "api/list.h"
 #include "api/objects.h"
 #include "tests/unit/model.h"
@@ -641,6 +642,44 @@ TEST(tags_match_weakly_in_lists_and_in_both_forms)
     CHECK(!etag_is_listed("b", "\"b\""));
     CHECK(!etag_is_listed("\"b", "\"b\""));
     CHECK(!etag_is_listed(NULL, "\"b\""));
+}
+
+TEST(if_match_compares_the_part_of_a_tag_that_an_edit_changes)
+{
+    static const char tag[] = "\"aaaa.bbbb\"", plain[] = "\"cccc\"";
+
+    CHECK(etag_spec_matches("\"aaaa.bbbb\"", tag));
+    CHECK(etag_spec_matches("\"aaaa.0000\"", tag)); /* an endpoint flapped */
+    CHECK(etag_spec_matches("\"aaaa.bbbb-gzip\"", tag));
+    CHECK(etag_spec_matches("\"x\", \"aaaa.1\"", tag));
+    CHECK(etag_spec_matches("*", tag));
+    CHECK(etag_spec_matches("\"cccc-gzip\"", plain));
+    CHECK(!etag_spec_matches("\"aaab.bbbb\"", tag));
+    CHECK(!etag_spec_matches("\"aaa\"", tag));
+    CHECK(!etag_spec_matches("W/\"aaaa.bbbb\"", tag)); /* strong comparison: RFC 9110, 13.1.1 */
+    CHECK(!etag_spec_matches("\"x\", *", tag));
+    CHECK(!etag_spec_matches("aaaa.bbbb", tag));
+    CHECK(!etag_spec_matches("\"aaaa.bbbb", tag));
+    CHECK(!etag_spec_matches("", tag));
+}
+
+TEST(what_is_secret_in_an_exposure_is_left_out_and_nothing_else)
+{
+    json_t *nested = json_loads("{\"listener_certificates\":[{\"certificate_secret\":\"kept\","
+                                "\"private_key_inline_string\":\"s1\"}],\"gateway\":\"kept2\","
+                                "\"cluster_data\":{\"a\":{\"password\":\"s2\",\"b\":\"kept3\"}}}",
+                                0, NULL);
+
+    exposure_redact(nested);
+    _cleanup_(mem_free_p) char *text = json_canonical(nested);
+    json_decref(nested);
+    CHECK(!strstr(text, "s1") && !strstr(text, "s2"));
+    CHECK(strstr(text, "\"kept\"") && strstr(text, "kept2") && strstr(text, "kept3"));
+    _cleanup_(mem_free_p) char *token = document_shown(DOCUMENT_TOKEN, "{\"name\":\"n\",\"sha256\":\"s3\"}");
+    CHECK_STR(token, "{\"name\":\"n\"}");
+    _cleanup_(mem_free_p) char *pair =
+        document_shown(DOCUMENT_CERTIFICATE, "{\"certificate_chain\":\"c\",\"private_key\":\"s4\"}");
+    CHECK_STR(pair, "{\"certificate_chain\":\"c\",\"private_key\":\"[redacted]\"}");
 }
 
 /* ---- cursors ---- */
