@@ -199,6 +199,23 @@ def test_a_conflict_names_the_other(api):
 
 
 @pytest.mark.sanitized
+def test_a_name_that_both_have_is_the_apis_until_it_lets_go(api):
+    body = {"port": 80, "listener_addr": "127.9.9.9", "listener_port": 7000}
+    done(api.put(path(OWN), body), 201)
+    api.agent.add_service("own/svc/a", l4("10.0.0.9", "127.9.9.9:7500"))
+    wait_until(lambda: api.v1(path(OWN))["status"]["accepted"]["problems"], what="the conflict to be told")
+    both = api.v1(path(OWN))
+    assert both["origin"] == "api" and both["listener_port"] == 7000, both
+    done(api.patch(path(OWN), {"listener_port": 7001}))
+    assert api.v1(path(OWN))["listener_port"] == 7001 and api.v1("/overrides")["items"] == []
+    done(api.delete(path(OWN)))
+    agents = api.v1(path(OWN))
+    assert agents["origin"] == "agent" and agents["listener_port"] == 7500
+    done(api.put(path(OWN), {**body, "listener_port": 7002}))
+    assert api.v1(path(OWN))["overridden"] == ["listener_port", "port"], "and is overridden from now on"
+
+
+@pytest.mark.sanitized
 def test_endpoints_are_drained_and_get_traffic_again(api):
     drain = path(WEB) + "/endpoints/" + quote("10.0.0.2:8000") + "/drain"
     made = done(api.put(drain, {"reason": "disk"}), 201)
