@@ -40,11 +40,19 @@ struct queued_edit {
     void *done_arg;
 };
 
+/* An edit that was refused so often, because others were faster, gets a turn of its own: the others wait meanwhile,
+ * but not for longer than it takes to try again. */
+enum { EDIT_TURN_AFTER = 4, EDIT_TURN_MS = 100 };
+
 struct edit_queue {
-    pthread_mutex_t lock; /* of all below; nothing else is taken while it is held */
+    pthread_mutex_t lock; /* of items, n, cap, closed; nothing else is taken while it is held */
     struct queued_edit *items;
     size_t n, cap;
     bool closed;
+    /* The core's: */
+    unsigned turn_of; /* edits with fewer attempts wait; 0: nobody's turn */
+    clock_ns turn_until;
+    struct loop_timer *turn_timer;
 };
 
 struct daemon {
@@ -442,6 +450,48 @@ static void sort_edits(struct queued_edit *items, size_t n)
     }
 }
 
+/* How many of the sorted edits may go now. */
+static size_t those_whose_turn_it_is(struct edit_queue *q, const struct queued_edit *items, size_t n, clock_ns now)
+{
+    size_t n_now = 0;
+
+    if (now >= q->turn_until)
+        q->turn_of = 0;
+    while (n_now < n && items[n_now].request->attempts >= q->turn_of)
+        n_now++;
+    return n_now;
+}
+
+static void give_back_edits(struct edit_queue *q, const struct queued_edit *items, size_t n)
+{
+    if (!n)
+        return;
+    pthread_mutex_lock(&q->lock);
+    if (q->n + n > q->cap) {
+        q->cap = q->n + n;
+        q->items = mem_realloc(q->items, q->cap, sizeof(*q->items));
+    }
+    memcpy(q->items + q->n, items, n * sizeof(*items));
+    q->n += n;
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* Before they are completed: whose turn is next. */
+static void set_turn(struct edit_queue *q, const struct queued_edit *items, size_t n, clock_ns now)
+{
+    bool was = q->turn_of > 0;
+
+    q->turn_of = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct edit_request *r = items[i].request;
+        if (r->result == -EAGAIN && r->attempts + 1 >= EDIT_TURN_AFTER && r->attempts + 1 > q->turn_of)
+            q->turn_of = r->attempts + 1;
+    }
+    q->turn_until = q->turn_of ? now + EDIT_TURN_MS * (clock_ns)CLOCK_NS_PER_MS : 0;
+    if (q->turn_of || was)
+        loop_timer_set(q->turn_timer, q->turn_of ? q->turn_until : now);
+}
+
 static void on_edits(void *arg, bool run)
 {
     struct daemon *d = arg;
@@ -449,17 +499,27 @@ static void on_edits(void *arg, bool run)
     _cleanup_(mem_free_p) struct queued_edit *items = take_edits(&d->edits, &n);
     _cleanup_(mem_free_p) struct edit_request **requests = mem_array(struct edit_request *, n + 1);
 
-    sort_edits(items, n);
-    for (size_t i = 0; i < n; i++) {
-        requests[i] = items[i].request;
-        if (!run)
-            refuse_edit(requests[i]);
+    for (size_t i = 0; i < n && !run; i++)
+        refuse_edit(items[i].request);
+    if (run && n) {
+        sort_edits(items, n);
+        size_t n_now = those_whose_turn_it_is(&d->edits, items, n, clock_now(NULL));
+        give_back_edits(&d->edits, items + n_now, n - n_now);
+        n = n_now;
     }
+    for (size_t i = 0; i < n; i++)
+        requests[i] = items[i].request;
     if (run && n) {
         store_edit(d->store, requests, n, publish_edit, d);
         agent_after_commit(d->agent);
+        set_turn(&d->edits, items, n, clock_now(NULL));
     }
     complete_edits(items, n);
+}
+
+static void on_turn_over(void *arg)
+{
+    on_edits(arg, true);
 }
 
 static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit_request *r, void *done_arg),
@@ -469,7 +529,7 @@ static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit
     struct edit_queue *q = &d->edits;
 
     pthread_mutex_lock(&q->lock);
-    bool closed = q->closed, first = q->n == 0;
+    bool closed = q->closed;
     if (!closed && q->n == q->cap) {
         q->cap = q->cap ? 2 * q->cap : 16; /* the shell bounds how many there can be: API_REQUESTS_MAX */
         q->items = mem_realloc(q->items, q->cap, sizeof(*q->items));
@@ -480,7 +540,7 @@ static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit
     if (closed) {
         refuse_edit(r);
         done(r, done_arg);
-    } else if (first) {
+    } else {
         loop_post(d->loop, on_edits, d);
     }
 }
@@ -745,6 +805,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .edit = api_edit,
                     .world = &d->store_options},
     };
+    d->edits.turn_timer = loop_timer_new(d->loop, on_turn_over, d);
     d->heartbeat = loop_timer_new(d->loop, on_heartbeat, d);
     on_heartbeat(d);
     return api_start(&options, &d->api, e);
@@ -782,6 +843,7 @@ static void stop(struct daemon *d)
         store_close(d->store);
     loop_timer_free(d->heartbeat);
     loop_timer_free(d->store_timer);
+    loop_timer_free(d->edits.turn_timer);
     loop_io_free(d->signals);
     if (d->signal_fd >= 0)
         close(d->signal_fd);

@@ -245,23 +245,14 @@ def test_many_writers_of_one_object_lose_nothing(api):
     writers, rounds = 8, 6
     done(api.patch(path(WEB), {"vhosts": [{"domains": ["a.example.org"], "routes": [{"match_prefix": "/"}]}]}))
 
-    def patient(send):
-        """Who meets too many others is told to come again, and that nothing was changed."""
-        for _ in range(20):
-            response = send()
-            if response.status != 503:
-                return response.status
-            assert response.headers["Retry-After"] and "nothing was changed" in response.json["detail"]
-        return response.status
-
     def write(n):
         statuses = []
         for i in range(rounds):
             own = {"port": 80, "listener_addr": "127.9.9.9", "listener_port": 7100 + n,
                    "lb_policy": ["random", "maglev"][i % 2]}
             add = [{"op": "add", "path": "/vhosts/0/routes/0", "value": {"match_path": "/%d/%d" % (n, i)}}]
-            statuses.append(patient(lambda: api.put("/exposures/" + quote("own/svc/w%d.expose#0" % n), own)))
-            statuses.append(patient(lambda: api.patch(path(WEB), add, kind="application/json-patch+json")))
+            statuses.append(api.put("/exposures/" + quote("own/svc/w%d.expose#0" % n), own).status)
+            statuses.append(api.patch(path(WEB), add, kind="application/json-patch+json").status)
         return statuses
     with concurrent.futures.ThreadPoolExecutor(writers) as pool:
         statuses = sum(pool.map(write, range(writers)), [])
