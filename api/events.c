@@ -71,33 +71,17 @@ static void gone(void *arg)
     mem_free(w);
 }
 
-/* False: it is no place. */
-/* Numbers that are too large are of no stream that ever was: who comes with them has missed something. */
-static int read_place(const char *text, struct event_place *ret)
-{
-    enum { DIGITS_MAX = 20 };
-    size_t epoch = strspn(text, "0123456789"), seq = text[epoch] ? strspn(text + epoch + 1, "0123456789") : 0;
-    int r = event_place_parse(text, ret);
-
-    if (r < 0 && epoch && epoch <= DIGITS_MAX && text[epoch] == '.' && seq && seq <= DIGITS_MAX &&
-        !text[epoch + 1 + seq]) {
-        *ret = (struct event_place){0};
-        return 0;
-    }
-    return r;
-}
-
+/* False: it is no place. The header wins, which a browser that comes back sends beside the parameter. */
 static bool find_place(struct call *c, struct event_place *ret)
 {
     const char *header = http_request_header(c->request, "Last-Event-ID");
     const char *parameter = parameter_text(&c->target, "after");
 
-    if (header && read_place(header, ret) < 0)
-        fault_add(&c->faults, FAULT_HEADER, "Last-Event-ID", "invalid", "EPOCH.SEQ is expected");
-    else if (!header && parameter && read_place(parameter, ret) < 0)
+    *ret = c->view->event;
+    if (parameter && event_place_parse(parameter, ret) < 0)
         fault_add(&c->faults, FAULT_PARAMETER, "after", "invalid", "EPOCH.SEQ is expected");
-    else if (!header && !parameter)
-        *ret = c->view->event;
+    if (header && event_place_parse(header, ret) < 0)
+        fault_add(&c->faults, FAULT_HEADER, "Last-Event-ID", "invalid", "EPOCH.SEQ is expected");
     return c->faults.n == 0;
 }
 

@@ -31,12 +31,12 @@ const char *event_place_text(struct event_place p, char *buf)
 
 static bool parse_number(const char **text, uint64_t *ret)
 {
+    enum { DIGITS_MAX = 20 };
     size_t n = strspn(*text, "0123456789");
 
-    errno = 0;
     *ret = strtoull(*text, NULL, 10);
     *text += n;
-    return n > 0 && n <= 20 && errno == 0;
+    return n > 0 && n <= DIGITS_MAX;
 }
 
 int event_place_parse(const char *text, struct event_place *ret)

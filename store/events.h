@@ -27,7 +27,7 @@ struct event_place {
 enum { EVENT_PLACE_MAX = 48 };
 /* "EPOCH.SEQ", both in decimal digits; in buf (of EVENT_PLACE_MAX bytes). */
 const char *event_place_text(struct event_place p, char *buf);
-/* -EINVAL. */
+/* -EINVAL. Numbers that are too large for any place become the largest, where nothing ever was. */
 int event_place_parse(const char *text, struct event_place *ret);
 
 struct event_ring;

@@ -152,6 +152,7 @@ def test_a_place_that_is_not_known_any_more_says_to_read_everything_again(api):
     for place in ("7", "x.y", "7.", "-1.2"):
         assert Stream(api, "?after=" + place).status == 400
         assert Stream(api, last=place).status == 400
+        assert Stream(api, "?after=" + place, last="%s.%s" % (epoch, seq)).status == 400, "also where the header wins"
 
 
 def test_alarms_are_told(world, api):
