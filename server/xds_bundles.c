@@ -162,9 +162,8 @@ static void look_at(struct bundles_question *q, const struct xds_session *s, str
         for (uint32_t slot = bits_next(wanted, 0); slot != BITS_END;
              slot = bits_next(wanted, (slot | (WORD - 1)) + 1)) {
             uint32_t word = slot / WORD;
-            uint64_t has = bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
 
-            for (uint64_t left = bits_word(wanted, word) & ~has; left; left &= left - 1)
+            for (uint64_t left = bits_word(wanted, word) & ~xds_confirmed_word(sub, word); left; left &= left - 1)
                 note_lack(q, s, g, kind, word * WORD + (uint32_t)__builtin_ctzll(left));
         }
     }

@@ -92,10 +92,9 @@ static bool wants_all_from(const struct xds_sub *sub, uint32_t from)
     if (slot == BITS_END || bits_next(&sub->holding, from) != BITS_END)
         return false;
     for (; slot != BITS_END; slot = bits_next(live, (slot | 63) + 1)) {
-        uint64_t wanted = sub->wildcard ? UINT64_MAX : bits_word(&sub->named, slot / 64);
         uint64_t there = bits_word(live, slot / 64) & UINT64_MAX << slot % 64;
 
-        if (there & ~(wanted & bits_word(&sub->pending, slot / 64)))
+        if (there & ~(xds_covered_word(sub, slot / 64) & bits_word(&sub->pending, slot / 64)))
             return false;
     }
     return true;
@@ -157,10 +156,8 @@ void xds_lot_hold(struct xds_sub *sub, const struct xds_lot *lot)
         bits_unset_word(&sub->pending, word, slots);
         bits_unset_word(&sub->owed, word, slots);
     }
-    if (sub->sums) {
-        sub->sum.low += lot->sum.low;
-        sub->sum.high += lot->sum.high + (sub->sum.low < lot->sum.low);
-    }
+    if (sub->sums)
+        xds_sum_add(&sub->sum, lot->sum);
 }
 
 void xds_lot_confirm(struct xds_sub *sub, const struct xds_lot *lot)

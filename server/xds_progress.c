@@ -9,21 +9,6 @@ enum { WORD = 64 };
 
 /* ---- what a client confirmed ---- */
 
-static uint32_t find_form(const struct xds_response *r, uint32_t slot)
-{
-    uint32_t from = 0, to = r->n;
-
-    while (from < to) {
-        uint32_t middle = from + (to - from) / 2;
-
-        if (r->forms[middle]->slot < slot)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from < r->n && r->forms[from]->slot == slot ? from : r->n;
-}
-
 /* The form that the client was known to have last, before what is under way; or NULL. */
 static const struct xds_form *confirmed_form(const struct xds_sub *sub, uint32_t slot)
 {
@@ -34,12 +19,12 @@ static const struct xds_form *confirmed_form(const struct xds_sub *sub, uint32_t
 
         if (r->answered)
             continue;
-        i = find_form(r, slot);
+        i = xds_find_brought(r, slot);
         if (i < r->n)
             return r->before ? r->before[i] : NULL;
-        for (i = 0; i < r->n_removed; i++)
-            if (r->removed[i]->slot == slot)
-                return r->removed[i];
+        i = xds_find_removed(r, slot);
+        if (i < r->n_removed)
+            return r->removed[i];
     }
     return NULL;
 }
@@ -164,7 +149,7 @@ static bool has_all(const struct xds_sub *sub)
     for (uint32_t slot = bits_next(live, 0); slot != BITS_END; slot = bits_next(live, (slot | (WORD - 1)) + 1)) {
         uint32_t word = slot / WORD;
 
-        if (bits_word(live, word) & ~(bits_word(&sub->same, word) & bits_word(&sub->confirmed, word)))
+        if (bits_word(live, word) & ~xds_confirmed_word(sub, word))
             return false;
     }
     return true;
@@ -174,9 +159,8 @@ static bool has_all(const struct xds_sub *sub)
 static uint64_t unsettled_in(const struct xds_session *s, const struct xds_sub *sub, uint32_t word, bool needs_met)
 {
     const struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
-    uint64_t covered = sub->wildcard ? ~UINT64_C(0) : bits_word(&sub->named, word);
-    uint64_t wanted = bits_word(&sub->table->live, word) & covered;
-    uint64_t has = bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
+    uint64_t wanted = bits_word(&sub->table->live, word) & xds_covered_word(sub, word);
+    uint64_t has = xds_confirmed_word(sub, word);
 
     if (sub->type == XDS_LISTENER && !needs_met)
         has = 0;

@@ -114,17 +114,9 @@ static bool has_assignment(struct xds_session *s, const struct xds_form *cluster
 /* Whether this response brought a cluster that the client did not have before. */
 static bool brought_anew(const struct xds_response *r, uint32_t slot)
 {
-    uint32_t from = 0, to = r->n;
+    uint32_t i = xds_find_brought(r, slot);
 
-    while (from < to) {
-        uint32_t middle = from + (to - from) / 2;
-
-        if (r->forms[middle]->slot < slot)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from < r->n && r->forms[from]->slot == slot && !(r->before && r->before[from]);
+    return i < r->n && !(r->before && r->before[i]);
 }
 
 /* Whether the client may still be getting this cluster ready. */
@@ -347,6 +339,30 @@ void xds_response_free(struct xds_response *r)
     free_forms(r->before, r->n);
     free_forms(r->removed, r->n_removed);
     mem_free(r);
+}
+
+uint32_t xds_find_brought(const struct xds_response *r, uint32_t slot)
+{
+    uint32_t from = 0, to = r->n;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+
+        if (r->forms[middle]->slot < slot)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < r->n && r->forms[from]->slot == slot ? from : r->n;
+}
+
+uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot)
+{
+    uint32_t i = 0;
+
+    while (i < r->n_removed && r->removed[i]->slot != slot)
+        i++;
+    return i;
 }
 
 static void drop_oldest(struct xds_sub *sub)

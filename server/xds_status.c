@@ -175,12 +175,6 @@ static const char *id_of(uint32_t epoch, const struct xds_session *s, struct are
     return arena_printf(arena, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
 }
 
-/* Of 64 slots: those in whose current form the client is confirmed. */
-static uint64_t acked_in(const struct xds_sub *sub, uint32_t word)
-{
-    return bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
-}
-
 /* What it said of the current form, if it refused it. */
 static const struct xds_refusal *refusal_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
 {
@@ -197,7 +191,8 @@ static void count_type(const struct xds_session *s, const struct xds_sub *sub, u
 
     for (uint32_t slot = bits_next(of, 0); slot != BITS_END; slot = bits_next(of, (slot | (WORD - 1)) + 1)) {
         uint32_t word = slot / WORD;
-        uint64_t wanted = bits_word(of, word) & bits_word(live, word), missing = wanted & ~acked_in(sub, word);
+        uint64_t wanted = bits_word(of, word) & bits_word(live, word),
+                 missing = wanted & ~xds_confirmed_word(sub, word);
 
         ret[XDS_ACKED] += (uint64_t)__builtin_popcountll(wanted & ~missing);
         if (xds_refusing_count(s->refusing) == 0) {
@@ -318,7 +313,7 @@ static void add_resource(struct proxies_question *q, const struct xds_session *s
         r->state = XDS_DOES_NOT_EXIST;
     else if (refusal)
         r->state = XDS_NACKED;
-    else if (acked_in(sub, slot / WORD) >> (slot % WORD) & 1)
+    else if (bits_get(&sub->same, slot) && bits_get(&sub->confirmed, slot))
         r->state = XDS_ACKED;
 }
 

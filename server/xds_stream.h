@@ -120,6 +120,16 @@ static inline bool xds_covers(const struct xds_sub *sub, uint32_t slot)
 {
     return sub->wildcard || bits_get(&sub->named, slot);
 }
+/* Of 64 slots: those that it covers. */
+static inline uint64_t xds_covered_word(const struct xds_sub *sub, uint32_t word)
+{
+    return sub->wildcard ? UINT64_MAX : bits_word(&sub->named, word);
+}
+/* Of 64 slots: those of which the client said that it has the current form. */
+static inline uint64_t xds_confirmed_word(const struct xds_sub *sub, uint32_t word)
+{
+    return bits_word(&sub->same, word) & bits_word(&sub->confirmed, word);
+}
 static inline struct xds_form *xds_held(const struct xds_sub *sub, uint32_t slot)
 {
     if (bits_get(&sub->same, slot))
@@ -149,6 +159,9 @@ bool xds_is_refused(const struct xds_session *s, enum xds_type type, uint64_t ve
 /* What the client should hold of a slot: the current form, or what stands in for it where it was refused; or NULL. */
 struct xds_form *xds_target(struct xds_session *s, struct xds_sub *sub, uint32_t slot);
 void xds_response_free(struct xds_response *r);
+/* Where the slot is in what the response brought, r->n when it is not there; and the same in what it took away. */
+uint32_t xds_find_brought(const struct xds_response *r, uint32_t slot);
+uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot);
 
 /* ---- xds_message.c ---- */
 void xds_message_begin(struct xds_message *m, const struct xds_session *s, enum xds_type type, uint64_t nonce,

@@ -62,9 +62,14 @@ void xds_confirm(struct xds_sub *sub, const struct xds_response *r)
             bits_set(&sub->confirmed, r->forms[i]->slot);
 }
 
+static bool is_fresh(const struct xds_response *r)
+{
+    return r->fresh || (r->lot && r->lot->fresh);
+}
+
 static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
 {
-    bool fresh = r->fresh || (r->lot && r->lot->fresh);
+    bool fresh = is_fresh(r);
 
     xds_confirm(sub, r);
     for (uint32_t i = 0; (fresh || r->trial) && i < r->n; i++) {
@@ -142,31 +147,6 @@ static void convict(struct xds_session *s, struct xds_sub *sub, struct xds_form 
     report(s, sub, f, words, true);
 }
 
-static struct xds_form *brought(const struct xds_response *r, uint32_t slot)
-{
-    uint32_t from = 0, to = r->n;
-
-    while (from < to) {
-        uint32_t middle = from + (to - from) / 2;
-
-        if (r->forms[middle]->slot == slot)
-            return r->forms[middle];
-        if (r->forms[middle]->slot < slot)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return NULL;
-}
-
-static struct xds_form *had_before(const struct xds_response *r, uint32_t slot)
-{
-    for (uint32_t i = 0; r->before && i < r->n; i++)
-        if (r->forms[i]->slot == slot)
-            return r->before[i];
-    return NULL;
-}
-
 /* Whether a byte can be part of a resource's name where it touches one. */
 static bool in_name(char c)
 {
@@ -190,19 +170,18 @@ static unsigned convict_named(struct xds_session *s, struct xds_sub *sub, const 
         if (from > 0 && (in_name(words.p[from - 1]) || words.p[from - 1] == '.'))
             continue;
         for (size_t to = from + 1; to <= n && to - from <= XDS_NAME_MAX && pieces < PIECES_MAX; to++) {
-            struct xds_form *f;
-            uint32_t slot;
+            uint32_t slot, i;
 
             if (to < n && in_name(words.p[to]))
                 continue;
             pieces++;
             slot = xds_slot_find(sub->table->space, words.p + from, to - from);
-            f = slot == XDS_NO_SLOT ? NULL : brought(r, slot);
-            if (!f || xds_is_refused(s, sub->type, f->version))
+            i = slot == XDS_NO_SLOT ? r->n : xds_find_brought(r, slot);
+            if (i == r->n || xds_is_refused(s, sub->type, r->forms[i]->version))
                 continue;
-            convict(s, sub, f, words);
-            if (xds_same_form(xds_held(sub, slot), f))
-                xds_hold(sub, slot, had_before(r, slot));
+            convict(s, sub, r->forms[i], words);
+            if (xds_same_form(xds_held(sub, slot), r->forms[i]))
+                xds_hold(sub, slot, r->before ? r->before[i] : NULL);
             found++;
         }
     }
@@ -323,30 +302,22 @@ static void insert_removed(struct xds_response *r, struct xds_form *before)
     r->removed[r->n_removed++] = xds_form_ref(before);
 }
 
-static bool took_away(const struct xds_response *r, uint32_t slot)
-{
-    for (uint32_t i = 0; i < r->n_removed; i++)
-        if (r->removed[i]->slot == slot)
-            return true;
-    return false;
-}
-
 /* What the client had of a slot before a response is another form now (or none). */
 static void set_before(struct xds_response *r, uint32_t slot, struct xds_form *before)
 {
-    for (uint32_t i = 0; i < r->n; i++)
-        if (r->forms[i]->slot == slot) {
-            if (!r->before)
-                r->before = mem_array(struct xds_form *, r->n);
-            xds_form_unref(r->before[i]);
-            r->before[i] = before ? xds_form_ref(before) : NULL;
-        }
-    for (uint32_t i = 0; i < r->n_removed; i++)
-        if (r->removed[i]->slot == slot) {
-            xds_form_unref(r->removed[i]);
-            r->removed[i] = before ? xds_form_ref(before) : r->removed[--r->n_removed];
-            break;
-        }
+    uint32_t i = xds_find_brought(r, slot);
+
+    if (i < r->n) {
+        if (!r->before)
+            r->before = mem_array(struct xds_form *, r->n);
+        xds_form_unref(r->before[i]);
+        r->before[i] = before ? xds_form_ref(before) : NULL;
+    }
+    i = xds_find_removed(r, slot);
+    if (i < r->n_removed) {
+        xds_form_unref(r->removed[i]);
+        r->removed[i] = before ? xds_form_ref(before) : r->removed[--r->n_removed];
+    }
 }
 
 /*
@@ -358,19 +329,19 @@ static void pass_on(struct xds_response *r, struct xds_response *next)
     for (uint32_t i = 0; i < r->n; i++) {
         struct xds_form *sent = r->forms[i], *before = r->before ? r->before[i] : NULL;
 
-        if (brought(next, sent->slot) || took_away(next, sent->slot))
+        if (xds_find_brought(next, sent->slot) < next->n || xds_find_removed(next, sent->slot) < next->n_removed)
             set_before(next, sent->slot, before);
         else
             insert_form(next, sent, before);
     }
     for (uint32_t i = 0; i < r->n_removed; i++) {
-        if (brought(next, r->removed[i]->slot))
+        if (xds_find_brought(next, r->removed[i]->slot) < next->n)
             set_before(next, r->removed[i]->slot, r->removed[i]);
         else
             insert_removed(next, r->removed[i]);
     }
     next->trial |= r->trial;
-    next->fresh |= r->fresh || (r->lot && r->lot->fresh);
+    next->fresh |= is_fresh(r);
 }
 
 static struct xds_response *next_unanswered(struct xds_response *r)
