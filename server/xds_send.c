@@ -43,6 +43,7 @@ enum step { STEP_NONE, STEP_SEND, STEP_REMOVE, STEP_WAIT };
 
 /* What is to be sent or taken away of one type, by slot. Forms are borrowed. */
 struct picked {
+    struct xds_lot *lot; /* what is sent, instead of adds; borrowed */
     struct xds_form **adds;
     uint32_t *removes;
     size_t n_adds, n_removes;
@@ -425,6 +426,15 @@ static void put_remove(struct xds_sub *sub, struct xds_response *r, uint32_t slo
     bits_unset(&sub->owed, slot);
 }
 
+/* The client will have all of the lot. */
+static void put_all_of(struct xds_sub *sub, struct xds_response *r, struct xds_lot *lot)
+{
+    r->lot = xds_lot_ref(lot);
+    r->forms = lot->forms;
+    r->n = lot->n;
+    xds_lot_hold(sub, lot);
+}
+
 /* The bytes of what the client holds of these slots (all of one word of 64), as few pieces as there are. */
 static void put_word(struct xds_session *s, struct xds_sub *sub, struct xds_message *m, uint32_t word, uint64_t slots)
 {
@@ -442,8 +452,20 @@ static void put_word(struct xds_session *s, struct xds_sub *sub, struct xds_mess
     }
 }
 
+static void put_lot(struct xds_session *s, struct xds_sub *sub, struct xds_message *m, const struct xds_lot *lot)
+{
+    const struct bits *slots = &lot->slots;
+
+    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1))
+        put_word(s, sub, m, slot / BLOCK_SLOTS, bits_word(slots, slot / BLOCK_SLOTS));
+}
+
 static void put_forms(struct xds_session *s, struct xds_sub *sub, struct xds_message *m, const struct xds_response *r)
 {
+    if (r->lot) {
+        put_lot(s, sub, m, r->lot);
+        return;
+    }
     for (uint32_t i = 0, n; i < r->n; i += n) {
         uint32_t word = r->forms[i]->slot / BLOCK_SLOTS;
         uint64_t slots = 0;
@@ -454,14 +476,6 @@ static void put_forms(struct xds_session *s, struct xds_sub *sub, struct xds_mes
     }
 }
 
-static void put_lot(struct xds_session *s, struct xds_sub *sub, struct xds_message *m, const struct xds_lot *lot)
-{
-    const struct bits *slots = &lot->slots;
-
-    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1))
-        put_word(s, sub, m, slot / BLOCK_SLOTS, bits_word(slots, slot / BLOCK_SLOTS));
-}
-
 static void put_all_held(struct xds_session *s, struct xds_sub *sub, struct xds_message *m)
 {
     for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END;
@@ -469,11 +483,30 @@ static void put_all_held(struct xds_session *s, struct xds_sub *sub, struct xds_
         put_word(s, sub, m, slot / BLOCK_SLOTS, bits_word(&sub->holding, slot / BLOCK_SLOTS));
 }
 
+static void owe_lot(struct xds_session *s, const struct xds_lot *lot)
+{
+    const struct bits *slots = &lot->slots;
+    struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
+
+    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1)) {
+        uint32_t word = slot / BLOCK_SLOTS;
+        uint64_t owed = eds->asked ? xds_covered_word(eds, word) & bits_word(&lot->assigned, word) : 0;
+
+        bits_unset_word(&s->waived, word, bits_word(slots, word));
+        bits_set_word(&eds->owed, word, owed);
+        bits_set_word(&eds->pending, word, owed);
+    }
+}
+
 /* Its assignment follows each cluster that was sent, so that Envoy need not wait for it. */
 static void owe_assignments(struct xds_session *s, const struct xds_response *r)
 {
     struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
 
+    if (r->lot) {
+        owe_lot(s, r->lot);
+        return;
+    }
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t slot = r->forms[i]->slot;
 
@@ -485,53 +518,14 @@ static void owe_assignments(struct xds_session *s, const struct xds_response *r)
     }
 }
 
-/* As owe_assignments(), by words. */
-static void owe_lot(struct xds_session *s, const struct xds_lot *lot)
-{
-    const struct bits *slots = &lot->slots;
-    struct xds_sub *eds = &s->subs[XDS_ENDPOINT];
-
-    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1)) {
-        uint32_t word = slot / BLOCK_SLOTS;
-        uint64_t covered = eds->wildcard ? UINT64_MAX : bits_word(&eds->named, word);
-        uint64_t owed = eds->asked ? covered & bits_word(&lot->assigned, word) : 0;
-
-        bits_unset_word(&s->waived, word, bits_word(slots, word));
-        bits_set_word(&eds->owed, word, owed);
-        bits_set_word(&eds->pending, word, owed);
-    }
-}
-
-/* Makes the message that brings a lot, all of which the client holds from now on. */
-static void respond_with_lot(struct xds_session *s, struct xds_sub *sub, struct xds_lot *lot, clock_ns now,
-                             struct xds_message *m)
-{
-    struct xds_response *r = new_response(s, sub, 0, 0, now);
-
-    r->lot = xds_lot_ref(lot);
-    r->forms = lot->forms;
-    r->n = lot->n;
-    xds_lot_hold(sub, lot);
-    r->version = sub->sum;
-    sub->answer_due = false;
-    xds_message_begin(m, s, sub->type, r->nonce, r->version);
-    if (xds_is_full(s, sub->type))
-        put_all_held(s, sub, m);
-    else
-        put_lot(s, sub, m, lot);
-    if (sub->type == XDS_CLUSTER)
-        owe_lot(s, lot);
-    s->in_use_valid = false;
-    xds_session_unblock(s);
-}
-
 /* Makes the message; what is in picked is held by the client from now on. */
 static void respond(struct xds_session *s, struct xds_sub *sub, const struct picked *p, bool trial, clock_ns now,
                     struct xds_message *m)
 {
-    bool full = xds_is_full(s, sub->type);
     struct xds_response *r = new_response(s, sub, p->n_adds, p->n_removes, now);
 
+    if (p->lot)
+        put_all_of(sub, r, p->lot);
     for (size_t i = 0; i < p->n_adds; i++)
         put_add(sub, r, p->adds[i], p->n_adds);
     for (size_t i = 0; i < p->n_removes; i++)
@@ -543,7 +537,7 @@ static void respond(struct xds_session *s, struct xds_sub *sub, const struct pic
     if (s->options.variant == XDS_DELTA)
         for (size_t i = 0; i < p->n_removes; i++)
             xds_message_add_removed(m, sub->table->space->names[p->removes[i]]);
-    if (full)
+    if (xds_is_full(s, sub->type))
         put_all_held(s, sub, m);
     else
         put_forms(s, sub, m, r);
@@ -682,11 +676,11 @@ static bool send_group(struct xds_session *s, struct xds_sub *sub, clock_ns now,
 
 static bool send_lot(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct xds_message *m)
 {
-    struct xds_lot *lot = xds_lot_find(s, sub);
+    const struct picked p = {.lot = xds_lot_find(s, sub)};
 
-    if (lot)
-        respond_with_lot(s, sub, lot, now, m);
-    return lot != NULL;
+    if (p.lot)
+        respond(s, sub, &p, false, now, m);
+    return p.lot != NULL;
 }
 
 /* Sends what is new or changed of a type, or answers that there is nothing. */
