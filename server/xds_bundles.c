@@ -191,13 +191,9 @@ static int step(struct xds_directory *d, struct xds_question *question, clock_ns
     struct bundles_question *q = (struct bundles_question *)question;
     const struct xds_session *s;
 
-    if (!q->q.begun) {
-        if (!find_needs(q, d, until))
-            return 0;
-        xds_roster_begin(d);
-        q->q.begun = true;
-    }
-    while ((s = xds_roster_next(d)) != NULL) {
+    if (!find_needs(q, d, until))
+        return 0;
+    while ((s = xds_question_session(d, question)) != NULL) {
         for (uint32_t i = 0; s->gateway && i < q->n_groups; i++)
             if (q->groups[i].gateway == s->gateway)
                 look_at(q, s, &q->groups[i]);

@@ -14,7 +14,7 @@ struct xds_question {
     struct xds_question *next;
     /* 0: not done yet; 1: done; or an error. */
     int (*step)(struct xds_directory *d, struct xds_question *q, clock_ns until);
-    bool begun;          /* for step's use */
+    bool begun;          /* step looks at the sessions */
     bool done, detached; /* detached: nobody waits; it is freed when it is done */
     int result;
     pthread_cond_t answered;
@@ -22,5 +22,7 @@ struct xds_question {
 
 /* Asks and waits for the answer: 0 or an error. */
 int xds_ask(struct xds_status *t, struct xds_question *q);
+/* For a step that looks at all sessions: the next one that it has not looked at, or NULL. */
+const struct xds_session *xds_question_session(struct xds_directory *d, struct xds_question *q);
 
 #endif

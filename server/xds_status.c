@@ -83,6 +83,14 @@ int xds_ask(struct xds_status *t, struct xds_question *q)
     return r;
 }
 
+const struct xds_session *xds_question_session(struct xds_directory *d, struct xds_question *q)
+{
+    if (!q->begun)
+        xds_roster_begin(d);
+    q->begun = true;
+    return xds_roster_next(d);
+}
+
 /* With the lock held: the first question is done. */
 static void finish_first(struct xds_status *t, int result)
 {
@@ -218,14 +226,20 @@ static const char *gateway_of(const struct xds_session *s)
     return s->gateway ? s->gateway->name : xds_session_unknown_gateway(s);
 }
 
+/* NULL stays NULL. */
+static const char *copy_of(const char *text, struct arena *arena)
+{
+    return text ? arena_strdup(arena, text) : NULL;
+}
+
 static void describe(uint32_t epoch, const struct xds_session *s, struct arena *arena, struct xds_proxy *ret)
 {
     *ret = (struct xds_proxy){.id = id_of(epoch, s, arena),
-                              .node_id = s->node_id ? arena_strdup(arena, s->node_id) : NULL,
-                              .node_cluster = s->node_cluster ? arena_strdup(arena, s->node_cluster) : NULL,
+                              .node_id = copy_of(s->node_id, arena),
+                              .node_cluster = copy_of(s->node_cluster, arena),
                               .peer = arena_strdup(arena, s->peer),
-                              .version = s->node_version ? arena_strdup(arena, s->node_version) : NULL,
-                              .gateway = gateway_of(s) ? arena_strdup(arena, gateway_of(s)) : NULL,
+                              .version = copy_of(s->node_version, arena),
+                              .gateway = copy_of(gateway_of(s), arena),
                               .variant = s->options.variant,
                               .connected_at = s->roster.began_at};
     for (unsigned type = 0; s->gateway && type < XDS_TYPES; type++) {
@@ -269,10 +283,7 @@ static int step_all(struct xds_directory *d, struct xds_question *question, cloc
     struct proxies_question *q = (struct proxies_question *)question;
     const struct xds_session *s;
 
-    if (!q->q.begun)
-        xds_roster_begin(d);
-    q->q.begun = true;
-    while ((s = xds_roster_next(d)) != NULL) {
+    while ((s = xds_question_session(d, question)) != NULL) {
         if (!s->node_known)
             continue; /* it said nothing yet */
         q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
@@ -324,12 +335,11 @@ static int step_one(struct xds_directory *d, struct xds_question *question, cloc
 
     if (!s)
         return -ENOENT;
-    if (!q->q.begun) {
+    if (q->n == 0) {
         q->items = arena_new_of(q->arena, struct xds_proxy);
         q->n = 1;
         describe(q->epoch, s, q->arena, q->items);
     }
-    q->q.begun = true;
     for (; s->gateway && q->type < XDS_TYPES; q->type++, q->slot = 0) {
         const struct xds_sub *sub = &s->subs[q->type];
 
@@ -421,7 +431,7 @@ static void add_to_rollout(struct rollout_question *q, const struct xds_session 
     ret->proxies = room(q->arena, ret->proxies, ret->n_proxies, &q->cap, sizeof(*one), PROXIES_MIN);
     one = &ret->proxies[ret->n_proxies++];
     *one = (struct xds_rollout_proxy){.id = id_of(q->epoch, s, q->arena),
-                                      .node_id = s->node_id ? arena_strdup(q->arena, s->node_id) : NULL,
+                                      .node_id = copy_of(s->node_id, q->arena),
                                       .gateway = arena_strdup(q->arena, s->gateway->name),
                                       .peer = arena_strdup(q->arena, s->peer)};
     describe_errors(s, sequence, q->arena, one);
@@ -435,10 +445,7 @@ static int step_rollout(struct xds_directory *d, struct xds_question *question, 
     struct rollout_question *q = (struct rollout_question *)question;
     const struct xds_session *s;
 
-    if (!q->q.begun)
-        xds_roster_begin(d);
-    q->q.begun = true;
-    while ((s = xds_roster_next(d)) != NULL) {
+    while ((s = xds_question_session(d, question)) != NULL) {
         uint64_t sequence = s->gateway ? xds_rollout_sequence(s->gateway, q->revision) : 0;
 
         if (sequence)
