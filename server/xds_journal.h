@@ -16,7 +16,7 @@ struct xds_journal_entry {
 /* A revision that changed this gateway. */
 struct xds_journal_revision {
     uint64_t revision, sequence;
-    unsigned n_pending; /* streams that have not passed it; counted until it is complete */
+    unsigned n_pending; /* streams that have not passed it, of those that there are now */
     bool complete;
 };
 

@@ -38,12 +38,19 @@ struct xds_rollouts {
 
 /* ---- waiting ---- */
 
-static void settle_waiter(struct xds_rollouts *r, struct waiter **place, enum xds_wait_end end)
+static struct waiter *take_waiter(struct xds_rollouts *r, struct waiter **place)
 {
     struct waiter *w = *place;
 
     *place = w->next;
     r->n_waiters--;
+    return w;
+}
+
+static void settle_waiter(struct xds_rollouts *r, struct waiter **place, enum xds_wait_end end)
+{
+    struct waiter *w = take_waiter(r, place);
+
     w->done(w->arg, w->revision, end);
     mem_free(w);
 }
@@ -221,11 +228,11 @@ void xds_rollout_get(const struct xds_directory *d, uint64_t revision, struct xd
 {
     struct xds_rollouts *r = d->rollouts;
     const struct revision *one = find_revision(r, revision);
-    uint64_t first = r->n_revisions ? nth(r, oldest(r))->revision : UINT64_MAX;
+    uint64_t first = r->n_revisions ? nth(r, oldest(r))->revision : 0;
 
     *ret = (struct xds_rollout){.revision = revision};
     if (!one) {
-        ret->forgotten = revision < first && r->n_revisions > 0;
+        ret->forgotten = revision < first;
         return;
     }
     ret->state = one->refused ? XDS_ROLLOUT_REFUSED : one->complete ? XDS_ROLLOUT_ACKED : XDS_ROLLOUT_PENDING;
@@ -273,16 +280,11 @@ void xds_rollout_cancel(struct xds_directory *d, uint64_t id)
 {
     struct xds_rollouts *r = d->rollouts;
 
-    for (struct waiter **place = &r->waiters; *place; place = &(*place)->next) {
-        struct waiter *w = *place;
-
-        if (w->id != id)
-            continue;
-        *place = w->next;
-        r->n_waiters--;
-        mem_free(w);
-        return;
-    }
+    for (struct waiter **place = &r->waiters; *place; place = &(*place)->next)
+        if ((*place)->id == id) {
+            mem_free(take_waiter(r, place));
+            return;
+        }
 }
 
 clock_ns xds_rollout_expire(struct xds_directory *d, clock_ns now)

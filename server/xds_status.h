@@ -20,7 +20,6 @@
 enum {
     XDS_QUESTIONS_MAX = 256,
     XDS_SLICE_US = 1000, /* of the xDS thread's time at a stretch */
-    XDS_ID_BYTES = 32,   /* of a proxy's id, with the NUL */
 };
 
 struct xds_common;

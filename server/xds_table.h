@@ -83,7 +83,7 @@ struct xds_table {
     struct xds_form **accepted; /* the last form that a client took; NULL: none yet */
     uint64_t *versions;         /* of the current forms; 0: there is none */
     uint32_t cap;
-    struct hash128 sum;                      /* of all current forms: see xds_form_hash() */
+    struct hash128 sum;                      /* of all current forms: see xds_sum_add() */
     struct xds_block **blocks[XDS_VARIANTS]; /* by slot / 64, made when asked for */
     uint32_t n_blocks;
     struct xds_lot *lots; /* for clients that have nothing: see xds_lot.h */
