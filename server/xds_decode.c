@@ -53,23 +53,33 @@ static bool skip(struct reader *r, size_t n)
     return true;
 }
 
+/* The bytes of a field at p, when they are of that number and both it and their length take one byte; else NULL. */
+static inline const uint8_t *short_bytes(const uint8_t *p, const uint8_t *end, unsigned field, size_t *ret_n)
+{
+    if (field > 15 || end - p < 2 || p[0] != (field << 3 | WIRE_LEN) || p[1] > 0x7f || p[1] > end - p - 2)
+        return NULL;
+    *ret_n = p[1];
+    return p + 2;
+}
+
 /* 1, 0 at the end of the range, or -EBADMSG. */
 /* lint: complex because the usual field has a way of its own, which is most of the cost of a request */
 static int read_field(struct reader *r, struct field *ret)
 {
+    const uint8_t *bytes;
     uint64_t tag, n;
+    size_t length;
 
     if (r->p == r->end)
         return 0;
     ret->start = r->p;
     ret->bytes = (struct xds_span){0};
     /* Nearly all: a small field number and a short text. */
-    if (r->end - r->p >= 2 && r->p[0] < 0x80 && (r->p[0] & 7) == WIRE_LEN && r->p[0] >> 3 != 0 && r->p[1] < 0x80 &&
-        r->p[1] <= r->end - r->p - 2) {
-        ret->number = r->p[0] >> 3;
+    ret->number = r->p[0] >> 3;
+    if (ret->number > 0 && (bytes = short_bytes(r->p, r->end, ret->number, &length)) != NULL) {
         ret->type = WIRE_LEN;
-        ret->bytes = (struct xds_span){(const char *)r->p + 2, r->p[1]};
-        r->p += 2 + r->p[1];
+        ret->bytes = (struct xds_span){(const char *)bytes, length};
+        r->p = bytes + length;
         return 1;
     }
     if (!read_varint(r, &tag) || tag >> 3 == 0 || tag > UINT32_MAX)
@@ -105,6 +115,40 @@ static struct reader reader_of(struct xds_span s)
     return reader_over((const uint8_t *)s.p, s.n);
 }
 
+/* An entry as everybody writes it: a short key, then a short value, and nothing else. */
+static bool read_pair(struct xds_span entry, struct xds_span *ret_key, struct xds_span *ret_value)
+{
+    const uint8_t *p = (const uint8_t *)entry.p, *end = p + entry.n, *key, *value;
+    size_t key_len, value_len;
+
+    key = entry.n > 0 ? short_bytes(p, end, 1, &key_len) : NULL;
+    value = key ? short_bytes(key + key_len, end, 2, &value_len) : NULL;
+    if (!value || value + value_len != end)
+        return false;
+    *ret_key = (struct xds_span){(const char *)key, key_len};
+    *ret_value = (struct xds_span){(const char *)value, value_len};
+    return true;
+}
+
+/* An entry of a map: key = 1, value = 2. 0 or -EBADMSG. */
+static int decode_entry(struct xds_span bytes, struct xds_span *ret_key, struct xds_span *ret_value)
+{
+    struct reader r = reader_of(bytes);
+    struct field f;
+    int more;
+
+    if (read_pair(bytes, ret_key, ret_value))
+        return 0;
+    *ret_key = *ret_value = (struct xds_span){0};
+    while ((more = read_field(&r, &f)) > 0) {
+        if (f.type == WIRE_LEN && f.number == 1)
+            *ret_key = f.bytes;
+        else if (f.type == WIRE_LEN && f.number == 2)
+            *ret_value = f.bytes;
+    }
+    return more;
+}
+
 /* Of google.protobuf.Value: string_value = 3. */
 static int decode_value(struct xds_span bytes, struct xds_span *ret_text)
 {
@@ -126,20 +170,12 @@ static int decode_metadata(struct xds_span bytes, struct xds_node *node)
     int more;
 
     while ((more = read_field(&r, &f)) > 0) {
-        struct reader entry = reader_of(f.bytes);
-        struct xds_span key = {0}, value = {0};
-        struct field part;
+        struct xds_span key, value;
 
         if (f.type != WIRE_LEN || f.number != 1)
             continue;
-        while ((more = read_field(&entry, &part)) > 0) {
-            if (part.type == WIRE_LEN && part.number == 1)
-                key = part.bytes;
-            else if (part.type == WIRE_LEN && part.number == 2)
-                value = part.bytes;
-        }
-        if (more < 0)
-            return more;
+        if (decode_entry(f.bytes, &key, &value) < 0)
+            return -EBADMSG;
         if (!xds_span_is(key, "gateway"))
             continue;
         node->gateway = (struct xds_span){0};
@@ -246,15 +282,6 @@ static int decode_status(struct xds_span bytes, struct xds_request *ret)
         if (f.type == WIRE_LEN && f.number == 2)
             ret->words = f.bytes;
     return more;
-}
-
-/* The bytes of a field at p, when they are of that number and both it and their length take one byte; else NULL. */
-static inline const uint8_t *short_bytes(const uint8_t *p, const uint8_t *end, unsigned field, size_t *ret_n)
-{
-    if (field > 15 || end - p < 2 || p[0] != (field << 3 | WIRE_LEN) || p[1] > 0x7f || p[1] > end - p - 2)
-        return NULL;
-    *ret_n = p[1];
-    return p + 2;
 }
 
 /* Takes in what follows an entry as long as it is short entries of the same list: nearly all of a long request. */
@@ -448,44 +475,13 @@ bool xds_list_next(struct xds_list *list, struct xds_span *ret)
     return next_entry(list, ret);
 }
 
-/* An entry as everybody writes it: a short key, then a short value, and nothing else. */
-static bool read_pair(struct xds_span entry, struct xds_span *ret_key, struct xds_span *ret_value)
-{
-    const uint8_t *p = (const uint8_t *)entry.p, *end = p + entry.n, *key, *value;
-    size_t key_len, value_len;
-
-    key = entry.n > 0 ? short_bytes(p, end, 1, &key_len) : NULL;
-    value = key ? short_bytes(key + key_len, end, 2, &value_len) : NULL;
-    if (!value || value + value_len != end)
-        return false;
-    *ret_key = (struct xds_span){(const char *)key, key_len};
-    *ret_value = (struct xds_span){(const char *)value, value_len};
-    return true;
-}
-
 int xds_map_next(struct xds_list *list, struct xds_span *ret_key, struct xds_span *ret_value)
 {
-    struct xds_span bytes, key = {0}, value = {0};
-    struct reader entry;
-    struct field part;
-    int more;
+    struct xds_span bytes;
 
     if (!next_entry(list, &bytes))
         return 0;
-    if (read_pair(bytes, ret_key, ret_value))
-        return 1;
-    entry = reader_of(bytes);
-    while ((more = read_field(&entry, &part)) > 0) {
-        if (part.type == WIRE_LEN && part.number == 1)
-            key = part.bytes;
-        else if (part.type == WIRE_LEN && part.number == 2)
-            value = part.bytes;
-    }
-    if (more < 0)
-        return more;
-    if (key.n > XDS_NAME_MAX || value.n > XDS_NAME_MAX)
-        return -E2BIG;
-    *ret_key = key;
-    *ret_value = value;
-    return 1;
+    if (decode_entry(bytes, ret_key, ret_value) < 0)
+        return -EBADMSG;
+    return ret_key->n > XDS_NAME_MAX || ret_value->n > XDS_NAME_MAX ? -E2BIG : 1;
 }
