@@ -5,14 +5,13 @@
 #include "base/json.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 1 << 20, TIMEOUT_S = 30 };
+enum { ANSWER_MAX = 1 << 20, PIECE = 4096, TIMEOUT_S = 30 };
 
 static const char *socket_path(const struct config *c)
 {
@@ -51,10 +50,10 @@ static int exchange(int fd, const char *path, const struct buf *request, struct 
         at += (size_t)n;
     }
     for (;;) {
-        uint8_t *p = buf_reserve(answer, 4096);
-        ssize_t n = p ? recv(fd, p, 4096, 0) : -1;
+        uint8_t *p = buf_reserve(answer, PIECE);
         if (!p)
             return err_set(e, -EMSGSIZE, path, NULL, "the daemon's answer is too large");
+        ssize_t n = recv(fd, p, PIECE, 0);
         if (n < 0)
             return system_error(e, path, "the daemon does not answer");
         if (n == 0)

@@ -48,7 +48,7 @@ void xds_progress_refused(struct xds_session *s, const struct xds_form *f)
 {
     struct xds_progress *p = &s->progress;
 
-    if (!p->joined || !f->since)
+    if (!f->since)
         return;
     for (unsigned i = 0; i < p->n_refused; i++)
         if (p->refused[i].sequence == f->since && p->refused[i].version == f->version &&
@@ -245,7 +245,7 @@ clock_ns xds_progress_advance(struct xds_session *s, clock_ns now)
     struct xds_progress *p = &s->progress;
     const struct xds_journal *j = s->gateway ? s->gateway->journal : NULL;
 
-    if (!p->joined || (!p->surveying && p->at == j->end))
+    if (!j || (!p->surveying && p->at == j->end))
         return INT64_MAX;
     if (!p->surveying && p->at < j->begin)
         begin_survey(s);
@@ -267,8 +267,7 @@ void xds_progress_join(struct xds_session *s, clock_ns now)
     struct xds_progress *p = &s->progress;
     struct xds_journal *j = s->gateway->journal;
 
-    assert(!p->joined);
-    p->joined = true;
+    assert(!p->surveying && p->passed == 0);
     p->patience_until = now + XDS_SURVEY_PATIENCE_SECONDS * CLOCK_NS_PER_S;
     j->n_streams++;
     for (uint64_t n = xds_journal_oldest(j); n < j->n_revisions; n++)
@@ -278,18 +277,16 @@ void xds_progress_join(struct xds_session *s, clock_ns now)
 
 void xds_progress_leave(struct xds_session *s)
 {
-    struct xds_progress *p = &s->progress;
+    struct xds_journal *j = s->gateway ? s->gateway->journal : NULL;
 
-    if (!p->joined)
+    if (!j)
         return;
-    p->joined = false;
-    s->gateway->journal->n_streams--;
-    for (uint64_t n = xds_journal_oldest(s->gateway->journal); n < s->gateway->journal->n_revisions; n++) {
-        struct xds_journal_revision *r = xds_journal_revision(s->gateway->journal, n);
+    j->n_streams--;
+    for (uint64_t n = xds_journal_oldest(j); n < j->n_revisions; n++) {
+        struct xds_journal_revision *r = xds_journal_revision(j, n);
 
-        if (r->sequence > p->passed)
+        if (r->sequence > s->progress.passed)
             xds_journal_passed(s->gateway, r);
     }
-    mem_free(take_ptr(p->refused));
-    p->n_refused = 0;
+    mem_free(s->progress.refused);
 }

@@ -55,7 +55,6 @@ struct xds_refused {
 
 /* Stands in the session. */
 struct xds_progress {
-    bool joined;             /* it is among its gateway's streams */
     bool surveying;          /* from (type, word) on; up to the state of `target` */
     uint64_t passed;         /* the watermark: sequence of the last batch that was passed */
     uint64_t at;             /* next entry of the journal */
@@ -67,7 +66,7 @@ struct xds_progress {
     unsigned n_refused;
 };
 
-/* The session belongs to a gateway from now on; it leaves before it lets go of its state. */
+/* The session belongs to a gateway from now on; it leaves (if it ever came) before it lets go of its state. */
 void xds_progress_join(struct xds_session *s, clock_ns now);
 void xds_progress_leave(struct xds_session *s);
 /* Something happened: a request, a change, a message. Returns when to be called again at the latest (INT64_MAX:
