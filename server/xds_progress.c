@@ -21,7 +21,7 @@ static const struct xds_form *confirmed_form(const struct xds_sub *sub, uint32_t
             continue;
         i = xds_find_brought(r, slot);
         if (i < r->n)
-            return r->before ? r->before[i] : NULL;
+            return xds_before(r, i);
         i = xds_find_removed(r, slot);
         if (i < r->n_removed)
             return r->removed[i];

@@ -117,7 +117,7 @@ static bool brought_anew(const struct xds_response *r, uint32_t slot)
 {
     uint32_t i = xds_find_brought(r, slot);
 
-    return i < r->n && !(r->before && r->before[i]);
+    return i < r->n && !xds_before(r, i);
 }
 
 /* Whether the client may still be getting this cluster ready. */

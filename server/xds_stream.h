@@ -141,6 +141,11 @@ static inline bool xds_same_form(const struct xds_form *a, const struct xds_form
 {
     return a == b || (a && a->slot == b->slot && a->version == b->version);
 }
+/* What the client held before it was sent the i-th form of the response; or NULL. */
+static inline struct xds_form *xds_before(const struct xds_response *r, uint32_t i)
+{
+    return r->before ? r->before[i] : NULL;
+}
 /* Responses hold all that is covered: what is missing there is removed. */
 static inline bool xds_is_full(const struct xds_session *s, enum xds_type type)
 {

@@ -181,7 +181,7 @@ static unsigned convict_named(struct xds_session *s, struct xds_sub *sub, const 
                 continue;
             convict(s, sub, r->forms[i], words);
             if (xds_same_form(xds_held(sub, slot), r->forms[i]))
-                xds_hold(sub, slot, r->before ? r->before[i] : NULL);
+                xds_hold(sub, slot, xds_before(r, i));
             found++;
         }
     }
@@ -228,7 +228,7 @@ static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xd
     uint32_t *slots = mem_array(uint32_t, r->n), n = 0;
 
     for (uint32_t i = 0; i < r->n; i++) {
-        struct xds_form *sent = r->forms[i], *before = r->before ? r->before[i] : NULL;
+        struct xds_form *sent = r->forms[i], *before = xds_before(r, i);
         bool refused = xds_is_refused(s, sub->type, sent->version);
 
         if (r->next && (!explained || refused))
@@ -327,7 +327,7 @@ static void set_before(struct xds_response *r, uint32_t slot, struct xds_form *b
 static void pass_on(struct xds_response *r, struct xds_response *next)
 {
     for (uint32_t i = 0; i < r->n; i++) {
-        struct xds_form *sent = r->forms[i], *before = r->before ? r->before[i] : NULL;
+        struct xds_form *sent = r->forms[i], *before = xds_before(r, i);
 
         if (xds_find_brought(next, sent->slot) < next->n || xds_find_removed(next, sent->slot) < next->n_removed)
             set_before(next, sent->slot, before);
