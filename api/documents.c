@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MS = 1000 };
+enum { MS = 1000, REVISION_DIGITS_MAX = 18 };
 
 static void write_times(struct writer *w, const struct document *d)
 {
@@ -347,23 +347,26 @@ static const void *revision_after(struct call *c, const char *key)
     return pmap_after(c->view->revisions, &view_revisions, key);
 }
 
-static const void *revision_first(struct call *c, const char *after)
-{
-    return revision_after(c, after);
-}
-
 static const void *revision_next(struct call *c, const void *item)
 {
     return revision_after(c, ((const struct revision *)item)->key);
 }
 
+bool revision_parse(const char *text, uint64_t *ret)
+{
+    size_t n = strlen(text);
+
+    if (!n || n > REVISION_DIGITS_MAX || strspn(text, "0123456789") != n || (text[0] == '0' && n > 1))
+        return false;
+    *ret = strtoull(text, NULL, 10);
+    return true;
+}
+
 static const void *revision_find(struct call *c, const char *key)
 {
-    size_t n = strlen(key);
+    uint64_t number;
 
-    if (!n || n > 18 || strspn(key, "0123456789") != n || (key[0] == '0' && n > 1))
-        return NULL;
-    return view_revision(c->view, strtoull(key, NULL, 10));
+    return revision_parse(key, &number) ? view_revision(c->view, number) : NULL;
 }
 
 static const char *revision_key_of(struct call *c, const void *item)
@@ -447,7 +450,7 @@ static const char *const revision_fields[] = {"kind",       "number", "time",   
 
 const struct collection revision_collection = {
     .kind = "Revision",
-    .first = revision_first,
+    .first = revision_after,
     .next = revision_next,
     .find = revision_find,
     .key = revision_key_of,

@@ -576,28 +576,16 @@ static void answer(struct call *c, const struct attempt *a, uint64_t number, boo
 
 /* ---- waiting for the proxies (RFC 7240, 4.3) ---- */
 
-struct wait {
-    struct later *later;
-    const struct attempt *attempt; /* in the call's arena: for the second half alone */
-    uint64_t revision;
-    unsigned seconds;
-};
-
-static void on_waited(void *data)
-{
-    later_done(((struct wait *)data)->later);
-}
-
 static void answer_waited(struct call *c, void *data)
 {
-    const struct wait *wait = data;
+    const struct attempt *a = data;
 
-    http_answer_header(c->answer, "Preference-Applied", arena_printf(c->arena, "wait=%u", wait->seconds));
-    answer(c, wait->attempt, wait->revision, false, true);
+    http_answer_header(c->answer, "Preference-Applied", arena_printf(c->arena, "wait=%u", call_waits(c)));
+    answer(c, a, a->request.revision, false, true);
 }
 
 /* What the answer needs of an attempt, for as long as the call. */
-static const struct attempt *attempt_kept(struct call *c, const struct attempt *a)
+static struct attempt *attempt_kept(struct call *c, const struct attempt *a)
 {
     struct attempt *kept = arena_dup(c->arena, a, sizeof(*a));
 
@@ -608,25 +596,6 @@ static const struct attempt *attempt_kept(struct call *c, const struct attempt *
     kept->w.extra = a->w.extra ? arena_strdup(c->arena, a->w.extra) : NULL;
     kept->outcome = arena_strdup(c->arena, a->outcome);
     return kept;
-}
-
-/* False: nobody asked for it, or it can't be had. */
-static bool wait_for_proxies(struct call *c, const struct attempt *a)
-{
-    unsigned seconds = call_waits(c);
-
-    if (!seconds || !c->backend->rollout_wait)
-        return false;
-    struct wait *wait = mem_new(struct wait);
-    *wait = (struct wait){.attempt = attempt_kept(c, a), .revision = a->request.revision, .seconds = seconds};
-    struct later *l = wait->later = later_new(wait, mem_free);
-    if (c->backend->rollout_wait(c->backend->arg, wait->revision, seconds, on_waited, wait) < 0) {
-        later_done(l); /* nobody else does */
-        later_unref(l);
-        return false;
-    }
-    call_later(c, l, answer_waited, seconds);
-    return true;
 }
 
 /* ---- the way ---- */
@@ -656,7 +625,7 @@ static void on_written(struct call *c, void *data)
         try_write(c, a->plan, a->plan_arg, a->number + 1);
     else if (a->request.result)
         answer_failure(c, a);
-    else if (!wait_for_proxies(c, a))
+    else if (!call_waits(c) || !rollout_wait(c, a->request.revision, answer_waited, attempt_kept(c, a)))
         answer(c, a, a->request.revision, false, false);
 }
 

@@ -76,10 +76,18 @@ int64_t days_until(int64_t then, double now);
 /* The same of now; what is written with it is not right any more when the number has changed. */
 int64_t days_left(struct call *c, int64_t then);
 
-/* ---- rollouts ---- */
+/* ---- revisions and rollouts ---- */
 
+/* False when it is no number that a revision could have: digits without leading zeros. */
+bool revision_parse(const char *text, uint64_t *ret);
 /* A member: what became of a revision with each proxy; null where that is not known. */
 void rollout_write(struct call *c, uint64_t revision, const char *key, struct writer *w);
+/*
+ * Where the client is ready to wait (call_waits()): as call_later(), resume answers once the revision is acked by all
+ * or refused by one, or the time is over. data: for resume alone, in the call's arena or NULL. False: nobody waits,
+ * and nothing else has happened.
+ */
+bool rollout_wait(struct call *c, uint64_t revision, void (*resume)(struct call *c, void *data), void *data);
 
 /* ---- alarms ---- */
 

@@ -4,12 +4,10 @@
 #include "api/objects.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const char *const states[] = {
     [API_ROLLOUT_NACKED] = "nacked", [API_ROLLOUT_PENDING] = "pending", [API_ROLLOUT_ACKED] = "acked"};
-enum { STATES = ARRAY_LEN(states), REVISION_DIGITS_MAX = 18 };
+enum { STATES = ARRAY_LEN(states) };
 
 static void write_errors(struct writer *w, const struct api_rollout_proxy *p)
 {
@@ -89,14 +87,24 @@ void rollout_write(struct call *c, uint64_t revision, const char *key, struct wr
         writer_null(w, key);
 }
 
-/* False when it is no number that a revision could have. */
-static bool parse_revision(const char *text, uint64_t *ret)
+static void on_waited(void *later)
 {
-    size_t n = strlen(text);
+    later_done(later);
+}
 
-    if (n == 0 || n > REVISION_DIGITS_MAX || strspn(text, "0123456789") != n || (text[0] == '0' && n > 1))
+bool rollout_wait(struct call *c, uint64_t revision, void (*resume)(struct call *c, void *data), void *data)
+{
+    unsigned seconds = call_waits(c);
+
+    if (!seconds || !c->backend->rollout_wait)
         return false;
-    *ret = strtoull(text, NULL, 10);
+    struct later *l = later_new(data, NULL);
+    if (c->backend->rollout_wait(c->backend->arg, revision, seconds, on_waited, l) < 0) {
+        later_done(l); /* nobody else does */
+        later_unref(l);
+        return false;
+    }
+    call_later(c, l, resume, seconds);
     return true;
 }
 
@@ -107,8 +115,8 @@ static void answer_rollout(struct call *c, void *data)
     uint64_t revision;
     int error;
 
-    (void)data; /* the wait's; what came of it is asked for here */
-    if (!parse_revision(c->arguments[0], &revision)) {
+    (void)data; /* there is none; what came of the wait is asked for here */
+    if (!revision_parse(c->arguments[0], &revision)) {
         call_not_found(c, "Revision");
         return;
     }
@@ -126,38 +134,15 @@ static void answer_rollout(struct call *c, void *data)
     }
 }
 
-struct wait {
-    struct later *later;
-};
-
-static void on_waited(void *data)
-{
-    later_done(((struct wait *)data)->later);
-}
-
 void handle_rollout(struct call *c)
 {
-    unsigned seconds = call_waits(c);
     uint64_t revision;
-    struct wait *wait;
-    struct later *l;
 
     if (!c->backend->rollout) {
         call_fail(c, 503, "what the proxies have is not known");
         return;
     }
-    if (!seconds || !c->backend->rollout_wait || !parse_revision(c->arguments[0], &revision) || !revision ||
-        revision > c->view->revision) {
+    bool may_come = revision_parse(c->arguments[0], &revision) && revision && revision <= c->view->revision;
+    if (!may_come || !rollout_wait(c, revision, answer_rollout, NULL))
         answer_rollout(c, NULL);
-        return;
-    }
-    wait = mem_new(struct wait);
-    l = wait->later = later_new(wait, mem_free);
-    if (c->backend->rollout_wait(c->backend->arg, revision, seconds, on_waited, wait) < 0) {
-        later_done(l); /* nobody else does */
-        later_unref(l);
-        answer_rollout(c, NULL);
-        return;
-    }
-    call_later(c, l, answer_rollout, seconds);
 }

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUMBER_DIGITS = 18 };
-
 /* What became of one document from one revision to another. */
 struct document_span {
     enum document_kind kind;
@@ -58,16 +56,6 @@ static int gather(struct call *c, uint64_t from, uint64_t to, struct span *s)
             map_puts(&s->names, r->names[i], (void *)(uintptr_t)r->names[i]);
     }
     return 0;
-}
-
-static bool parse_number(const char *text, uint64_t *ret)
-{
-    size_t n = strlen(text);
-
-    if (!n || n > NUMBER_DIGITS || strspn(text, "0123456789") != n || (n > 1 && text[0] == '0'))
-        return false;
-    *ret = strtoull(text, NULL, 10);
-    return true;
 }
 
 /* Whether the state after it can be told: all revisions behind it are known. False: the call failed. */
@@ -140,7 +128,7 @@ void handle_get_revision_diff(struct call *c)
     uint64_t to, from;
     struct span s = {0};
 
-    if (!parse_number(c->arguments[0], &to)) {
+    if (!revision_parse(c->arguments[0], &to)) {
         call_not_found(c, "Revision");
         return;
     }
