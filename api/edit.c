@@ -117,14 +117,6 @@ json_t *write_content(struct call *c, bool may_be_absent)
     return json;
 }
 
-static bool is_listed(const char *const *list, const char *name)
-{
-    for (; list && *list; list++)
-        if (strcmp(*list, name) == 0)
-            return true;
-    return false;
-}
-
 bool write_members(struct call *c, const json_t *object, const char *const *members, const char *const *nullable,
                    const char *const *read_only, const char *place)
 {
@@ -136,9 +128,9 @@ bool write_members(struct call *c, const json_t *object, const char *const *memb
         write_fault(c, place, "invalid", "an object is expected");
     json_object_foreach((json_t *)(uintptr_t)object, name, value)
     {
-        bool known = is_listed(members, name), may_be_null = is_listed(nullable, name);
+        bool known = text_is_listed(members, name), may_be_null = text_is_listed(nullable, name);
         const char *pointer = arena_printf(c->arena, "%s/%s", place, name);
-        if (!known && !may_be_null && !is_listed(read_only, name))
+        if (!known && !may_be_null && !text_is_listed(read_only, name))
             write_fault(c, pointer, "unknown", "there is no such member here");
         else if (known && !may_be_null && json_is_null(value))
             write_fault(c, pointer, "invalid", "null is no value of this member");
@@ -146,14 +138,9 @@ bool write_members(struct call *c, const json_t *object, const char *const *memb
     return c->faults.n == before;
 }
 
-struct placed_faults {
-    struct call *c;
-    const char *place;
-};
-
 static void decode_fault(void *arg, const struct err *e)
 {
-    const struct placed_faults *p = arg;
+    const struct write_place *p = arg;
 
     write_fault(p->c, arena_printf(p->c->arena, "%s/%s", p->place, e->field), "invalid", e->text);
 }
@@ -161,16 +148,33 @@ static void decode_fault(void *arg, const struct err *e)
 bool write_decode(struct call *c, const json_t *object, const struct json_field *fields, size_t n, const char *place,
                   void *out)
 {
-    struct placed_faults faults = {c, place};
+    struct write_place at = {c, place};
 
-    return json_decode(object, fields, n, JSON_DECODE_IGNORE_UNKNOWN, c->arena, out, decode_fault, &faults) == 0;
+    return json_decode(object, fields, n, JSON_DECODE_IGNORE_UNKNOWN, c->arena, out, decode_fault, &at) == 0;
 }
 
-void write_fault(void *call, const char *pointer, const char *code, const char *text)
+void write_fault(struct call *c, const char *pointer, const char *code, const char *text)
 {
-    struct call *c = call;
-
     fault_add(&c->faults, FAULT_POINTER, pointer, arena_strdup(c->arena, code), "%s", text);
+}
+
+void write_placed_fault(void *place, const char *pointer, const char *code, const char *text)
+{
+    const struct write_place *p = place;
+
+    write_fault(p->c, arena_printf(p->c->arena, "%s%s", p->place, pointer + 1), code, text);
+}
+
+json_t *write_picked(const json_t *object, const char *const *members)
+{
+    json_t *some = json_object();
+
+    for (; *members; members++) {
+        json_t *value = json_object_get(object, *members);
+        if (value && !json_is_null(value))
+            json_object_set_new(some, *members, json_deep_copy(value));
+    }
+    return some;
 }
 
 bool write_is_good(struct call *c)

@@ -58,8 +58,15 @@ bool write_decode(struct call *c, const json_t *object, const struct json_field 
                   void *out);
 /* The call fails with 422 when faults were told. */
 bool write_is_good(struct call *c);
-/* A spec_fault whose arg is the call. */
-void write_fault(void *call, const char *pointer, const char *code, const char *text);
+void write_fault(struct call *c, const char *pointer, const char *code, const char *text);
+/* A spec_fault whose arg is a struct write_place: pointers ("#/vhosts") are of what stands at that place. */
+struct write_place {
+    struct call *c;
+    const char *place;
+};
+void write_placed_fault(void *place, const char *pointer, const char *code, const char *text);
+/* An object's members of that list, without those that are null; a new reference. */
+json_t *write_picked(const json_t *object, const char *const *members);
 
 /*
  * If-Match and If-None-Match (RFC 9110, 13.1) against the present tag (NULL: there is none) of what is there, or is

@@ -95,25 +95,6 @@ static bool is_header(const char *name, const char *value)
     return true;
 }
 
-/* Of a field's name: "~" and "/" have escapes (RFC 6901). */
-static const char *header_pointer(struct call *c, const char *name)
-{
-    const char *text;
-    struct buf b;
-
-    buf_init(&b, 0);
-    (void)buf_append_str(&b, "#/headers/"); /* far below the buffer's limit, as what follows */
-    for (; *name; name++) {
-        if (*name == '~' || *name == '/')
-            (void)buf_append_str(&b, *name == '~' ? "~0" : "~1");
-        else
-            (void)buf_append_byte(&b, (uint8_t)*name);
-    }
-    text = arena_strdup(c->arena, buf_cstr(&b));
-    buf_clear(&b);
-    return text;
-}
-
 static void read_headers(struct call *c, const char *text, struct explain_question *q)
 {
     json_t *headers = text ? json_loads(text, 0, NULL) : NULL, *value;
@@ -126,7 +107,7 @@ static void read_headers(struct call *c, const char *text, struct explain_questi
     json_object_foreach(headers, name, value)
     {
         if (!json_is_string(value) || !is_header(name, json_string_value(value)))
-            fault_add(&c->faults, FAULT_POINTER, header_pointer(c, name), "invalid",
+            fault_add(&c->faults, FAULT_POINTER, fault_pointer(c->arena, "#/headers", name), "invalid",
                       "this can't be sent: a name is a token, a value a text of visible ASCII characters");
         else
             items[q->n_headers++] = (struct explain_header){arena_strdup(c->arena, name),

@@ -19,6 +19,23 @@ void fault_add(struct fault_list *l, enum fault_place place, const char *name, c
     l->items[l->n++] = (struct fault){place, arena_strdup(l->arena, name), code, arena_strdup(l->arena, detail)};
 }
 
+const char *fault_pointer(struct arena *arena, const char *place, const char *member)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    (void)buf_printf(&b, "%s/", place); /* far below the buffer's limit, as what follows */
+    for (; *member; member++) {
+        if (*member == '~' || *member == '/')
+            (void)buf_append_str(&b, *member == '~' ? "~0" : "~1");
+        else
+            (void)buf_append_byte(&b, (uint8_t)*member);
+    }
+    const char *text = arena_strdup(arena, buf_cstr(&b));
+    buf_clear(&b);
+    return text;
+}
+
 const char *fault_title(unsigned status)
 {
     static const struct {

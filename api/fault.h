@@ -27,6 +27,10 @@ struct fault_list {
 void fault_add(struct fault_list *l, enum fault_place place, const char *name, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* Where a member stands (RFC 6901: "~" and "/" of its name are escaped): "#/headers" and "a/b" give "#/headers/a~1b".
+ * In the arena. */
+const char *fault_pointer(struct arena *arena, const char *place, const char *member);
+
 /* Makes the answer a problem: what it held before is dropped, header fields stay. faults may be NULL. */
 void fault_answer(struct http_answer *a, const char *request_id, unsigned status, const char *detail,
                   const struct fault_list *faults);

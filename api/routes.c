@@ -91,14 +91,6 @@ static int64_t count_characters(const char *text)
     return n;
 }
 
-static bool is_one_of(const char *const *values, const char *text)
-{
-    for (; *values; values++)
-        if (strcmp(*values, text) == 0)
-            return true;
-    return false;
-}
-
 static void check_value(const struct parameter *p, const char *value, struct fault_list *faults)
 {
     int64_t n = count_characters(value);
@@ -106,7 +98,7 @@ static void check_value(const struct parameter *p, const char *value, struct fau
     if (p->type == PARAMETER_TEXT && (n < p->min || n > p->max))
         fault_add(faults, FAULT_PARAMETER, p->name, "invalid",
                   "a text of %" PRId64 " to %" PRId64 " characters is expected", p->min, p->max);
-    else if (p->values && !is_one_of(p->values, value))
+    else if (p->values && !text_is_listed(p->values, value))
         fault_add(faults, FAULT_PARAMETER, p->name, "invalid", "it has no such value");
     else if (p->type == PARAMETER_INT && !is_number_between(value, p->min, p->max))
         fault_add(faults, FAULT_PARAMETER, p->name, "invalid", "a number from %" PRId64 " to %" PRId64 " is expected",

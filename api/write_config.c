@@ -58,49 +58,19 @@ void handle_get_config(struct call *c)
 
 /* ---- applying ---- */
 
-/* RFC 6901: "~" and "/" of a name. */
-static const char *pointer_to(struct call *c, const char *member, const char *name)
-{
-    struct buf b;
-
-    buf_init(&b, 0);
-    (void)buf_printf(&b, "#/%s/", member); /* a name is short */
-    for (; *name; name++) {
-        if (*name == '~' || *name == '/')
-            (void)buf_append_str(&b, *name == '~' ? "~0" : "~1");
-        else
-            (void)buf_append_byte(&b, (uint8_t)*name);
-    }
-    const char *text = arena_strdup(c->arena, buf_cstr(&b));
-    buf_clear(&b);
-    return text;
-}
-
-struct override_place {
-    struct call *c;
-    const char *place;
-};
-
-static void override_fault(void *arg, const char *pointer, const char *code, const char *text)
-{
-    const struct override_place *o = arg;
-
-    write_fault(o->c, arena_printf(o->c->arena, "%s%s", o->place, pointer + 1), code, text);
-}
-
 /* A merge patch is taken as it is: the exposure that it is laid over may be gone, and come back. */
 static void put_override(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
     const struct document *before = view_document(c->view, DOCUMENT_OVERRIDE, name);
-    struct override_place o = {c, place};
+    struct write_place at = {c, place};
     json_t *known = NULL;
 
-    if (spec_check(wanted, false, override_fault, &o))
+    if (spec_check(wanted, false, write_placed_fault, &at))
         return;
     json_t *patch = json_deep_copy(wanted);
     if (before && json_parse(before->body, before->body_len, &known, NULL))
         known = NULL;
-    (void)spec_unredact(patch, known, write_redacted, override_fault, &o); /* what is not known is a fault */
+    (void)spec_unredact(patch, known, write_redacted, write_placed_fault, &at); /* what is not known is a fault */
     write_edit(w, DOCUMENT_OVERRIDE, name, patch, place);
     json_decref(known);
     json_decref(patch);
@@ -108,7 +78,7 @@ static void put_override(struct call *c, struct write *w, const char *name, cons
 
 static void put_one(struct call *c, struct write *w, const struct part *p, const char *name, const json_t *wanted)
 {
-    const char *place = pointer_to(c, p->member, name);
+    const char *place = fault_pointer(c->arena, arena_printf(c->arena, "#/%s", p->member), name);
 
     if (!json_is_object(wanted) || !*name || strlen(name) > OBJECT_NAME_MAX)
         write_fault(c, place, "invalid", "an object, with a name of at most 1024 bytes, is expected");

@@ -46,23 +46,13 @@ static const struct json_field gateway_fields[] = {
 
 static const char *const gateway_members[] = {"port_min", "port_max", "allow_files", "allow_cluster_header", NULL};
 
-static json_t *members_of(const json_t *object, const char *const *names)
-{
-    json_t *some = json_object();
-
-    for (; *names; names++)
-        if (json_object_get(object, *names))
-            json_object_set_new(some, *names, json_deep_copy(json_object_get(object, *names)));
-    return some;
-}
-
 static void put_gateway(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
     static const char *const read_only[] = {"kind", "name", "is_default", "status", NULL};
     const struct store_options *world = c->backend->world;
     struct gateway_wish s = {.port_min = world->port_min, .port_max = world->port_max};
 
-    if (strlen(name) > GATEWAY_NAME_MAX || !is_name(name, strlen(name))) {
+    if (!gateway_name_is_good(name)) {
         call_fail(c, 404, "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
         return;
     }
@@ -72,7 +62,7 @@ static void put_gateway(struct call *c, struct write *w, const char *name, const
     if (s.port_min > s.port_max)
         write_fault(c, arena_printf(c->arena, "%s/port_max", place), "invalid",
                     arena_printf(c->arena, "is below port_min (%lld)", (long long)s.port_min));
-    json_t *body = members_of(wanted, gateway_members);
+    json_t *body = write_picked(wanted, gateway_members);
     write_edit(w, DOCUMENT_GATEWAY, name, body, place);
     json_decref(body);
 }

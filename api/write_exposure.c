@@ -250,66 +250,38 @@ static void tell_problems(struct call *c, const struct exposure *x, const json_t
     }
 }
 
-/* Faults of the form, at a place of the request's content. */
-struct form {
-    struct call *c;
-    const char *place;
-};
-
-static void form_fault(void *arg, const char *pointer, const char *code, const char *text)
-{
-    const struct form *f = arg;
-
-    write_fault(f->c, arena_printf(f->c->arena, "%s%s", f->place, pointer + 1), code, text);
-}
-
 /* Null says nothing but in a merge patch, which is applied by now. Passed-through JSON is Envoy's business.
  * NOLINTNEXTLINE(misc-no-recursion): json_parse() bounds the depth */
-static void tell_nulls(struct form *f, const json_t *value, const char *pointer)
+static void tell_nulls(struct write_place *at, const json_t *value, const char *pointer)
 {
     const char *name;
     json_t *item;
     size_t i;
 
     if (json_is_null(value))
-        form_fault(f, pointer, "invalid", "null is no value of this member");
+        write_placed_fault(at, pointer, "invalid", "null is no value of this member");
     json_object_foreach((json_t *)(uintptr_t)value, name, item)
-        tell_nulls(f, item, arena_printf(f->c->arena, "%s/%s", pointer, name));
-    json_array_foreach(value, i, item) tell_nulls(f, item, arena_printf(f->c->arena, "%s/%zu", pointer, i));
+        tell_nulls(at, item, arena_printf(at->c->arena, "%s/%s", pointer, name));
+    json_array_foreach(value, i, item) tell_nulls(at, item, arena_printf(at->c->arena, "%s/%zu", pointer, i));
 }
 
-static void tell_empty_members(struct form *f, const json_t *wanted)
+static void tell_empty_members(struct write_place *at, const json_t *wanted)
 {
-    static const char *const others[] = {"gateway", "listener_addr", "cluster_data", "filter_config_data"};
+    static const char *const others[] = {"gateway", "listener_addr", "cluster_data", "filter_config_data", NULL};
     static const char *const words[] = {"protocol", "lb_policy"};
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++) { /* the agent's way to say nothing is not the API's */
         const char *word = json_string_value(json_object_get(wanted, words[i]));
         if (word && !*word)
-            form_fault(f, arena_printf(f->c->arena, "#/%s", words[i]), "invalid", "an empty text is no value");
+            write_placed_fault(at, arena_printf(at->c->arena, "#/%s", words[i]), "invalid",
+                               "an empty text is no value");
     }
 
     for (const char *const *m = members; *m; m++) {
         const json_t *value = json_object_get(wanted, *m);
-        bool other = false;
-        for (size_t i = 0; i < ARRAY_LEN(others); i++)
-            other = other || strcmp(others[i], *m) == 0;
-        if (value && (!other || (json_is_null(value) && strstr(*m, "_data"))))
-            tell_nulls(f, value, arena_printf(f->c->arena, "#/%s", *m));
+        if (value && (!text_is_listed(others, *m) || (json_is_null(value) && strstr(*m, "_data"))))
+            tell_nulls(at, value, arena_printf(at->c->arena, "#/%s", *m));
     }
-}
-
-/* What can be set alone, without what is null or only shown; a new reference. */
-static json_t *only_members(const json_t *wanted)
-{
-    json_t *spec = json_object();
-
-    for (const char *const *m = members; *m; m++) {
-        json_t *value = json_object_get(wanted, *m);
-        if (value && !json_is_null(value))
-            json_object_set_new(spec, *m, json_deep_copy(value));
-    }
-    return spec;
 }
 
 /* The edits that make the exposure what is wanted, as an override or as a document of its own. before: what the
@@ -317,19 +289,19 @@ static json_t *only_members(const json_t *wanted)
 static void plan_wanted(struct call *c, struct write *w, const struct target_exposure *t, const json_t *before,
                         const json_t *wanted, bool overrides, const char *place)
 {
-    struct form form = {c, place};
+    struct write_place at = {c, place};
     struct declaration *d = NULL;
 
-    tell_empty_members(&form, wanted);
-    if (spec_check(wanted, !overrides, form_fault, &form) || c->faults.n)
+    tell_empty_members(&at, wanted);
+    if (spec_check(wanted, !overrides, write_placed_fault, &at) || c->faults.n)
         return;
-    json_t *spec = only_members(wanted);
-    (void)spec_unredact(spec, before, write_redacted, form_fault, &form); /* what is not known is a fault */
+    json_t *spec = write_picked(wanted, members);                               /* without what is only shown */
+    (void)spec_unredact(spec, before, write_redacted, write_placed_fault, &at); /* what is not known is a fault */
     json_t *shown = c->faults.n ? NULL : normalized(t, spec, !overrides, c->arena, &d);
     if (shown)
         tell_problems(c, declaration_find(d, t->rid), before, spec, place);
     else if (!c->faults.n)
-        form_fault(&form, "#", "invalid", "this is no exposure");
+        write_placed_fault(&at, "#", "invalid", "this is no exposure");
     if (c->faults.n) {
         /* they are told by the caller */
     } else if (!overrides) {
