@@ -30,7 +30,8 @@ struct call {
 
 /* A problem instead of an answer. */
 void call_fail(struct call *c, unsigned status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* 404 for the object that the first path argument names. */
+/* 404 for the object of that name; call_not_found(): for the one that the first path argument names. */
+void call_no_such(struct call *c, const char *kind, const char *name);
 void call_not_found(struct call *c, const char *kind);
 /* What was written into the answer's body is a 200 of the route's type, with a tag of its content. */
 void call_done(struct call *c);

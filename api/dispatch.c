@@ -27,9 +27,14 @@ void call_fail(struct call *c, unsigned status, const char *fmt, ...)
     fault_answer(c->answer, c->request->id, status, detail, &c->faults);
 }
 
+void call_no_such(struct call *c, const char *kind, const char *name)
+{
+    call_fail(c, 404, "there is no %s \"%.200s\"", kind, name);
+}
+
 void call_not_found(struct call *c, const char *kind)
 {
-    call_fail(c, 404, "there is no %s \"%.200s\"", kind, c->arguments[0]);
+    call_no_such(c, kind, c->arguments[0]);
 }
 
 void call_done(struct call *c)
@@ -254,7 +259,7 @@ static void finish(struct call *c)
 {
     struct http_answer *a = c->answer;
     bool worth = a->content_type && a->body.len > GZIP_WORTH;
-    bool gzip = worth && accept_takes_gzip(http_request_header(c->request, "Accept-Encoding"));
+    bool gzip = worth && takes_gzip(c);
 
     if (a->body.overflow) {
         call_fail(c, 500, "the answer is too large; ask for less with limit, filters or fields");

@@ -54,11 +54,16 @@ static void get_updated(struct call *c, const void *item, struct values *v)
     values_number(v, ((const struct document *)item)->updated);
 }
 
-static json_t *body_of(const struct document *d)
+json_t *document_json(const struct document *d)
 {
     json_t *json = NULL;
 
-    return json_parse(d->body, d->body_len, &json, NULL) ? NULL : json;
+    return !d || json_parse(d->body, d->body_len, &json, NULL) ? NULL : json;
+}
+
+const char *change_word(const void *before, const void *after)
+{
+    return !before ? "created" : !after ? "removed" : "changed";
 }
 
 /* ---- grants ---- */
@@ -74,7 +79,7 @@ static const char *grant_part(const char *name, int part, struct arena *arena)
 static void write_grant(struct call *c, const void *item, struct writer *w)
 {
     const struct document *d = item;
-    json_t *body = body_of(d);
+    json_t *body = document_json(d);
 
     writer_text(w, "id", d->name);
     writer_text(w, "namespace", grant_part(d->name, 0, c->arena));
@@ -122,7 +127,7 @@ const struct collection grant_collection = {
 static void write_token(struct call *c, const void *item, struct writer *w)
 {
     const struct document *d = item;
-    json_t *body = body_of(d), *gateway;
+    json_t *body = document_json(d), *gateway;
     size_t i;
 
     (void)c; /* the item has all */
@@ -164,7 +169,7 @@ struct override_item {
     const char *key; /* EXPOSURE|FIELD */
     const char *field, *value, *agent_value;
     bool in_effect;
-    const struct override_item *next; /* of the same exposure */
+    struct override_item *next; /* of the same exposure */
 };
 
 static const char *shown_value(struct call *c, const char *field, const json_t *value)
@@ -182,7 +187,7 @@ static const char *shown_value(struct call *c, const char *field, const json_t *
 /* Those of one exposure, sorted, in the arena. */
 static const struct override_item *items_of(struct call *c, const struct document *d)
 {
-    json_t *patch = body_of(d), *agent = NULL, *value;
+    json_t *patch = document_json(d), *agent = NULL, *value;
     const char *path, *rid, *field;
     struct override_item *first = NULL, **end = &first;
 
@@ -201,7 +206,7 @@ static const struct override_item *items_of(struct call *c, const struct documen
             .in_effect = agent != NULL && !view_document(c->view, DOCUMENT_EXPOSURE, d->name),
         };
         *end = item;
-        end = (struct override_item **)(uintptr_t)&item->next; /* still being made */
+        end = &item->next;
     }
     json_decref(agent);
     json_decref(patch);
@@ -410,7 +415,7 @@ static void write_revision(struct call *c, const void *item, struct writer *w)
         writer_open(w, NULL, '{');
         writer_text(w, "kind", document_kind_name(change->kind));
         writer_text(w, "name", change->name);
-        writer_text(w, "change", !change->before ? "created" : !change->after ? "removed" : "changed");
+        writer_text(w, "change", change_word(change->before, change->after));
         writer_close(w, '}');
     }
     writer_close(w, ']');

@@ -438,21 +438,9 @@ static json_t *shown_json(enum document_kind kind, const char *body)
     return json;
 }
 
-static json_t *exposure_json(struct call *c, const struct service_exposure *sx)
+static json_t *shown_exposure(struct call *c, const struct service_exposure *sx)
 {
-    json_t *json = NULL;
-    struct buf b;
-    struct writer w = {.out = &b};
-
-    if (!sx)
-        return NULL;
-    buf_init(&b, 0);
-    writer_open(&w, NULL, '{');
-    exposure_write_spec(&w, sx->declared, false, c->arena);
-    writer_close(&w, '}');
-    (void)json_parse((const char *)b.data, b.len, &json, NULL); /* what was just written can be read */
-    buf_clear(&b);
-    return json;
+    return sx ? exposure_json(sx->declared, false, c->arena) : NULL;
 }
 
 /* What is the same in both leaves both. */
@@ -474,7 +462,7 @@ static void drop_equal(json_t *before, json_t *after)
 /* Takes both over. */
 static void write_change(struct writer *out, const char *kind, const char *name, json_t *before, json_t *after)
 {
-    const char *word = !before ? "created" : !after ? "removed" : "changed";
+    const char *word = change_word(before, after);
 
     if (before && after)
         drop_equal(before, after);
@@ -500,8 +488,8 @@ static void write_changes(struct call *c, const struct draft *d, const struct wr
         const struct edit *e = &w->edits[i];
         const struct document *document = view_document(c->view, e->kind, e->name);
         if (e->kind == DOCUMENT_EXPOSURE || e->kind == DOCUMENT_OVERRIDE)
-            write_change(out, "exposure", e->name, exposure_json(c, exposure_find(c->view, e->name)),
-                         exposure_json(c, draft_exposure(d, c->view, e->name)));
+            write_change(out, "exposure", e->name, shown_exposure(c, exposure_find(c->view, e->name)),
+                         shown_exposure(c, draft_exposure(d, c->view, e->name)));
         else
             write_change(out, document_kind_name(e->kind), e->name,
                          shown_json(e->kind, document ? document->body : NULL), shown_json(e->kind, e->body));

@@ -250,6 +250,22 @@ void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal
     write_passthrough(w, "filter_config_data", x->filter_config_data, reveal);
 }
 
+json_t *exposure_json(const struct exposure *x, bool reveal, struct arena *arena)
+{
+    json_t *json = NULL;
+    struct buf b;
+    struct writer w = {.out = &b};
+
+    buf_init(&b, 0);
+    writer_open(&w, NULL, '{');
+    exposure_write_spec(&w, x, reveal, arena);
+    writer_close(&w, '}');
+    (void)json_parse((const char *)b.data, b.len, &json, NULL); /* what was just written can be read */
+    mem_wipe(b.data, b.len);
+    buf_clear(&b);
+    return json;
+}
+
 static const char *origin_of(const struct exposure *x)
 {
     return x->origin == ORIGIN_API ? "api" : "agent";
@@ -260,12 +276,11 @@ static void write_overridden(struct call *c, const struct exposure *x, struct wr
 {
     const struct document *d =
         x->origin == ORIGIN_OVERRIDDEN ? view_document(c->view, DOCUMENT_OVERRIDE, x->name) : NULL;
-    json_t *patch = NULL, *value;
+    json_t *patch = document_json(d), *value;
     const char *name;
 
     writer_open(w, "overridden", '[');
-    if (d && json_parse(d->body, d->body_len, &patch, NULL) == 0)
-        json_object_foreach(patch, name, value) writer_text(w, NULL, name);
+    json_object_foreach(patch, name, value) writer_text(w, NULL, name);
     json_decref(patch);
     writer_close(w, ']');
 }

@@ -58,6 +58,9 @@ const struct listener_plan *exposure_plan(const struct view *v, const struct ser
 /* Members of an object: what can be set of an exposure. reveal: secrets as well; that is shown to nobody. */
 void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena);
 
+/* The same as an object, a new reference. */
+json_t *exposure_json(const struct exposure *x, bool reveal, struct arena *arena);
+
 /* Members of an object: `problems`, an array with pointers. */
 void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,
                     struct arena *arena);
@@ -68,6 +71,13 @@ char *json_redacted(const char *json);
 void exposure_redact(json_t *nested);
 /* The certificates alone of a PEM text, in the arena: whatever else stands there stays behind. */
 const char *pem_certificates(const char *pem, struct arena *arena);
+
+/* ---- documents ---- */
+
+/* What it holds, a new reference; NULL: there is no document, or what it holds can't be read. */
+json_t *document_json(const struct document *d);
+/* Of what was (NULL: not) and is (NULL: not any more): "created", "removed", "changed". */
+const char *change_word(const void *before, const void *after);
 
 /* ---- certificates ---- */
 

@@ -21,9 +21,9 @@ static const struct part {
 /* Private keys and passwords are left out as a whole, so that what is shown can be applied. */
 static char *exported(const struct document *d)
 {
-    json_t *json = NULL;
+    json_t *json = d->kind == DOCUMENT_CERTIFICATE ? document_json(d) : NULL;
 
-    if (d->kind != DOCUMENT_CERTIFICATE || json_parse(d->body, d->body_len, &json, NULL))
+    if (!json)
         return document_shown(d->kind, d->body);
     json_object_del(json, "private_key");
     json_object_del(json, "password");
@@ -61,15 +61,12 @@ void handle_get_config(struct call *c)
 /* A merge patch is taken as it is: the exposure that it is laid over may be gone, and come back. */
 static void put_override(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
-    const struct document *before = view_document(c->view, DOCUMENT_OVERRIDE, name);
     struct write_place at = {c, place};
-    json_t *known = NULL;
 
     if (spec_check(wanted, false, write_placed_fault, &at))
         return;
     json_t *patch = json_deep_copy(wanted);
-    if (before && json_parse(before->body, before->body_len, &known, NULL))
-        known = NULL;
+    json_t *known = document_json(view_document(c->view, DOCUMENT_OVERRIDE, name));
     (void)spec_unredact(patch, known, write_redacted, write_placed_fault, &at); /* what is not known is a fault */
     write_edit(w, DOCUMENT_OVERRIDE, name, patch, place);
     json_decref(known);

@@ -80,7 +80,7 @@ static void delete_gateway(struct call *c, struct write *w, const char *name, co
     const struct service_exposure *sx = exposure_of_gateway(c->view, name);
 
     if (!view_gateway(c->view, name) && !view_document(c->view, DOCUMENT_GATEWAY, name))
-        call_fail(c, 404, "there is no Gateway \"%.200s\"", name);
+        call_no_such(c, "Gateway", name);
     else if (sx)
         call_fail(c, 409, "exposures name this gateway: %s", sx->x->name);
     else if (!view_document(c->view, DOCUMENT_GATEWAY, name))
@@ -158,11 +158,7 @@ static bool agent_has_secret(const struct call *c, const char *path)
 /* What comes in never goes out, so that what is not sent stays as it is. Null takes it away. */
 static void keep_secrets(struct call *c, const char *path, const json_t *wanted, struct certificate_texts *t)
 {
-    const struct document *d = view_document(c->view, DOCUMENT_CERTIFICATE, path);
-    json_t *known = NULL;
-
-    if (!d || json_parse(d->body, d->body_len, &known, NULL))
-        return;
+    json_t *known = document_json(view_document(c->view, DOCUMENT_CERTIFICATE, path));
     const char *key = json_string_value(json_object_get(known, "private_key"));
     const char *password = json_string_value(json_object_get(known, "password"));
     bool was_shown = t->private_key && strcmp(t->private_key, write_redacted) == 0;
@@ -259,7 +255,7 @@ static void delete_certificate(struct call *c, struct write *w, const char *name
         if (view_secret(c->view, name))
             call_fail(c, 409, "it is a secret of the agent's: remove it there");
         else
-            call_fail(c, 404, "there is no Certificate \"%.200s\"", name);
+            call_no_such(c, "Certificate", name);
     } else if (sx) {
         call_fail(c, 409, "it is in use by %s", sx->x->name);
     } else {
@@ -331,7 +327,7 @@ static void delete_grant(struct call *c, struct write *w, const char *name, cons
     if (view_document(c->view, DOCUMENT_GRANT, name))
         write_edit(w, DOCUMENT_GRANT, name, NULL, place);
     else
-        call_fail(c, 404, "there is no Grant \"%.200s\"", name);
+        call_no_such(c, "Grant", name);
 }
 
 const struct write_resource grant_resource = {

@@ -85,38 +85,18 @@ static bool is_exposure(const char *path, const char *rid)
 /* False: the call failed. */
 static bool find_target(struct call *c, const char *name, struct target_exposure *ret)
 {
-    *ret = (struct target_exposure){.name = name};
+    *ret = (struct target_exposure){.name = name, .current = exposure_find(c->view, name)};
     ret->path = exposure_path(name, c->arena, &ret->rid);
-    if (strlen(name) > OBJECT_NAME_MAX || !ret->path ||
-        (!exposure_find(c->view, name) && !is_exposure(ret->path, ret->rid))) {
+    if (strlen(name) > OBJECT_NAME_MAX || !ret->path || (!ret->current && !is_exposure(ret->path, ret->rid))) {
         call_fail(c, 404, "an exposure is named PATH.expose#N, as \"test/svc/web.expose#0\"");
         return false;
     }
-    ret->current = exposure_find(c->view, name);
     ret->document = view_document(c->view, DOCUMENT_EXPOSURE, name);
     ret->agent = agent_exposure(c->view, ret->path, ret->rid);
     return true;
 }
 
 /* ---- normalizing ---- */
-
-/* As the API shows it, secrets included; a new reference. */
-static json_t *rendered(const struct exposure *x, struct arena *arena)
-{
-    json_t *json = NULL;
-    struct buf b;
-    struct writer w = {.out = &b};
-
-    buf_init(&b, 0);
-    writer_open(&w, NULL, '{');
-    exposure_write_spec(&w, x, true, arena);
-    writer_close(&w, '}');
-    (void)json_parse((const char *)b.data, b.len, &json, NULL); /* what was just written can be read */
-    if (b.len)
-        mem_wipe(b.data, b.len);
-    buf_clear(&b);
-    return json;
-}
 
 /* The expose section says that it was made over the API (store/overlay.h does the same with what is kept). */
 static void mark_as_made(struct fact_resource *resources, size_t n, const char *rid, struct arena *arena)
@@ -146,7 +126,7 @@ static json_t *normalized(const struct target_exposure *t, const json_t *nested,
         mark_as_made(resources, n, t->rid, arena);
     struct declaration *d = declaration_new(t->path, resources, n, NULL, NULL);
     const struct exposure *x = declaration_find(d, t->rid);
-    json_t *json = x ? rendered(x, arena) : NULL;
+    json_t *json = x ? exposure_json(x, true, arena) : NULL;
     if (ret_declaration)
         *ret_declaration = d;
     else
@@ -324,7 +304,7 @@ static void put_exposure(struct call *c, struct write *w, const char *name, cons
 
     if (!find_target(c, name, &t))
         return;
-    json_t *before = t.current ? rendered(t.current->declared, c->arena) : NULL;
+    json_t *before = t.current ? exposure_json(t.current->declared, true, c->arena) : NULL;
     plan_wanted(c, w, &t, before, wanted, t.agent && !t.document, place);
     json_decref(before);
     target_clear(&t);
@@ -333,12 +313,10 @@ static void put_exposure(struct call *c, struct write *w, const char *name, cons
 void exposure_put_document(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
     struct target_exposure t;
-    json_t *before = NULL;
 
     if (!find_target(c, name, &t))
         return;
-    if (t.document && json_parse(t.document->body, t.document->body_len, &before, NULL))
-        before = NULL;
+    json_t *before = document_json(t.document);
     plan_wanted(c, w, &t, before, wanted, false, place);
     json_decref(before);
     target_clear(&t);
@@ -355,7 +333,7 @@ static void delete_exposure(struct call *c, struct write *w, const char *name, c
     else if (t.agent)
         call_fail(c, 409, "the agent declares %s; set \"enabled\" to false to take it off its listener", name);
     else
-        call_fail(c, 404, "there is no Exposure \"%.200s\"", name);
+        call_no_such(c, "Exposure", name);
     target_clear(&t);
 }
 
@@ -364,7 +342,7 @@ static json_t *current_exposure(struct call *c, const char *name)
 {
     const struct service_exposure *sx = exposure_find(c->view, name);
 
-    return sx ? rendered(sx->declared, c->arena) : NULL;
+    return sx ? exposure_json(sx->declared, true, c->arena) : NULL;
 }
 
 const struct write_resource exposure_resource = {

@@ -31,11 +31,11 @@ static void plan_delete_all(struct call *c, struct write *w, const void *arg)
 static void plan_delete_one(struct call *c, struct write *w, const void *arg)
 {
     const struct document *d = find_override(c);
-    json_t *patch = NULL;
+    json_t *patch = document_json(d);
 
     (void)arg; /* there is one kind */
     show(c, w);
-    if (!d || json_parse(d->body, d->body_len, &patch, NULL))
+    if (!patch)
         return;
     if (json_object_del(patch, c->arguments[1]))
         call_fail(c, 404, "\"%.200s\" is not overridden", c->arguments[1]);

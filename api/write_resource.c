@@ -162,7 +162,7 @@ static void run_operation(struct call *c, struct write *w, const struct operatio
         if (current)
             wanted = write_patched(c, current, o->body, false);
         else
-            call_fail(c, 404, "there is no %s \"%.200s\"", o->resource->kind, o->name);
+            call_no_such(c, o->resource->kind, o->name);
         if (wanted)
             o->resource->put(c, w, o->name, wanted, body);
         json_decref(wanted);

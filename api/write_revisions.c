@@ -95,7 +95,7 @@ static void write_document_span(struct writer *w, const struct document_span *d,
     writer_open(w, NULL, '{');
     writer_text(w, "kind", document_kind_name(d->kind));
     writer_text(w, "name", d->name);
-    writer_text(w, "change", !before ? "created" : !after ? "removed" : "changed");
+    writer_text(w, "change", change_word(before, after));
     write_body(w, "before", before);
     write_body(w, "after", after);
     writer_close(w, '}');
@@ -153,11 +153,11 @@ static void add_edits(struct call *c, struct write *w, const struct span *s)
     for (size_t i = 0; i < s->documents.count; i++) {
         const struct document_span *d = documents[i];
         const struct document *now = view_document(c->view, d->kind, d->name);
-        json_t *body = NULL;
         if (d->kind == DOCUMENT_TOKEN || (!d->before && !now) ||
             (d->before && now && strcmp(d->before->body, now->body) == 0))
             continue;
-        if (!d->before || json_parse(d->before->body, d->before->body_len, &body, NULL) == 0)
+        json_t *body = document_json(d->before);
+        if (!d->before || body)
             write_edit(w, d->kind, d->name, body, "#/restore");
         json_decref(body);
     }

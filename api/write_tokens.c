@@ -48,9 +48,7 @@ static bool name_is_taken(const struct call *c, const char *name)
 
     for (const struct document *d = view_document_after(c->view, DOCUMENT_TOKEN, ""); d && !taken;
          d = view_document_after(c->view, DOCUMENT_TOKEN, d->name)) {
-        json_t *body = NULL;
-        if (json_parse(d->body, d->body_len, &body, NULL))
-            continue;
+        json_t *body = document_json(d);
         const char *other = json_string_value(json_object_get(body, "name"));
         taken = other && strcmp(other, name) == 0;
         json_decref(body);
