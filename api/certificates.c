@@ -80,26 +80,7 @@ static size_t first_use(const struct uses *u, const char *path)
     return low;
 }
 
-static const void *first_secret(struct call *c, const char *after)
-{
-    return pmap_after(c->view->secrets, &view_secrets, after);
-}
-
-static const void *next_secret(struct call *c, const void *item)
-{
-    return pmap_after(c->view->secrets, &view_secrets, ((const struct secret *)item)->path);
-}
-
-static const void *find_secret(struct call *c, const char *key)
-{
-    return view_secret(c->view, key);
-}
-
-static const char *secret_key(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct secret *)item)->path;
-}
+VIEW_COLLECTION(secret, secret, secrets, view_secrets, path)
 
 static void write_certificate(struct call *c, const void *item, struct writer *w)
 {
@@ -272,9 +253,9 @@ static const char *const certificate_fields[] = {"kind",
 const struct collection certificate_collection = {
     .kind = "Certificate",
     .prepare = prepare_certificates,
-    .first = first_secret,
-    .next = next_secret,
-    .find = find_secret,
+    .first = secret_first,
+    .next = secret_next,
+    .find = secret_find,
     .key = secret_key,
     .write = write_certificate,
     .write_status = write_certificate_status,

@@ -9,34 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Values that an item has in a member. */
-#define ITEM_VALUE(function, type, kind, value)                                                                      \
-    static void function(struct call *c, const void *item, struct values *v)                                         \
-    {                                                                                                                \
-        const struct type *one = item;                                                                               \
-        (void)c; /* the item has it */                                                                               \
-        values_##kind(v, value);                                                                                     \
-    }
-
-/* Walking one of the view's maps, which are sorted by the key that is the object's name. */
-#define VIEW_COLLECTION(prefix, type, map, ops, member)                                                              \
-    static const void *prefix##_first(struct call *c, const char *after)                                             \
-    {                                                                                                                \
-        return pmap_after(c->view->map, &ops, after);                                                                \
-    }                                                                                                                \
-    static const void *prefix##_next(struct call *c, const void *item)                                               \
-    {                                                                                                                \
-        return pmap_after(c->view->map, &ops, ((const struct type *)item)->member);                                  \
-    }                                                                                                                \
-    static const void *prefix##_find(struct call *c, const char *key)                                                \
-    {                                                                                                                \
-        return pmap_get(c->view->map, &ops, key);                                                                    \
-    }                                                                                                                \
-    static const char *prefix##_key(struct call *c, const void *item)                                                \
-    {                                                                                                                \
-        (void)c; /* the item has it */                                                                               \
-        return ((const struct type *)item)->member;                                                                  \
-    }
 VIEW_COLLECTION(gateway, gateway, gateways, view_gateways, name)
 VIEW_COLLECTION(listener, listener_plan, listeners, view_listeners, key)
 VIEW_COLLECTION(service, service, services, view_services, path)

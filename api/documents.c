@@ -36,23 +36,9 @@ static void write_times(struct writer *w, const struct document *d)
 DOCUMENT_COLLECTION(grant, DOCUMENT_GRANT)
 DOCUMENT_COLLECTION(token, DOCUMENT_TOKEN)
 
-static const char *document_key(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct document *)item)->name;
-}
-
-static void get_author(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_text(v, ((const struct document *)item)->author);
-}
-
-static void get_updated(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_number(v, ((const struct document *)item)->updated);
-}
+ITEM_KEY(document_key, document, name)
+ITEM_VALUE(get_author, document, text, one->author)
+ITEM_VALUE(get_updated, document, number, one->updated)
 
 json_t *document_json(const struct document *d)
 {
@@ -261,11 +247,7 @@ static const void *override_next(struct call *c, const void *item)
     return c->prepared ? NULL : from_document(c, view_document_after(c->view, DOCUMENT_OVERRIDE, i->document->name));
 }
 
-static const char *override_key(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct override_item *)item)->key;
-}
+ITEM_KEY(override_key, override_item, key)
 
 static void write_override(struct call *c, const void *item, struct writer *w)
 {
@@ -288,29 +270,10 @@ static void prepare_one(struct call *c)
         call_not_found(c, "Exposure");
 }
 
-static void get_override_exposure(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_text(v, ((const struct override_item *)item)->document->name);
-}
-
-static void get_override_field(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_text(v, ((const struct override_item *)item)->field);
-}
-
-static void get_override_author(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_text(v, ((const struct override_item *)item)->document->author);
-}
-
-static void get_in_effect(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_number(v, ((const struct override_item *)item)->in_effect);
-}
+ITEM_VALUE(get_override_exposure, override_item, text, one->document->name)
+ITEM_VALUE(get_override_field, override_item, text, one->field)
+ITEM_VALUE(get_override_author, override_item, text, one->document->author)
+ITEM_VALUE(get_in_effect, override_item, number, one->in_effect)
 
 static const struct attribute override_attributes[] = {
     {"exposure", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_override_exposure},
@@ -374,11 +337,7 @@ static const void *revision_find(struct call *c, const char *key)
     return revision_parse(key, &number) ? view_revision(c->view, number) : NULL;
 }
 
-static const char *revision_key_of(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct revision *)item)->key;
-}
+ITEM_KEY(revision_key_of, revision, key)
 
 static const struct revision *with_author(struct call *c, const struct revision *r)
 {
@@ -421,16 +380,9 @@ static void write_revision(struct call *c, const void *item, struct writer *w)
     writer_close(w, ']');
 }
 
-#define REVISION_VALUE(function, kind, value)                                                                        \
-    static void function(struct call *c, const void *item, struct values *v)                                         \
-    {                                                                                                                \
-        const struct revision *r = item;                                                                             \
-        (void)c; /* the item has it */                                                                               \
-        values_##kind(v, value);                                                                                     \
-    }
-REVISION_VALUE(get_number, number, (int64_t)r->number)
-REVISION_VALUE(get_revision_author, text, r->author)
-REVISION_VALUE(get_cause, text, r->cause)
+ITEM_VALUE(get_number, revision, number, (int64_t)one->number)
+ITEM_VALUE(get_revision_author, revision, text, one->author)
+ITEM_VALUE(get_cause, revision, text, one->cause)
 
 static void get_changed_names(struct call *c, const void *item, struct values *v)
 {

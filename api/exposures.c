@@ -374,24 +374,17 @@ static const void *find_exposure(struct call *c, const char *key)
     return exposure_find(c->view, key);
 }
 
-static const char *exposure_key(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct service_exposure *)item)->x->name;
-}
-
-#define EXPOSURE_TEXT(function, value)                                                                               \
-    static void function(struct call *c, const void *item, struct values *v)                                         \
-    {                                                                                                                \
-        const struct service_exposure *sx = item;                                                                    \
-        (void)c; /* the item has it */                                                                               \
-        values_text(v, value);                                                                                       \
-    }
-EXPOSURE_TEXT(get_name, sx->x->name)
-EXPOSURE_TEXT(get_service, sx->x->path)
-EXPOSURE_TEXT(get_gateway, sx->gateway)
-EXPOSURE_TEXT(get_protocol, sx->declared->protocol == PROTOCOL_UDP ? "udp" : "tcp")
-EXPOSURE_TEXT(get_lb_policy, policies[sx->declared->lb_policy])
+ITEM_KEY(exposure_key, service_exposure, x->name)
+ITEM_VALUE(get_name, service_exposure, text, one->x->name)
+ITEM_VALUE(get_service, service_exposure, text, one->x->path)
+ITEM_VALUE(get_gateway, service_exposure, text, one->gateway)
+ITEM_VALUE(get_protocol, service_exposure, text, one->declared->protocol == PROTOCOL_UDP ? "udp" : "tcp")
+ITEM_VALUE(get_lb_policy, service_exposure, text, policies[one->declared->lb_policy])
+ITEM_VALUE(get_origin, service_exposure, text, origin_of(one->declared))
+ITEM_VALUE(get_enabled, service_exposure, number, !one->declared->disabled)
+ITEM_VALUE(get_overridden, service_exposure, number, one->declared->origin == ORIGIN_OVERRIDDEN)
+ITEM_VALUE(get_listener_port, service_exposure, number, one->listener_port)
+ITEM_VALUE(get_up, service_exposure, number, (int64_t)one->n_up)
 
 static void get_namespace(struct call *c, const void *item, struct values *v)
 {
@@ -403,18 +396,6 @@ static void get_listener(struct call *c, const void *item, struct values *v)
     const struct listener_plan *plan = exposure_plan(c->view, item);
 
     values_text(v, plan ? plan->key : NULL);
-}
-
-static void get_listener_port(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_number(v, ((const struct service_exposure *)item)->listener_port);
-}
-
-static void get_up(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_number(v, (int64_t)((const struct service_exposure *)item)->n_up);
 }
 
 static void get_names(struct call *c, const void *item, struct values *v)
@@ -453,20 +434,6 @@ CONDITION_STATE(get_accepted, CONDITION_ACCEPTED)
 CONDITION_STATE(get_programmed, CONDITION_PROGRAMMED)
 CONDITION_STATE(get_endpoints, CONDITION_ENDPOINTS)
 CONDITION_STATE(get_certificate, CONDITION_CERTIFICATE)
-
-EXPOSURE_TEXT(get_origin, origin_of(sx->declared))
-
-static void get_enabled(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_number(v, !((const struct service_exposure *)item)->declared->disabled);
-}
-
-static void get_overridden(struct call *c, const void *item, struct values *v)
-{
-    (void)c; /* the item has it */
-    values_number(v, ((const struct service_exposure *)item)->declared->origin == ORIGIN_OVERRIDDEN);
-}
 
 static const char *const protocols[] = {"tcp", "udp", NULL};
 static const char *const origins[] = {"agent", "api", NULL};
@@ -643,16 +610,9 @@ static void write_endpoint_status(struct call *c, const void *item, struct write
     writer_text(w, "state", one->state);
 }
 
-#define ENDPOINT_VALUE(function, kind, value)                                                                        \
-    static void function(struct call *c, const void *item, struct values *v)                                         \
-    {                                                                                                                \
-        const struct endpoint *one = item;                                                                           \
-        (void)c; /* the item has it */                                                                               \
-        values_##kind(v, value);                                                                                     \
-    }
-ENDPOINT_VALUE(get_endpoint_node, text, one->node)
-ENDPOINT_VALUE(get_endpoint_instance, text, one->instance)
-ENDPOINT_VALUE(get_endpoint_up, number, one->up)
+ITEM_VALUE(get_endpoint_node, endpoint, text, one->node)
+ITEM_VALUE(get_endpoint_instance, endpoint, text, one->instance)
+ITEM_VALUE(get_endpoint_up, endpoint, number, one->up)
 
 static const struct attribute endpoint_attributes[] = {
     {"node", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_endpoint_node},

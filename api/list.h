@@ -62,6 +62,39 @@ struct collection {
     const char *const *fields;          /* that may be asked for: "name", "status.gateway"; NULL-terminated */
 };
 
+/* The value of an attribute that stands in the item itself: in `one`, a struct type; kind: text or number. */
+#define ITEM_VALUE(function, type, kind, value)                                                                      \
+    static void function(struct call *c, const void *item, struct values *v)                                         \
+    {                                                                                                                \
+        const struct type *one = item;                                                                               \
+        (void)c; /* the item has it */                                                                               \
+        values_##kind(v, value);                                                                                     \
+    }
+
+/* A key that the object has in a member. */
+#define ITEM_KEY(function, type, member)                                                                             \
+    static const char *function(struct call *c, const void *item)                                                    \
+    {                                                                                                                \
+        (void)c; /* the item has it */                                                                               \
+        return ((const struct type *)item)->member;                                                                  \
+    }
+
+/* Walking one of the view's maps, which are sorted by the key that is the object's name. */
+#define VIEW_COLLECTION(prefix, type, map, ops, member)                                                              \
+    static const void *prefix##_first(struct call *c, const char *after)                                             \
+    {                                                                                                                \
+        return pmap_after(c->view->map, &ops, after);                                                                \
+    }                                                                                                                \
+    static const void *prefix##_next(struct call *c, const void *item)                                               \
+    {                                                                                                                \
+        return pmap_after(c->view->map, &ops, ((const struct type *)item)->member);                                  \
+    }                                                                                                                \
+    static const void *prefix##_find(struct call *c, const char *key)                                                \
+    {                                                                                                                \
+        return pmap_get(c->view->map, &ops, key);                                                                    \
+    }                                                                                                                \
+    ITEM_KEY(prefix##_key, type, member)
+
 /* Faults of what the collection's own parameters say, beside those of parameters_check(). */
 void list_check(struct call *c);
 /* Handlers: a page of the route's collection; the object that the first path argument names. */

@@ -10,14 +10,6 @@ static const char *const states[] = {
     [API_DOES_NOT_EXIST] = "DOES_NOT_EXIST", [API_DOES_NOT_EXIST + 1] = NULL,
 };
 
-#define ITEM_VALUE(function, type, value)                                                                            \
-    static void function(struct call *c, const void *item, struct values *v)                                         \
-    {                                                                                                                \
-        const struct type *one = item;                                                                               \
-        (void)c; /* the item has it */                                                                               \
-        values_text(v, value);                                                                                       \
-    }
-
 /* A list that the collection walks through; in the call's arena. */
 struct span_of {
     const char *items;
@@ -73,11 +65,7 @@ static void prepare_proxies(struct call *c)
     prepare_span(c, items, n, sizeof(*items));
 }
 
-static const char *proxy_key(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct api_proxy *)item)->id;
-}
+ITEM_KEY(proxy_key, api_proxy, id)
 
 static const void *first_proxy(struct call *c, const char *after)
 {
@@ -133,10 +121,10 @@ static void write_proxy_status(struct call *c, const void *item, struct writer *
     writer_close(w, ']');
 }
 
-ITEM_VALUE(get_proxy_id, api_proxy, one->id)
-ITEM_VALUE(get_proxy_node, api_proxy, one->node_id)
-ITEM_VALUE(get_proxy_gateway, api_proxy, one->gateway)
-ITEM_VALUE(get_proxy_state, api_proxy, states[worst_state(one)])
+ITEM_VALUE(get_proxy_id, api_proxy, text, one->id)
+ITEM_VALUE(get_proxy_node, api_proxy, text, one->node_id)
+ITEM_VALUE(get_proxy_gateway, api_proxy, text, one->gateway)
+ITEM_VALUE(get_proxy_state, api_proxy, text, states[worst_state(one)])
 
 static const struct attribute proxy_attributes[] = {
     {"id", PARAMETER_TEXT, ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_proxy_id},
@@ -220,9 +208,9 @@ static void write_resource_status(struct call *c, const void *item, struct write
     writer_text(w, "error", r->error);
 }
 
-ITEM_VALUE(get_resource_type, api_proxy_resource, one->type)
-ITEM_VALUE(get_resource_name, api_proxy_resource, one->name)
-ITEM_VALUE(get_resource_state, api_proxy_resource, states[one->state])
+ITEM_VALUE(get_resource_type, api_proxy_resource, text, one->type)
+ITEM_VALUE(get_resource_name, api_proxy_resource, text, one->name)
+ITEM_VALUE(get_resource_state, api_proxy_resource, text, states[one->state])
 
 static const struct attribute resource_attributes[] = {
     {"type", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_resource_type},
@@ -315,11 +303,7 @@ static void prepare_alarms(struct call *c)
     prepare_span(c, items, n, sizeof(*items));
 }
 
-static const char *alarm_key(struct call *c, const void *item)
-{
-    (void)c; /* the item has it */
-    return ((const struct api_alarm *)item)->name;
-}
+ITEM_KEY(alarm_key, api_alarm, name)
 
 static const void *first_alarm(struct call *c, const char *after)
 {
@@ -339,8 +323,8 @@ static void write_alarm(struct call *c, const void *item, struct writer *w)
         writer_null(w, "since");
 }
 
-ITEM_VALUE(get_alarm_name, api_alarm, one->name)
-ITEM_VALUE(get_alarm_text, api_alarm, one->text)
+ITEM_VALUE(get_alarm_name, api_alarm, text, one->name)
+ITEM_VALUE(get_alarm_text, api_alarm, text, one->text)
 
 static const struct attribute alarm_attributes[] = {
     {"name", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_alarm_name},
