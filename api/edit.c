@@ -145,12 +145,16 @@ static void decode_fault(void *arg, const struct err *e)
     write_fault(p->c, arena_printf(p->c->arena, "%s/%s", p->place, e->field), "invalid", e->text);
 }
 
-bool write_decode(struct call *c, const json_t *object, const struct json_field *fields, size_t n, const char *place,
-                  void *out)
+bool write_decode(struct call *c, const json_t *object, const struct write_form *form, const char *place, void *out)
 {
     struct write_place at = {c, place};
+    const char **members = arena_array(c->arena, const char *, form->n + 1);
 
-    return json_decode(object, fields, n, JSON_DECODE_IGNORE_UNKNOWN, c->arena, out, decode_fault, &at) == 0;
+    for (size_t i = 0; i < form->n; i++)
+        members[i] = form->fields[i].name;
+    return write_members(c, object, members, form->nullable ? members : NULL, form->read_only, place) &&
+           json_decode(object, form->fields, form->n, JSON_DECODE_IGNORE_UNKNOWN, c->arena, out, decode_fault, &at) ==
+               0;
 }
 
 void write_fault(struct call *c, const char *pointer, const char *code, const char *text)

@@ -53,9 +53,15 @@ json_t *write_content(struct call *c, bool may_be_absent);
  * those that are only shown, apart); if not, the faults are told, with pointers below place ("#"). */
 bool write_members(struct call *c, const json_t *object, const char *const *members, const char *const *nullable,
                    const char *const *read_only, const char *place);
-/* json_decode(), strictly, with all faults told. */
-bool write_decode(struct call *c, const json_t *object, const struct json_field *fields, size_t n, const char *place,
-                  void *out);
+/* What an object may have: fields, which may be null or may not, and members that are only shown. */
+struct write_form {
+    const struct json_field *fields;
+    size_t n;
+    bool nullable;
+    const char *const *read_only;
+};
+/* write_members() of the fields' names and json_decode(), strictly, with all faults told. */
+bool write_decode(struct call *c, const json_t *object, const struct write_form *form, const char *place, void *out);
 /* The call fails with 422 when faults were told. */
 bool write_is_good(struct call *c);
 void write_fault(struct call *c, const char *pointer, const char *code, const char *text);

@@ -49,6 +49,7 @@ static const char *const gateway_members[] = {"port_min", "port_max", "allow_fil
 static void put_gateway(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
     static const char *const read_only[] = {"kind", "name", "is_default", "status", NULL};
+    static const struct write_form form = {gateway_fields, ARRAY_LEN(gateway_fields), .read_only = read_only};
     const struct store_options *world = c->backend->world;
     struct gateway_wish s = {.port_min = world->port_min, .port_max = world->port_max};
 
@@ -56,8 +57,7 @@ static void put_gateway(struct call *c, struct write *w, const char *name, const
         call_fail(c, 404, "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
         return;
     }
-    if (!write_members(c, wanted, gateway_members, NULL, read_only, place) ||
-        !write_decode(c, wanted, gateway_fields, ARRAY_LEN(gateway_fields), place, &s))
+    if (!write_decode(c, wanted, &form, place, &s))
         return;
     if (s.port_min > s.port_max)
         write_fault(c, arena_printf(c->arena, "%s/port_max", place), "invalid",
@@ -131,9 +131,6 @@ static const struct json_field certificate_fields[] = {
 };
 #undef FIELD
 
-static const char *const certificate_members[] = {"certificate_chain",       "private_key", "password", "trusted_ca",
-                                                  "verify_certificate_hash", NULL};
-
 /* "sec/NAME" or "NAMESPACE/sec/NAME" */
 static bool is_secret_path(const char *path)
 {
@@ -201,6 +198,7 @@ static void put_certificate(struct call *c, struct write *w, const char *name, c
                             const char *place)
 {
     static const char *const read_only[] = {"kind", "name", "namespace", "origin", "status", NULL};
+    static const struct write_form form = {certificate_fields, ARRAY_LEN(certificate_fields), true, read_only};
     struct certificate_texts t = {0};
 
     if (!is_secret_path(name)) {
@@ -211,8 +209,7 @@ static void put_certificate(struct call *c, struct write *w, const char *name, c
         call_fail(c, 409, "the agent has the secret %s", name);
         return;
     }
-    if (!write_members(c, wanted, certificate_members, certificate_members, read_only, place) ||
-        !write_decode(c, wanted, certificate_fields, ARRAY_LEN(certificate_fields), place, &t))
+    if (!write_decode(c, wanted, &form, place, &t))
         return;
     keep_secrets(c, name, wanted, &t);
     if (!t.certificate_chain && !t.private_key && !t.trusted_ca && !t.verify_certificate_hash)
@@ -278,12 +275,11 @@ struct reason {
 
 static json_t *read_reason(struct call *c, const json_t *wanted, const char *const *read_only, const char *place)
 {
-    static const char *const members[] = {"reason", NULL};
     static const struct json_field fields[] = {{.name = "reason", .type = JSON_FIELD_STRING, .max = REASON_MAX}};
+    const struct write_form form = {fields, ARRAY_LEN(fields), .read_only = read_only};
     struct reason r = {0};
 
-    if (!write_members(c, wanted, members, NULL, read_only, place) ||
-        !write_decode(c, wanted, fields, ARRAY_LEN(fields), place, &r))
+    if (!write_decode(c, wanted, &form, place, &r))
         return NULL;
     json_t *body = json_object();
     set_text(body, "reason", r.reason ? r.reason : "");

@@ -171,15 +171,14 @@ struct restore {
 
 static bool read_restore(struct call *c, struct restore *ret)
 {
-    static const char *const members[] = {"restore", NULL};
     static const struct json_field fields[] = {
         {.name = "restore", .type = JSON_FIELD_INT, .min = 0, .max = INT64_C(1) << 53, .required = true}};
+    static const struct write_form form = {fields, ARRAY_LEN(fields)};
     json_t *json = write_content(c, false);
 
     if (!json)
         return false;
-    if (write_members(c, json, members, NULL, NULL, "#"))
-        (void)write_decode(c, json, fields, ARRAY_LEN(fields), "#", ret); /* faults are looked at below */
+    (void)write_decode(c, json, &form, "#", ret); /* faults are looked at below */
     json_decref(json);
     return write_is_good(c);
 }

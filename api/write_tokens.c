@@ -107,14 +107,13 @@ static void write_secret(const char *extra, struct writer *w)
 /* False: the call failed. */
 static bool read_token(struct call *c, struct new_token *t)
 {
-    static const char *const members[] = {"name", "role", "gateways", NULL};
     static const char *const read_only[] = {"kind", "id", "author", "revision", "created_at", "updated_at", NULL};
+    static const struct write_form form = {fields, ARRAY_LEN(fields), .read_only = read_only};
     json_t *json = write_content(c, false);
 
     if (!json)
         return false;
-    if (write_members(c, json, members, NULL, read_only, "#") &&
-        write_decode(c, json, fields, ARRAY_LEN(fields), "#", t))
+    if (write_decode(c, json, &form, "#", t))
         check_token(c, t);
     json_decref(json);
     return write_is_good(c);
