@@ -190,39 +190,6 @@ bool write_is_good(struct call *c)
 
 /* ---- preconditions ---- */
 
-/* Of a tag's characters between the quotes: those that say what the object is made of. */
-static size_t spec_length(const char *text, size_t n)
-{
-    static const char gzip[] = "-gzip";
-    const char *dot = memchr(text, '.', n);
-
-    if (dot)
-        return (size_t)(dot - text);
-    if (n > sizeof(gzip) - 1 && memcmp(text + n - (sizeof(gzip) - 1), gzip, sizeof(gzip) - 1) == 0)
-        n -= sizeof(gzip) - 1;
-    return n;
-}
-
-bool etag_spec_matches(const char *if_match, const char *etag)
-{
-    size_t n = strlen(etag) - 2, spec = spec_length(etag + 1, n);
-
-    for (const char *p = if_match; *(p += strspn(p, " \t,"));) {
-        if (*p == '*')
-            return p == if_match + strspn(if_match, " \t") && p[1 + strspn(p + 1, " \t")] == '\0';
-        bool weak = strncmp(p, "W/", 2) == 0;
-        p += weak ? 2 : 0;
-        const char *end = *p == '"' ? strchr(p + 1, '"') : NULL;
-        if (!end)
-            return false;
-        size_t length = spec_length(p + 1, (size_t)(end - p - 1));
-        if (!weak && length == spec && memcmp(p + 1, etag + 1, spec) == 0)
-            return true;
-        p = end + 1;
-    }
-    return false;
-}
-
 bool write_precondition(struct call *c, const char *etag, bool exists)
 {
     const char *match = http_request_header(c->request, "If-Match");

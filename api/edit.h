@@ -81,8 +81,6 @@ json_t *write_picked(const json_t *object, const char *const *members);
 bool write_precondition(struct call *c, const char *etag, bool exists);
 /* As write_precondition() with the tag of a collection's object; ret_exists may be NULL. */
 bool write_precondition_of(struct call *c, const struct collection *l, const char *key, bool *ret_exists);
-/* Whether an If-Match field names this tag: strong comparison, of SPEC alone. */
-bool etag_spec_matches(const char *if_match, const char *etag);
 
 /* A patch of operations (RFC 6902), or a merge patch (RFC 7396); a new reference, or NULL: the call failed. */
 json_t *write_patched(struct call *c, const json_t *document, const json_t *patch, bool operations);

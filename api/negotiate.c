@@ -134,30 +134,75 @@ bool content_type_is(const char *content_type, const char *type)
 
 /* ---- entity tags ---- */
 
-bool etag_is_listed(const char *if_none_match, const char *etag)
+/* One of a list, without its quotes. */
+struct tag {
+    const char *text;
+    size_t n;
+    bool weak;
+};
+
+/* False: the list ends, or what stands at *at is none ("*" may). */
+static bool next_tag(const char **at, struct tag *ret)
+{
+    const char *p = *at + strspn(*at, " \t,");
+
+    *at = p;
+    ret->weak = strncmp(p, "W/", 2) == 0;
+    p += ret->weak ? 2 : 0;
+    const char *end = *p == '"' ? strchr(p + 1, '"') : NULL;
+    if (!end)
+        return false;
+    ret->text = p + 1;
+    ret->n = (size_t)(end - ret->text);
+    *at = end + 1;
+    return true;
+}
+
+/* Whether the rest is "*" alone. */
+static bool is_any(const char *p)
+{
+    return *p == '*' && p[1 + strspn(p + 1, " \t")] == '\0';
+}
+
+static size_t without_gzip(const char *text, size_t n)
 {
     static const char gzip[] = "-gzip";
-    const char *p = if_none_match;
-    size_t n = strlen(etag) - 1; /* without the last quote */
+    size_t n_gzip = sizeof(gzip) - 1;
 
-    while (p && *p) {
-        p += strspn(p, " \t,");
-        if (*p == '*')
-            return p[1 + strspn(p + 1, " \t")] == '\0';
-        if (strncmp(p, "W/", 2) == 0)
-            p += 2;
-        if (*p != '"')
-            return false;
-        const char *end = strchr(p + 1, '"');
-        if (!end)
-            return false;
-        size_t len = (size_t)(end - p);
-        if (len == n + sizeof(gzip) - 1 && memcmp(end - (sizeof(gzip) - 1), gzip, sizeof(gzip) - 1) == 0)
-            len = n;
-        if (len == n && memcmp(p, etag, n) == 0)
+    return n > n_gzip && memcmp(text + n - n_gzip, gzip, n_gzip) == 0 ? n - n_gzip : n;
+}
+
+/* Of those that say what the object is made of. */
+static size_t spec_length(const char *text, size_t n)
+{
+    const char *dot = memchr(text, '.', n);
+
+    return dot ? (size_t)(dot - text) : without_gzip(text, n);
+}
+
+bool etag_is_listed(const char *if_none_match, const char *etag)
+{
+    const char *at = if_none_match ? if_none_match : "";
+    size_t n = strlen(etag) - 2;
+    struct tag t;
+
+    while (next_tag(&at, &t))
+        if (without_gzip(t.text, t.n) == n && memcmp(t.text, etag + 1, n) == 0)
             return true;
-        p = end + 1;
-    }
+    return is_any(at);
+}
+
+bool etag_spec_matches(const char *if_match, const char *etag)
+{
+    const char *at = if_match;
+    size_t n = spec_length(etag + 1, strlen(etag) - 2);
+    struct tag t;
+
+    if (is_any(at + strspn(at, " \t")))
+        return true;
+    while (next_tag(&at, &t))
+        if (!t.weak && spec_length(t.text, t.n) == n && memcmp(t.text, etag + 1, n) == 0)
+            return true;
     return false;
 }
 

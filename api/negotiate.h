@@ -23,6 +23,9 @@ enum { ETAG_MAX = 64 };
 /* Whether an If-None-Match field names this tag (with quotes). Weak comparison; "*" matches any. The tag of the
  * compressed form of the same content matches too. */
 bool etag_is_listed(const char *if_none_match, const char *etag);
+/* Whether an If-Match field names this tag: strong comparison (RFC 9110, 13.1.1). Of "SPEC.STATUS" SPEC alone
+ * counts. */
+bool etag_spec_matches(const char *if_match, const char *etag);
 /* '"HASH"' of content. */
 void etag_of(const void *p, size_t n, char ret[ETAG_MAX]);
 /* '"HASH.HASH"': SPEC and STATUS, so that an edit can depend on the first alone. */
