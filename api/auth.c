@@ -4,6 +4,7 @@
  */
 #include "api/auth.h"
 
+#include "api/base64url.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -14,11 +15,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define TOKEN_PREFIX "igwd_"
-enum { TOKEN_RANDOM = 43, DIGEST_DIGITS = 2 * SHA256_DIGEST_LENGTH };
+enum { TOKEN_RANDOM_BYTES = 32, TOKEN_RANDOM = 43 /* digits */ };
+_Static_assert((int)TOKEN_DIGEST_DIGITS == 2 * SHA256_DIGEST_LENGTH, "two digits a byte");
 
 struct token {
     struct principal who;
@@ -58,9 +61,9 @@ void tokens_unref(struct tokens *t)
 
 static bool parse_digest(const char *text, uint8_t ret[SHA256_DIGEST_LENGTH])
 {
-    if (strlen(text) != DIGEST_DIGITS || strspn(text, "0123456789abcdefABCDEF") != DIGEST_DIGITS)
+    if (strlen(text) != TOKEN_DIGEST_DIGITS || strspn(text, "0123456789abcdefABCDEF") != TOKEN_DIGEST_DIGITS)
         return false;
-    for (size_t i = 0; i < DIGEST_DIGITS; i++) {
+    for (size_t i = 0; i < TOKEN_DIGEST_DIGITS; i++) {
         unsigned digit = text[i] <= '9' ? (unsigned)(text[i] - '0') : (unsigned)((text[i] | 0x20) - 'a' + 10);
         ret[i / 2] = (uint8_t)(ret[i / 2] << 4 | digit);
     }
@@ -163,16 +166,39 @@ int tokens_read(const char *path, struct tokens **ret, struct err *e)
     return r;
 }
 
-/* ---- requests ---- */
+/* ---- tokens ---- */
+
+/* Of the first bytes: n digits, an even number of them. */
+static void write_digits(const uint8_t *digest, size_t n, char *ret)
+{
+    for (size_t i = 0; i < n / 2; i++)
+        (void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
+
+const char *token_new(struct arena *arena, char ret_sha256[TOKEN_DIGEST_DIGITS + 1])
+{
+    uint8_t random[TOKEN_RANDOM_BYTES], digest[SHA256_DIGEST_LENGTH];
+
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return NULL;
+    char *digits = base64url_write(random, sizeof(random));
+    const char *token = arena_printf(arena, TOKEN_PREFIX "%s", digits);
+    mem_wipe(random, sizeof(random));
+    mem_free_secret(digits, strlen(digits));
+    SHA256((const uint8_t *)token, strlen(token), digest);
+    write_digits(digest, TOKEN_DIGEST_DIGITS, ret_sha256);
+    return token;
+}
 
 static bool token_is_well_formed(const char *text)
 {
-    static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     size_t n = sizeof(TOKEN_PREFIX) - 1;
 
     return strncmp(text, TOKEN_PREFIX, n) == 0 && strlen(text) == n + TOKEN_RANDOM &&
-           strspn(text + n, base64url) == TOKEN_RANDOM;
+           strspn(text + n, base64url_digits) == TOKEN_RANDOM;
 }
+
+/* ---- requests ---- */
 
 /* By the name in a certificate that was believed. */
 static unsigned by_certificate(const char *name, const struct tokens *tokens, struct principal *ret,
@@ -223,8 +249,7 @@ static bool by_document(const uint8_t digest[SHA256_DIGEST_LENGTH], const struct
 {
     char id[TOKEN_ID_DIGITS + 1];
 
-    for (size_t i = 0; i < TOKEN_ID_DIGITS / 2; i++)
-        (void)snprintf(id + 2 * i, 3, "%02x", digest[i]);
+    write_digits(digest, TOKEN_ID_DIGITS, id);
     const struct document *d = view ? view_document(view, DOCUMENT_TOKEN, id) : NULL;
     return d && read_document(d->body, digest, arena, ret);
 }

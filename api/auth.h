@@ -17,7 +17,13 @@
 #include "api/http.h"
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
-enum { TOKENS_MAX = 1024, TOKEN_GATEWAYS_MAX = 32, TOKEN_FILE_MAX = 1 << 20, TOKEN_ID_DIGITS = 16 };
+enum {
+    TOKENS_MAX = 1024,
+    TOKEN_GATEWAYS_MAX = 32,
+    TOKEN_FILE_MAX = 1 << 20,
+    TOKEN_ID_DIGITS = 16,
+    TOKEN_DIGEST_DIGITS = 64
+};
 
 struct principal {
     const char *name;   /* "root", "uid 1000", or the token's */
@@ -44,5 +50,7 @@ struct tokens *tokens_ref(struct tokens *t);
 unsigned authenticate(const struct http_request *r, const struct tokens *tokens, const struct view *view, gid_t group,
                       struct arena *arena, struct principal *ret, const char **ret_detail);
 const char *role_name(enum role r);
+/* A new token in the arena, and the digits of its SHA-256. NULL: no random bits can be had. */
+const char *token_new(struct arena *arena, char ret_sha256[TOKEN_DIGEST_DIGITS + 1]);
 
 #endif

@@ -1,6 +1,7 @@
 /* Pages and objects of collections. */
 #include "api/list.h"
 
+#include "api/base64url.h"
 #include "base/hash.h"
 #include "base/json.h"
 
@@ -206,45 +207,6 @@ void list_check(struct call *c)
 
 /* ---- cursors ---- */
 
-static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static char *base64_write(const uint8_t *p, size_t n)
-{
-    char *out = mem_alloc((n + 2) / 3 * 4 + 1);
-    size_t len = 0;
-
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t group =
-            (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-        size_t digits = n - i >= 3 ? 4 : n - i + 1;
-        for (size_t d = 0; d < digits; d++)
-            out[len++] = base64url[group >> (18 - 6 * d) & 63];
-    }
-    return out;
-}
-
-/* NULL when it is none. */
-static char *base64_read(const char *text, struct arena *arena, size_t *ret_n)
-{
-    size_t n = strlen(text), len = 0;
-    char *out = arena_alloc(arena, n + 1);
-    uint32_t bits = 0, count = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        const char *digit = strchr(base64url, text[i]);
-        if (!digit)
-            return NULL;
-        bits = bits << 6 | (uint32_t)(digit - base64url);
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            out[len++] = (char)(bits >> count);
-        }
-    }
-    *ret_n = len;
-    return out;
-}
-
 char *cursor_write(const struct cursor *cursor, uint64_t mark)
 {
     struct buf b;
@@ -263,7 +225,7 @@ char *cursor_write(const struct cursor *cursor, uint64_t mark)
             writer_int(&w, NULL, cursor->values[i].number);
     }
     writer_close(&w, ']');
-    char *text = base64_write(b.data, b.len);
+    char *text = base64url_write(b.data, b.len);
     buf_clear(&b);
     return text;
 }
@@ -273,7 +235,7 @@ int cursor_read(const char *text, uint64_t mark, struct arena *arena, struct cur
     char hash[17];
     size_t n;
     json_t *json;
-    char *decoded = base64_read(text, arena, &n);
+    char *decoded = base64url_read(text, arena, &n);
     struct cursor cursor = {0};
 
     if (!decoded || json_parse(decoded, n, &json, NULL))

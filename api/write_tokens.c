@@ -5,10 +5,8 @@
 #include "api/objects.h"
 #include "api/write.h"
 
-#include <openssl/sha.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum { NAME_CHARACTERS_MAX = 64 };
 
@@ -81,24 +79,6 @@ static json_t *token_body(const struct new_token *t, const char *sha256)
     return body;
 }
 
-/* "igwd_" and 43 characters of base64url: 256 random bits. */
-static const char *new_secret(struct arena *arena)
-{
-    static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint8_t random[33] = {0}; /* the last byte is padding */
-    char *text = arena_printf(arena, "igwd_%43s", "");
-
-    if (getrandom(random, 32, 0) != 32)
-        return NULL;
-    for (size_t i = 0; i < 43; i++) {
-        size_t bit = 6 * i, byte = bit / 8;
-        unsigned pair = (unsigned)random[byte] << 8 | random[byte + 1];
-        text[5 + i] = base64url[pair >> (10 - bit % 8) & 63];
-    }
-    mem_wipe(random, sizeof(random));
-    return text;
-}
-
 static void write_secret(const char *extra, struct writer *w)
 {
     writer_text(w, "token", extra);
@@ -121,8 +101,7 @@ static bool read_token(struct call *c, struct new_token *t)
 
 static void plan_post(struct call *c, struct write *w, const void *arg)
 {
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    char hex[2 * SHA256_DIGEST_LENGTH + 1];
+    char sha256[TOKEN_DIGEST_DIGITS + 1];
     struct new_token t = {0};
 
     (void)arg; /* there is one kind */
@@ -132,15 +111,12 @@ static void plan_post(struct call *c, struct write *w, const void *arg)
         call_fail(c, 409, "there is a token \"%s\" already", t.name);
         return;
     }
-    const char *secret = new_secret(w->arena);
+    const char *secret = token_new(w->arena, sha256);
     if (!secret) {
         call_fail(c, 503, "no random bits can be had");
         return;
     }
-    SHA256((const uint8_t *)secret, strlen(secret), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
-        (void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    w->key = arena_strndup(w->arena, hex, TOKEN_ID_DIGITS);
+    w->key = arena_strndup(w->arena, sha256, TOKEN_ID_DIGITS);
     w->shown = &token_collection;
     w->created = true;
     w->location = arena_printf(w->arena, "/api/v1/tokens/%s", w->key);
@@ -148,7 +124,7 @@ static void plan_post(struct call *c, struct write *w, const void *arg)
         w->extra = secret;
         w->write_extra = write_secret;
     }
-    json_t *body = token_body(&t, hex);
+    json_t *body = token_body(&t, sha256);
     write_edit(w, DOCUMENT_TOKEN, w->key, body, NULL);
     json_decref(body);
 }
