@@ -462,18 +462,15 @@ static size_t those_whose_turn_it_is(struct edit_queue *q, const struct queued_e
     return n_now;
 }
 
-static void give_back_edits(struct edit_queue *q, const struct queued_edit *items, size_t n)
+/* With the lock held. The shell bounds how many there can be: API_REQUESTS_MAX. */
+static void append_edits(struct edit_queue *q, const struct queued_edit *items, size_t n)
 {
-    if (!n)
-        return;
-    pthread_mutex_lock(&q->lock);
     if (q->n + n > q->cap) {
-        q->cap = q->n + n;
+        q->cap = 2 * (q->n + n);
         q->items = mem_realloc(q->items, q->cap, sizeof(*q->items));
     }
-    memcpy(q->items + q->n, items, n * sizeof(*items));
-    q->n += n;
-    pthread_mutex_unlock(&q->lock);
+    for (size_t i = 0; i < n; i++)
+        q->items[q->n++] = items[i];
 }
 
 /* Before they are completed: whose turn is next. */
@@ -492,28 +489,40 @@ static void set_turn(struct edit_queue *q, const struct queued_edit *items, size
         loop_timer_set(q->turn_timer, q->turn_of ? q->turn_until : now);
 }
 
+/* Sorts them; those that have to wait stand in the queue again. Returns how many of the sorted ones do not. */
+static size_t sort_out_edits(struct edit_queue *q, struct queued_edit *items, size_t n)
+{
+    sort_edits(items, n);
+    size_t n_now = those_whose_turn_it_is(q, items, n, clock_now(NULL));
+    pthread_mutex_lock(&q->lock);
+    append_edits(q, items + n_now, n - n_now);
+    pthread_mutex_unlock(&q->lock);
+    return n_now;
+}
+
+static void run_edits(struct daemon *d, const struct queued_edit *items, size_t n)
+{
+    _cleanup_(mem_free_p) struct edit_request **requests = mem_array(struct edit_request *, n);
+
+    for (size_t i = 0; i < n; i++)
+        requests[i] = items[i].request;
+    store_edit(d->store, requests, n, publish_edit, d);
+    agent_after_commit(d->agent);
+    set_turn(&d->edits, items, n, clock_now(NULL));
+}
+
 static void on_edits(void *arg, bool run)
 {
     struct daemon *d = arg;
     size_t n;
     _cleanup_(mem_free_p) struct queued_edit *items = take_edits(&d->edits, &n);
-    _cleanup_(mem_free_p) struct edit_request **requests = mem_array(struct edit_request *, n + 1);
 
+    if (run)
+        n = sort_out_edits(&d->edits, items, n);
     for (size_t i = 0; i < n && !run; i++)
         refuse_edit(items[i].request);
-    if (run && n) {
-        sort_edits(items, n);
-        size_t n_now = those_whose_turn_it_is(&d->edits, items, n, clock_now(NULL));
-        give_back_edits(&d->edits, items + n_now, n - n_now);
-        n = n_now;
-    }
-    for (size_t i = 0; i < n; i++)
-        requests[i] = items[i].request;
-    if (run && n) {
-        store_edit(d->store, requests, n, publish_edit, d);
-        agent_after_commit(d->agent);
-        set_turn(&d->edits, items, n, clock_now(NULL));
-    }
+    if (run && n)
+        run_edits(d, items, n);
     complete_edits(items, n);
 }
 
@@ -530,12 +539,8 @@ static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit
 
     pthread_mutex_lock(&q->lock);
     bool closed = q->closed;
-    if (!closed && q->n == q->cap) {
-        q->cap = q->cap ? 2 * q->cap : 16; /* the shell bounds how many there can be: API_REQUESTS_MAX */
-        q->items = mem_realloc(q->items, q->cap, sizeof(*q->items));
-    }
     if (!closed)
-        q->items[q->n++] = (struct queued_edit){r, done, done_arg};
+        append_edits(q, &(struct queued_edit){r, done, done_arg}, 1);
     pthread_mutex_unlock(&q->lock);
     if (closed) {
         refuse_edit(r);
