@@ -118,11 +118,17 @@ const struct collection gateway_collection = {
 
 /* ---- listeners ---- */
 
-static const char *const chain_kinds[] = {[CHAIN_UDP] = "udp", [CHAIN_L4] = "l4", [CHAIN_L7] = "l7"};
 static const char *const verdicts[] = {
     [VERDICT_ACCEPTED] = "accepted", [VERDICT_PARTIAL] = "partial", [VERDICT_CONFLICT] = "conflict",
     [VERDICT_NOT_READY] = "unready", [VERDICT_INVALID] = "invalid",
 };
+
+const char *chain_kind_name(enum chain_kind kind)
+{
+    static const char *const names[] = {[CHAIN_UDP] = "udp", [CHAIN_L4] = "l4", [CHAIN_L7] = "l7"};
+
+    return names[kind];
+}
 
 static void write_place(const struct listener_plan *p, struct writer *w)
 {
@@ -140,7 +146,7 @@ static void write_chain(const struct plan_chain *chain, bool with_vhosts, struct
 {
     writer_open(w, NULL, '{');
     writer_text(w, "id", chain->id);
-    writer_text(w, "kind", chain_kinds[chain->kind]);
+    writer_text(w, "kind", chain_kind_name(chain->kind));
     writer_bool(w, "tls", chain->tls);
     writer_bool(w, "client_certificate", chain->validation != NULL);
     writer_texts(w, "server_names", chain->server_names, chain->n_server_names);

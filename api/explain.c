@@ -205,14 +205,12 @@ static bool open_step(struct writer *w, const char *key, const struct explain_st
 
 static void write_connection(struct writer *w, const struct explanation *e)
 {
-    static const char *const kinds[] = {[CHAIN_UDP] = "udp", [CHAIN_L4] = "l4", [CHAIN_L7] = "l7"};
-
     if (open_step(w, "listener", &e->listener_step, e->listener ? e->listener->key : NULL)) {
         writer_text(w, "envoy_name", e->listener ? e->listener->name : NULL);
         writer_close(w, '}');
     }
     if (open_step(w, "chain", &e->chain_step, e->chain ? e->chain->id : NULL)) {
-        writer_text(w, "kind", e->chain ? kinds[e->chain->kind] : NULL);
+        writer_text(w, "kind", e->chain ? chain_kind_name(e->chain->kind) : NULL);
         writer_bool(w, "tls", e->chain && e->chain->tls);
         writer_text(w, "server_name", e->server_name);
         writer_close(w, '}');

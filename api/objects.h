@@ -79,6 +79,10 @@ json_t *document_json(const struct document *d);
 /* Of what was (NULL: not) and is (NULL: not any more): "created", "removed", "changed". */
 const char *change_word(const void *before, const void *after);
 
+/* ---- listeners ---- */
+
+const char *chain_kind_name(enum chain_kind kind); /* "udp", "l4", "l7" */
+
 /* ---- certificates ---- */
 
 /* Of the day that `now` is in: whole days until then, negative when it is past. */

@@ -23,6 +23,9 @@ struct write_resource {
 
 extern const struct write_resource exposure_resource, gateway_resource, certificate_resource, grant_resource;
 
+/* What names of objects, of namespaces and of tokens are made of. */
+extern const char name_characters[];
+
 /* Of the object that the first path argument names. */
 void handle_put_exposure(struct call *c);
 void handle_patch_exposure(struct call *c);

@@ -12,7 +12,7 @@
 
 enum { REASON_MAX = 1024, PASSWORD_MAX = 4096, HASHES_MAX = 65536, GRANT_PART_MAX = 512 };
 
-static const char name_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+const char name_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 
 static bool is_name(const char *text, size_t n)
 {

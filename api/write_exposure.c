@@ -66,12 +66,11 @@ json_t *agent_exposure(const struct view *v, const char *path, const char *rid)
 /* "NAME" or "NAMESPACE/KIND/NAME" of an object, and a section's number. */
 static bool is_exposure(const char *path, const char *rid)
 {
-    static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *number = strchr(rid, '#') + 1;
     size_t slashes = 0;
 
     for (;; path++, slashes++) {
-        size_t n = strspn(path, characters);
+        size_t n = strspn(path, name_characters);
         if (!n || (path[n] && path[n] != '/'))
             return false;
         path += n;

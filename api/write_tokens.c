@@ -56,9 +56,7 @@ static bool name_is_taken(const struct call *c, const char *name)
 
 static void check_token(struct call *c, const struct new_token *t)
 {
-    static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-
-    if (t->name && strspn(t->name, characters) != strlen(t->name))
+    if (t->name && strspn(t->name, name_characters) != strlen(t->name))
         write_fault(c, "#/name", "invalid", "a token's name has letters, digits, dots, hyphens and underscores");
     if (t->role == ROLE_OPERATOR && !t->gateways.count)
         write_fault(c, "#/gateways", "invalid", "an operator is one of some gateways: their names are missing");
