@@ -223,7 +223,6 @@ static void make_consistent(struct model *m)
 static void publish(struct model *m, bool complete)
 {
     struct wire_batch *b = wire_batch_new();
-    struct xds_batch *batch;
 
     make_consistent(m);
     wire_batch_gateway(b, "g");
@@ -239,9 +238,7 @@ static void publish(struct model *m, bool complete)
             wire_batch_change(b, "g", (enum xds_type)type, name_of((enum xds_type)type, i, own),
                               item ? resource_ref(item->resource) : NULL);
         }
-    batch = wire_batch_finish(b, ++m->revision, complete);
-    xds_directory_apply(m->common.directory, batch);
-    xds_batch_free(batch);
+    wire_batch_apply(b, m->common.directory, ++m->revision, complete);
 }
 
 static void change_thing(struct model *m, enum xds_type type, int i)
@@ -868,28 +865,22 @@ static bool ask_session(struct model *m, unsigned lane)
     struct err e = {0};
     unsigned drops;
     uint8_t *bytes;
-    size_t at;
+    size_t n;
     int r = xds_session_next(m->sessions[lane], m->now, &message, &e);
 
     EXPECT(m, r >= 0, "the stream is ended: %s", e.text);
     if (r == 0)
         return false;
-    bytes = mem_alloc(message.len);
-    at = message.head.len;
-    memcpy(bytes, message.head.data, at);
-    for (size_t i = 0; i < message.n_parts; i++) {
-        memcpy(bytes + at, message.parts[i].p, message.parts[i].n);
-        at += message.parts[i].n;
-    }
-    EXPECT(m, at == message.len, "a message of %zu bytes says it has %zu", at, message.len);
+    bytes = wire_message(&message, &n);
+    EXPECT(m, n == message.len, "a message of %zu bytes says it has %zu", n, message.len);
     xds_message_clear(&message);
-    response = wire_unpack(m->o->variant, bytes, at);
+    response = wire_unpack(m->o->variant, bytes, n);
     EXPECT(m, response, "a message that is none");
     check_asked(m, response);
     drops = m->sides[response->type].drops_delivered;
     snprintf(m->sides[response->type].nonce_sent, sizeof(m->sides[0].nonce_sent), "%s", response->nonce);
     wire_response_free(response);
-    sent = push(m, &m->down[lane], bytes, at);
+    sent = push(m, &m->down[lane], bytes, n);
     sent->drops = drops;
     m->messages++;
     return true;

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 enum { MANY = XDS_JOURNAL_BATCH_MAX + 100, NAME = 32 };
 
 struct world {
@@ -66,35 +64,17 @@ static struct wire_batch *begin_batch(void)
     return b;
 }
 
-static void put(struct wire_batch *b, const char *gateway, enum xds_type type, const char *name, const char *content)
-{
-    wire_batch_change(b, gateway, type, name,
-                      content ? wire_resource_new(type, name, content, NULL, NULL, NULL) : NULL);
-}
-
-/* Without assignments, so that clusters stand alone. */
-static void put_cluster(struct wire_batch *b, const char *gateway, const char *name, const char *content)
-{
-    struct resource *r = wire_resource_new(XDS_CLUSTER, name, content, NULL, NULL, NULL);
-
-    r->uses_eds = false;
-    wire_batch_change(b, gateway, XDS_CLUSTER, name, r);
-}
-
 static void apply(struct world *w, struct wire_batch *b, uint64_t revision)
 {
-    struct xds_batch *batch = wire_batch_finish(b, revision, true);
-
     w->revision = revision;
-    xds_directory_apply(w->common.directory, batch);
-    xds_batch_free(batch);
+    wire_batch_apply(b, w->common.directory, revision, true);
 }
 
 static void publish(struct world *w, const char *gateway, const char *name, const char *content)
 {
     struct wire_batch *b = begin_batch();
 
-    put_cluster(b, gateway, name, content);
+    wire_batch_put_static(b, gateway, name, content);
     apply(w, b, w->revision + 1);
 }
 
@@ -123,19 +103,12 @@ static void close_client(struct client *c)
 
 static void send(struct client *c, struct wire_request r)
 {
-    struct err e = {0};
-    uint8_t *bytes;
-    size_t n;
-
     if (!c->node_sent) {
         r.node_id = c->id;
         r.node_gateway = c->gateway;
         c->node_sent = true;
     }
-    bytes = wire_pack(c->variant, &r, &n);
-    if (xds_session_request(c->session, bytes, n, c->world->now, &e) < 0)
-        test_fail(__FILE__, __LINE__, "the request is refused: %s", e.text);
-    mem_free(bytes);
+    wire_session_send(c->session, c->variant, &r, c->world->now);
 }
 
 static void ask(struct client *c, enum xds_type type, const char *const *names)
@@ -146,29 +119,16 @@ static void ask(struct client *c, enum xds_type type, const char *const *names)
 /* The type of the next message, whose nonce and version are kept; XDS_TYPES: there is none. */
 static enum xds_type receive(struct client *c)
 {
-    struct xds_message m = {0};
-    struct wire_response *r;
-    struct err e = {0};
-    enum xds_type type = XDS_TYPES;
-    uint8_t *bytes;
-    size_t at;
+    struct wire_response *r = wire_session_next(c->session, c->variant, c->world->now);
+    enum xds_type type;
 
-    if (xds_session_next(c->session, c->world->now, &m, &e) > 0) {
-        bytes = mem_alloc(m.len);
-        at = m.head.len;
-        memcpy(bytes, m.head.data, at);
-        for (size_t i = 0; i < m.n_parts; at += m.parts[i++].n)
-            memcpy(bytes + at, m.parts[i].p, m.parts[i].n);
-        r = wire_unpack(c->variant, bytes, at);
-        CHECK(r != NULL);
-        type = r->type;
-        snprintf(c->nonce[type], sizeof(c->nonce[type]), "%s", r->nonce);
-        if (r->version)
-            snprintf(c->version[type], sizeof(c->version[type]), "%s", r->version);
-        wire_response_free(r);
-        mem_free(bytes);
-    }
-    xds_message_clear(&m);
+    if (!r)
+        return XDS_TYPES;
+    type = r->type;
+    snprintf(c->nonce[type], sizeof(c->nonce[type]), "%s", r->nonce);
+    if (r->version)
+        snprintf(c->version[type], sizeof(c->version[type]), "%s", r->version);
+    wire_response_free(r);
     return type;
 }
 
@@ -306,7 +266,7 @@ TEST(what_does_not_concern_a_stream_does_not_hold_it_up)
     ask(&a, XDS_ENDPOINT, LIST("c"));
     take_all(&a);
     struct wire_batch *b = begin_batch();
-    put(b, "g", XDS_ENDPOINT, "other", "1");
+    wire_batch_put(b, "g", XDS_ENDPOINT, "other", "1");
     apply(&w, b, 2);
     CHECK(has_passed(&a, 2));
     CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
@@ -322,8 +282,8 @@ TEST(an_endpoint_that_flips_does_not_open_its_revision_again)
 
     world_init(&w);
     b = begin_batch();
-    put(b, "g", XDS_CLUSTER, "c", "1");
-    put(b, "g", XDS_ENDPOINT, "c", "up");
+    wire_batch_put(b, "g", XDS_CLUSTER, "c", "1");
+    wire_batch_put(b, "g", XDS_ENDPOINT, "c", "up");
     apply(&w, b, 1);
     open_client(&a, &w, XDS_DELTA, "g", "a");
     ask(&a, XDS_CLUSTER, NULL);
@@ -334,7 +294,7 @@ TEST(an_endpoint_that_flips_does_not_open_its_revision_again)
     take_all(&a);
     CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
     b = begin_batch();
-    put(b, "g", XDS_ENDPOINT, "c", "down");
+    wire_batch_put(b, "g", XDS_ENDPOINT, "c", "down");
     apply(&w, b, 2);
     CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_ACKED);
     CHECK(has_passed(&a, 2));
@@ -399,7 +359,7 @@ TEST(a_removal_is_acked_like_a_change)
         open_synced(&a, &w, v, "g", "a");
         w.now += CLOCK_NS_PER_S; /* a client that just came might have listeners that use it */
         b = begin_batch();
-        put(b, "g", XDS_CLUSTER, "c", NULL);
+        wire_batch_put(b, "g", XDS_CLUSTER, "c", NULL);
         apply(&w, b, 2);
         CHECK_INT(receive(&a), XDS_CLUSTER);
         CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
@@ -511,8 +471,8 @@ TEST(a_cluster_counts_once_its_assignment_was_taken_and_a_listener_with_its_rout
     publish(&w, "g", "other", "1");
     open_synced(&a, &w, XDS_DELTA, "g", "a");
     b = begin_batch();
-    put(b, "g", XDS_CLUSTER, "c", "1");
-    put(b, "g", XDS_ENDPOINT, "c", "up");
+    wire_batch_put(b, "g", XDS_CLUSTER, "c", "1");
+    wire_batch_put(b, "g", XDS_ENDPOINT, "c", "up");
     apply(&w, b, 2);
     take(&a, XDS_CLUSTER);
     CHECK(!has_passed(&a, 2));
@@ -521,7 +481,7 @@ TEST(a_cluster_counts_once_its_assignment_was_taken_and_a_listener_with_its_rout
     CHECK(has_passed(&a, 2));
     b = begin_batch();
     wire_batch_change(b, "g", XDS_LISTENER, "l", wire_resource_new(XDS_LISTENER, "l", "1", NULL, LIST("r"), NULL));
-    put(b, "g", XDS_ROUTE, "r", "1");
+    wire_batch_put(b, "g", XDS_ROUTE, "r", "1");
     apply(&w, b, 3);
     take(&a, XDS_LISTENER);
     CHECK(!has_passed(&a, 3));
@@ -586,7 +546,7 @@ TEST(a_batch_that_is_too_large_to_be_written_down_is_surveyed)
     b = begin_batch();
     for (int i = 0; i < MANY; i++) {
         snprintf(name, sizeof(name), "c%d", i);
-        put_cluster(b, "g", name, "1");
+        wire_batch_put_static(b, "g", name, "1");
     }
     apply(&w, b, 2);
     CHECK_INT(state_of(&w, 2), XDS_ROLLOUT_PENDING);
@@ -611,7 +571,7 @@ TEST(a_stream_that_the_journal_ran_away_from_surveys_again)
         struct wire_batch *b = begin_batch();
 
         snprintf(content, sizeof(content), "x%d", i);
-        put_cluster(b, "g", "c", content);
+        wire_batch_put_static(b, "g", "c", content);
         apply(&w, b, 2);
     }
     CHECK(a.session->progress.surveying);

@@ -98,8 +98,7 @@ static void publish_to(struct world *w, const char *gateway, enum xds_type type,
 
     wire_batch_gateway(b, "envoy");
     wire_batch_gateway(b, "other");
-    wire_batch_change(b, gateway, type, name,
-                      content ? wire_resource_new(type, name, content, NULL, NULL, NULL) : NULL);
+    wire_batch_put(b, gateway, type, name, content);
     xds_server_publish(w->server, wire_batch_finish(b, 1, true));
 }
 
@@ -311,8 +310,7 @@ TEST(ten_thousand_clusters_pass_in_one_response)
         char name[32];
 
         snprintf(name, sizeof(name), "cluster-%d", i);
-        wire_batch_change(b, "envoy", XDS_CLUSTER, name,
-                          wire_resource_new(XDS_CLUSTER, name, content, NULL, NULL, NULL));
+        wire_batch_put(b, "envoy", XDS_CLUSTER, name, content);
     }
     xds_server_publish(w->server, wire_batch_finish(b, 1, true));
     CHECK(xds_call_send(k, XDS_SOTW, &ask_clusters));
@@ -333,7 +331,7 @@ TEST(nothing_is_answered_before_the_first_complete_state_and_then_it_is)
     struct wire_batch *b = wire_batch_new();
 
     CHECK(xds_call_send(k, XDS_SOTW, &ask_clusters));
-    wire_batch_change(b, "envoy", XDS_CLUSTER, "a", wire_resource_new(XDS_CLUSTER, "a", "half", NULL, NULL, NULL));
+    wire_batch_put(b, "envoy", XDS_CLUSTER, "a", "half");
     xds_server_publish(w->server, wire_batch_finish(b, 1, false));
     CHECK(xds_call_receive(k, XDS_SOTW, NEVER_MS) == NULL);
     publish(w, XDS_CLUSTER, "b", "whole");
@@ -399,7 +397,7 @@ TEST(a_proxy_of_an_unknown_gateway_waits_for_it_and_the_log_says_so)
     b = wire_batch_new();
     wire_batch_gateway(b, "envoy");
     wire_batch_gateway(b, "later");
-    wire_batch_change(b, "later", XDS_CLUSTER, "a", wire_resource_new(XDS_CLUSTER, "a", "here", NULL, NULL, NULL));
+    wire_batch_put(b, "later", XDS_CLUSTER, "a", "here");
     xds_server_publish(w->server, wire_batch_finish(b, 2, true));
     expect_content(xds_call_receive(k, XDS_SOTW, SOON_MS), "a", "here");
     buf_clear(&logged);

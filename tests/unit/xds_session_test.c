@@ -11,8 +11,6 @@
 
 enum { MANY = 500, TEXT = 64 };
 
-#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 /* The tables, and one session. */
 struct world {
     struct xds_common common;
@@ -98,10 +96,7 @@ static void reopen(struct world *w)
 
 static void apply(struct world *w, struct wire_batch *b, bool complete)
 {
-    struct xds_batch *batch = wire_batch_finish(b, ++w->revision, complete);
-
-    xds_directory_apply(w->common.directory, batch);
-    xds_batch_free(batch);
+    wire_batch_apply(b, w->common.directory, ++w->revision, complete);
 }
 
 static struct wire_batch *begin_batch(void)
@@ -122,16 +117,7 @@ static void put_using(struct wire_batch *b, enum xds_type type, const char *name
 
 static void put(struct wire_batch *b, enum xds_type type, const char *name, const char *content)
 {
-    put_using(b, type, name, content, NULL, NULL);
-}
-
-/* A cluster without EDS. */
-static void put_static_cluster(struct wire_batch *b, const char *name, const char *content)
-{
-    struct resource *r = wire_resource_new(XDS_CLUSTER, name, content, NULL, NULL, NULL);
-
-    r->uses_eds = false;
-    wire_batch_change(b, "g", XDS_CLUSTER, name, r);
+    wire_batch_put(b, "g", type, name, content);
 }
 
 static void change(struct world *w, enum xds_type type, const char *name, const char *content)
@@ -146,19 +132,12 @@ static void change(struct world *w, enum xds_type type, const char *name, const 
 
 static void send(struct world *w, struct wire_request r)
 {
-    struct err e = {0};
-    size_t n;
-    uint8_t *bytes;
-
     if (!w->node_sent) {
         r.node_id = "client";
         r.node_gateway = "g";
         w->node_sent = true;
     }
-    bytes = wire_pack(w->variant, &r, &n);
-    if (xds_session_request(w->session, bytes, n, w->now, &e) < 0)
-        test_fail(__FILE__, __LINE__, "the request is refused: %s", e.text);
-    mem_free(bytes);
+    wire_session_send(w->session, w->variant, &r, w->now);
 }
 
 static void ask(struct world *w, enum xds_type type, const char *const *names)
@@ -168,29 +147,7 @@ static void ask(struct world *w, enum xds_type type, const char *const *names)
 
 static struct wire_response *next(struct world *w)
 {
-    struct xds_message m = {0};
-    struct wire_response *r = NULL;
-    struct err e = {0};
-    int code = xds_session_next(w->session, w->now, &m, &e);
-
-    if (code < 0)
-        test_fail(__FILE__, __LINE__, "the stream is ended: %s", e.text);
-    if (code > 0) {
-        uint8_t *bytes = mem_alloc(m.len);
-        size_t at = m.head.len;
-
-        memcpy(bytes, m.head.data, at);
-        for (size_t i = 0; i < m.n_parts; i++) {
-            memcpy(bytes + at, m.parts[i].p, m.parts[i].n);
-            at += m.parts[i].n;
-        }
-        CHECK_INT(at, m.len);
-        r = wire_unpack(w->variant, bytes, at);
-        CHECK(r != NULL);
-        mem_free(bytes);
-    }
-    xds_message_clear(&m);
-    return r;
+    return wire_session_next(w->session, w->variant, w->now);
 }
 
 static void expect_nothing(struct world *w)
@@ -1193,7 +1150,7 @@ TEST(a_cluster_without_eds_is_enough_by_itself)
         struct world *w = world_new(v);
         struct wire_batch *b = begin_batch();
 
-        put_static_cluster(b, "a", "0");
+        wire_batch_put_static(b, "g", "a", "0");
         put_using(b, XDS_LISTENER, "l", "0", LIST("a"), NULL);
         apply(w, b, true);
         ask(w, XDS_CLUSTER, NULL);

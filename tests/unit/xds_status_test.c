@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 enum { SOON_MS = 20000, MANY = 3000, NAME = 32, ASKERS = 4, QUESTIONS = 50, WAIT_SECONDS = 20 };
 
 struct world {

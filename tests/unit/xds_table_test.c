@@ -19,15 +19,12 @@ static struct wire_batch *begin(void)
 
 static void put(struct wire_batch *b, enum xds_type type, const char *name, const char *content)
 {
-    wire_batch_change(b, "g", type, name, content ? wire_resource_new(type, name, content, NULL, NULL, NULL) : NULL);
+    wire_batch_put(b, "g", type, name, content);
 }
 
 static void apply(struct xds_directory *d, struct wire_batch *b, bool complete)
 {
-    struct xds_batch *batch = wire_batch_finish(b, 1, complete);
-
-    xds_directory_apply(d, batch);
-    xds_batch_free(batch);
+    wire_batch_apply(b, d, 1, complete);
 }
 
 static void change(struct xds_directory *d, enum xds_type type, const char *name, const char *content)
@@ -111,8 +108,7 @@ TEST(what_a_listener_names_has_numbers_before_it_exists)
     struct xds_form *f;
 
     wire_batch_change(b, "g", XDS_LISTENER, "l",
-                      wire_resource_new(XDS_LISTENER, "l", "0", (const char *const[]){"c2", "c1", NULL},
-                                        (const char *const[]){"r", NULL}, (const char *const[]){"s", NULL}));
+                      wire_resource_new(XDS_LISTENER, "l", "0", LIST("c2", "c1"), LIST("r"), LIST("s")));
     apply(d, b, true);
     g = gateway(d);
     f = current(g, XDS_LISTENER, "l");
@@ -470,7 +466,7 @@ TEST(gateways_have_nothing_in_common)
 
     wire_batch_gateway(b, "h");
     put(b, XDS_CLUSTER, "a", "0");
-    wire_batch_change(b, "h", XDS_CLUSTER, "b", wire_resource_new(XDS_CLUSTER, "b", "0", NULL, NULL, NULL));
+    wire_batch_put(b, "h", XDS_CLUSTER, "b", "0");
     apply(d, b, true);
     CHECK(current(gateway(d), XDS_CLUSTER, "b") == NULL);
     CHECK(current(xds_directory_find(d, "h", 1), XDS_CLUSTER, "b") != NULL);

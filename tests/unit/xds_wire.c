@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "envoy/service/discovery/v3/discovery.pb-c.h"
+#include "tests/unit/test.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -274,6 +275,52 @@ bool wire_is_removed(const struct wire_response *r, const char *name)
     return false;
 }
 
+/* ---- sessions ---- */
+
+void wire_session_send(struct xds_session *s, enum xds_variant variant, const struct wire_request *r, clock_ns now)
+{
+    struct err e = {0};
+    size_t n;
+    uint8_t *bytes = wire_pack(variant, r, &n);
+
+    if (xds_session_request(s, bytes, n, now, &e) < 0)
+        test_fail(__FILE__, __LINE__, "the request is refused: %s", e.text);
+    mem_free(bytes);
+}
+
+uint8_t *wire_message(const struct xds_message *m, size_t *ret_len)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    buf_append(&b, m->head.data, m->head.len);
+    for (size_t i = 0; i < m->n_parts; i++)
+        buf_append(&b, m->parts[i].p, m->parts[i].n);
+    return (uint8_t *)buf_take(&b, ret_len);
+}
+
+struct wire_response *wire_session_next(struct xds_session *s, enum xds_variant variant, clock_ns now)
+{
+    struct xds_message m = {0};
+    struct wire_response *r = NULL;
+    struct err e = {0};
+    int code = xds_session_next(s, now, &m, &e);
+
+    if (code < 0)
+        test_fail(__FILE__, __LINE__, "the stream is ended: %s", e.text);
+    if (code > 0) {
+        size_t n;
+        uint8_t *bytes = wire_message(&m, &n);
+
+        CHECK_INT(n, m.len);
+        r = wire_unpack(variant, bytes, n);
+        CHECK(r != NULL);
+        mem_free(bytes);
+    }
+    xds_message_clear(&m);
+    return r;
+}
+
 /* ---- resources ---- */
 
 static void put_field(struct buf *b, unsigned number, const char *s)
@@ -308,6 +355,8 @@ struct resource *wire_resource_new(enum xds_type type, const char *name, const c
     buf_clear(&message);
     return r;
 }
+
+/* ---- batches ---- */
 
 struct wire_batch {
     struct xds_batch *batch;
@@ -345,6 +394,21 @@ void wire_batch_change(struct wire_batch *b, const char *gateway, enum xds_type 
                                                             .after = r};
 }
 
+void wire_batch_put(struct wire_batch *b, const char *gateway, enum xds_type type, const char *name,
+                    const char *content)
+{
+    wire_batch_change(b, gateway, type, name,
+                      content ? wire_resource_new(type, name, content, NULL, NULL, NULL) : NULL);
+}
+
+void wire_batch_put_static(struct wire_batch *b, const char *gateway, const char *name, const char *content)
+{
+    struct resource *r = wire_resource_new(XDS_CLUSTER, name, content, NULL, NULL, NULL);
+
+    r->uses_eds = false;
+    wire_batch_change(b, gateway, XDS_CLUSTER, name, r);
+}
+
 static int compare_changes(const void *a, const void *b)
 {
     const struct xds_change *x = a, *y = b;
@@ -376,4 +440,12 @@ struct xds_batch *wire_batch_finish(struct wire_batch *b, uint64_t revision, boo
     mem_free(b->gateways);
     mem_free(b);
     return batch;
+}
+
+void wire_batch_apply(struct wire_batch *b, struct xds_directory *d, uint64_t revision, bool complete)
+{
+    struct xds_batch *batch = wire_batch_finish(b, revision, complete);
+
+    xds_directory_apply(d, batch);
+    xds_batch_free(batch);
 }

@@ -7,9 +7,13 @@
 
 #include "base/hash.h"
 #include "proto/resource.h"
+#include "server/xds_session.h"
 #include "server/xds_table.h"
 
 #include <stdbool.h>
+
+/* A list of texts. */
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* ---- requests ---- */
 
@@ -53,6 +57,15 @@ void wire_response_free(struct wire_response *r);
 const struct wire_resource *wire_find(const struct wire_response *r, const char *name);
 bool wire_is_removed(const struct wire_response *r, const char *name);
 
+/* ---- sessions ---- */
+
+/* The session must take the request. */
+void wire_session_send(struct xds_session *s, enum xds_variant variant, const struct wire_request *r, clock_ns now);
+/* What the session sends next; NULL: nothing. The stream must not end. */
+struct wire_response *wire_session_next(struct xds_session *s, enum xds_variant variant, clock_ns now);
+/* A message in one piece (mem_free()). */
+uint8_t *wire_message(const struct xds_message *m, size_t *ret_len);
+
 /* ---- resources ---- */
 
 /* A message whose field 1 is the name, as all five types have it, and that differs with content (a text). Lists end
@@ -70,7 +83,13 @@ void wire_batch_gateway(struct wire_batch *b, const char *gateway);
 /* Takes the reference; r NULL: the resource is gone. */
 void wire_batch_change(struct wire_batch *b, const char *gateway, enum xds_type type, const char *name,
                        struct resource *r);
+/* content NULL: it is gone. */
+void wire_batch_put(struct wire_batch *b, const char *gateway, enum xds_type type, const char *name,
+                    const char *content);
+/* A cluster without an assignment. */
+void wire_batch_put_static(struct wire_batch *b, const char *gateway, const char *name, const char *content);
 /* Frees b. */
 struct xds_batch *wire_batch_finish(struct wire_batch *b, uint64_t revision, bool complete);
+void wire_batch_apply(struct wire_batch *b, struct xds_directory *d, uint64_t revision, bool complete);
 
 #endif
