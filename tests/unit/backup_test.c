@@ -1,8 +1,7 @@
 /* Backups: taken under writes, put back as they were; nothing half made, nothing lost of what was there. */
 #include "store/backup.h"
 
-#include "store/edit.h"
-#include "tests/unit/store_world.h"
+#include "tests/unit/edit_world.h"
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -16,24 +15,6 @@ struct place {
     struct world w;
     char backup[300];
 };
-
-static void publish(void *arg, struct view_delta *delta)
-{
-    (void)arg;
-    view_delta_free(delta);
-}
-
-static void edit(struct world *w, const char *name, const char *body)
-{
-    struct view *v = store_view(w->store);
-    const struct edit one = {.kind = DOCUMENT_EXPOSURE, .name = name, .body = body};
-    struct edit_request r = {
-        .view = v, .edits = &one, .n_edits = 1, .author = "me", .cause = "test", .request_id = "0123456789abcdef"};
-
-    store_edit(w->store, &(struct edit_request *){&r}, 1, publish, NULL);
-    CHECK_INT(r.result, 0);
-    view_unref(v);
-}
 
 static void init(struct place *p)
 {
@@ -71,12 +52,14 @@ TEST(what_was_edited_before_comes_back_and_what_came_after_goes)
     struct err e = {0};
 
     init(&p);
-    edit(&p.w, "one.expose#0", "{\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":80}],\"port\":8001}");
+    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
+                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
     CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0); /* while it is open */
     CHECK_INT(mode_of(p.backup, "."), 0700);
     CHECK_INT(mode_of(p.backup, "config.db"), 0600);
     CHECK_INT(mode_of(p.backup, "key"), 0600);
-    edit(&p.w, "two.expose#0", "{\"endpoints\":[{\"address\":\"10.0.0.2\",\"port\":80}],\"port\":8002}");
+    world_edited(&p.w, DOCUMENT_EXPOSURE, "two.expose#0",
+                 "{'endpoints': [{'address': '10.0.0.2', 'port': 80}], 'port': 8002}");
     CHECK_INT(store_restore(p.w.directory, NULL, p.backup, &e), -EEXIST);
     world_close(&p.w);
     CHECK_INT(store_restore(p.w.directory, NULL, p.backup, &e), 0);
@@ -87,7 +70,7 @@ TEST(what_was_edited_before_comes_back_and_what_came_after_goes)
         struct view *v = store_view(p.w.store);
 
         CHECK(view_document(v, DOCUMENT_EXPOSURE, "one.expose#0"));
-        CHECK_STR(view_document(v, DOCUMENT_EXPOSURE, "one.expose#0")->author, "me");
+        CHECK_STR(view_document(v, DOCUMENT_EXPOSURE, "one.expose#0")->author, "alice");
         view_unref(v);
     }
     CHECK(world_alarm(&p.w, "config.db") == NULL);
@@ -120,7 +103,8 @@ TEST(a_backup_that_is_not_good_leaves_the_state_alone)
     int fd;
 
     init(&p);
-    edit(&p.w, "one.expose#0", "{\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":80}],\"port\":8001}");
+    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
+                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
     CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0);
     world_close(&p.w);
     snprintf(path, sizeof(path), "%s/key", p.backup);
@@ -144,7 +128,8 @@ TEST(a_backup_goes_into_an_empty_directory_too)
     struct err e = {0};
 
     init(&p);
-    edit(&p.w, "one.expose#0", "{\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":80}],\"port\":8001}");
+    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
+                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
     CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0);
     world_init(&other.w);
     CHECK_INT(store_restore(other.w.directory, NULL, p.backup, &e), 0);

@@ -16,18 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void commit(struct world *w)
-{
-    mem_free(world_commit(w));
-}
-
 static void start(struct world *w)
 {
     world_init(w);
     w->options.check = translate_check;
     world_open(w);
-    world_sync_begin(w);
-    world_sync_end(w);
+    world_sync_nothing(w);
 }
 
 /* A draft of one request, and what it was made of. */
@@ -226,9 +220,9 @@ TEST(a_conflict_that_was_there_before_stops_no_edit)
 
     start(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_put(&w, "b", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     check_faults(&w, DOCUMENT_OVERRIDE, "b.expose#0", "{'lb_policy': 'random'}",
                  "warning conflict #/listener_port by a.expose#0\n");
     check_faults(&w, DOCUMENT_OVERRIDE, "b.expose#0", "{'listener_port': 81}", "");
@@ -242,7 +236,7 @@ TEST(what_stands_in_the_agents_way_is_a_warning)
     start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#0", "{'port': 81}");
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     check_faults(&w, DOCUMENT_EXPOSURE, "web.expose#0", "{'port': 82}", "warning shadowed #\n");
     world_clear(&w);
 }
@@ -917,7 +911,7 @@ static void step(struct world *w)
             agent_says(w, random_path());
         else
             store_remove_service(w->store, random_path());
-        commit(w);
+        world_committed(w);
     }
     trial_begin(&t, w);
     for (unsigned i = pick(5) ? 1 : 3; i > 0; i--)
@@ -972,7 +966,7 @@ TEST(what_a_draft_says_of_listeners_and_services_is_what_the_edits_make)
         start(&w);
         agent_says(&w, "test/svc/a");
         agent_says(&w, "prod/svc/c");
-        commit(&w);
+        world_committed(&w);
         for (int k = 0; k < STEPS; k++) {
             step(&w);
             if (k % 8 == 7)

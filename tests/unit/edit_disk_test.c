@@ -11,41 +11,17 @@
 #include "tests/unit/test.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { KILLS = 40, TOKENS = 12, SERVICES = 7 };
-
-static void commit(struct world *w)
-{
-    mem_free(world_commit(w));
-}
-
-static void start(struct world *w)
-{
-    world_init(w);
-    world_open(w);
-    world_sync_begin(w);
-    world_sync_end(w);
-}
 
 static const char *body_of(const struct view *v, enum document_kind kind, const char *name)
 {
     const struct document *d = view_document(v, kind, name);
 
     return d ? d->body : "-";
-}
-
-static bool is_complete(struct world *w)
-{
-    struct view *v = store_view(w->store);
-    bool complete = v->complete;
-
-    view_unref(v);
-    return complete;
 }
 
 /* ---- kill -9 ---- */
@@ -76,7 +52,7 @@ static void edit_for_ever(struct world *w, int fd, uint32_t n)
         }
         world_put(w, "agents", n % 2 ? "\"port\":80" : "\"port\":81", "10.0.0.1", true);
         if (n % 4 == 0)
-            commit(w);
+            world_committed(w);
         edit_batch_run(b, w);
         edit_batch_free(b);
         n += more;
@@ -88,31 +64,9 @@ static void edit_for_ever(struct world *w, int fd, uint32_t n)
 /* Returns the number of the first edit that was not answered. */
 static uint32_t run_and_kill(struct world *w, uint32_t from, uint64_t *seed)
 {
-    uint32_t told = from, wanted = from + (uint32_t)(test_random(seed) % 12);
-    unsigned pause = (unsigned)(test_random(seed) % 300);
-    int pipe_fds[2], status;
-    pid_t pid;
+    uint32_t wanted = from + (uint32_t)(test_random(seed) % 12);
 
-    CHECK(pipe(pipe_fds) == 0);
-    fflush(NULL);
-    pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        close(pipe_fds[0]);
-        world_open(w);
-        edit_for_ever(w, pipe_fds[1], from);
-    }
-    close(pipe_fds[1]);
-    while (told < wanted)
-        CHECK(read(pipe_fds[0], &told, sizeof(told)) == sizeof(told));
-    for (volatile unsigned i = 0; i < pause * 3000; i++)
-        ;
-    kill(pid, SIGKILL);
-    CHECK(waitpid(pid, &status, 0) == pid);
-    while (read(pipe_fds[0], &status, sizeof(status)) == sizeof(status))
-        told = (uint32_t)status;
-    close(pipe_fds[0]);
-    return told;
+    return world_run_and_kill(w, edit_for_ever, from, wanted, (unsigned)(test_random(seed) % 300) * 3000);
 }
 
 /* The last edit below n of each token and service. */
@@ -141,7 +95,7 @@ TEST(kill_9_loses_no_edit_that_was_answered_and_leaves_none_by_halves)
     uint32_t n = 0, beyond = 0;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_close(&w);
     for (int i = 0; i < KILLS; i++) {
         uint32_t told = run_and_kill(&w, n, &seed);
@@ -184,9 +138,9 @@ TEST(on_a_full_disk_edits_are_refused_and_withdrawn_and_serving_goes_on)
     unsigned published;
     uint64_t revision;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     world_edited(&w, DOCUMENT_TOKEN, "0000000000000001", "{'n': 1}");
     before = world_dump_whole(&w);
@@ -200,7 +154,7 @@ TEST(on_a_full_disk_edits_are_refused_and_withdrawn_and_serving_goes_on)
     published = edit_batch_run(b, &w);
     after = world_dump_whole(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.2", true);
-    commit(&w);
+    world_committed(&w);
     world_free_disk();
     CHECK_INT(published, 0);
     CHECK_INT(first->result, -EIO);
@@ -241,7 +195,7 @@ TEST(an_edit_that_was_withdrawn_is_not_there_after_a_restart_on_the_full_disk)
     struct world w;
     int result, opened;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "made.expose#0", "{'port': 80}");
     world_reopen(&w);
     before = world_dump_whole(&w);
@@ -287,10 +241,10 @@ static void check_refusing(struct world *w)
     CHECK_INT(world_exposure(w, "web", "expose#0")->n_up, 1);
     CHECK(world_verdict(w, "envoy|0.0.0.0:80/tcp", "web.expose#0") != NULL);
     world_put(w, "late", "\"port\":85", "10.0.0.1", true);
-    commit(w);
+    world_committed(w);
     CHECK_INT(world_port(w, "late", "expose#0"), 85);
     store_remove_service(w->store, "late");
-    commit(w);
+    world_committed(w);
 }
 
 TEST(a_damaged_document_is_an_alarm_and_the_agents_word_is_served)
@@ -302,9 +256,9 @@ TEST(a_damaged_document_is_an_alarm_and_the_agents_word_is_served)
     };
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     world_edited(&w, DOCUMENT_EXPOSURE, "made.expose#0", "{'port': 81}");
     for (size_t i = 0; i < ARRAY_LEN(damages); i++) {
@@ -327,9 +281,9 @@ TEST(with_another_key_edits_are_refused_and_what_the_agent_says_is_served)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     world_close(&w);
     {
@@ -357,15 +311,15 @@ TEST(what_people_made_is_nowhere_in_clear)
     struct world w;
 
     json_decref(pair);
-    start(&w);
+    world_start(&w);
     world_put(&w, "test/svc/web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body);
     world_edited(&w, DOCUMENT_OVERRIDE, "test/svc/web.expose#0",
                  "{'cluster_data': {'alt_stat_name': 'hidden-word'}}");
     /* The last good form goes to observed.db as it was in effect. */
     world_put(&w, "test/svc/web", "\"port\":\"x\"", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK(world_exposure(&w, "test/svc/web", "expose#0")->kept);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", NULL);
     for (int i = 0; i < 2; i++) {
@@ -429,7 +383,7 @@ TEST(a_config_db_of_version_1_keeps_its_ports_and_revisions_and_takes_edits)
     CHECK(world_alarm(&w, "config.db") == NULL);
     world_put(&w, "first", "\"port\":80,\"listener_port\":0", "10.0.0.1", true);
     world_put(&w, "web", "\"port\":80,\"listener_port\":0", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_port(&w, "web", "expose#0"), 1333);
     world_edited(&w, DOCUMENT_EXPOSURE, "made.expose#0", "{'port': 81}");
     for (int i = 0; i < 2; i++) {
@@ -452,9 +406,9 @@ TEST(without_observed_db_what_people_made_is_there_at_once)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     world_edited(&w, DOCUMENT_EXPOSURE, "made.expose#0", "{'port': 81, 'listener_port': 0}");
     world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#5", "{'port': 85}");
@@ -462,7 +416,7 @@ TEST(without_observed_db_what_people_made_is_there_at_once)
     CHECK(unlink(world_file(&w, "observed.db")) == 0);
     for (int i = 0; i < 2; i++) {
         world_open(&w);
-        CHECK(!is_complete(&w));
+        CHECK(!world_is_complete(&w));
         CHECK(world_port(&w, "made", "expose#0") >= 1025);
         CHECK_INT(world_port(&w, "web", "expose#5"), 85);
         CHECK_INT(world_service(&w, "web")->n_exposures, 1);
@@ -472,11 +426,11 @@ TEST(without_observed_db_what_people_made_is_there_at_once)
     world_sync_begin(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
     world_sync_end(&w);
-    CHECK(is_complete(&w));
+    CHECK(world_is_complete(&w));
     CHECK_INT(world_port(&w, "web", "expose#0"), 8080);
     CHECK_INT(world_port(&w, "web", "expose#5"), 85);
     world_reopen(&w);
-    CHECK(is_complete(&w));
+    CHECK(world_is_complete(&w));
     world_clear(&w);
 }
 
@@ -491,14 +445,14 @@ TEST(an_observed_db_that_is_lost_while_running_is_whole_after_one_fetch)
     struct world w;
     bool wants_commit, wants_fetch;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "made.expose#0", "{'port': 81}");
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_reopen(&w);
     CHECK(unlink(world_file(&w, "observed.db")) == 0);
     world_put(&w, "web", "\"port\":80", "10.0.0.2", true);
-    commit(&w);
+    world_committed(&w);
     if (world_alarm(&w, "observed.db") == NULL)
         world_until(&w, is_alarmed, "observed.db");
     world_sync_begin(&w);
@@ -509,7 +463,7 @@ TEST(an_observed_db_that_is_lost_while_running_is_whole_after_one_fetch)
     store_poll(w.store, &wants_commit, &wants_fetch);
     CHECK(!wants_fetch);
     world_reopen(&w);
-    CHECK(is_complete(&w));
+    CHECK(world_is_complete(&w));
     CHECK_INT(world_port(&w, "made", "expose#0"), 81);
     CHECK_INT(world_port(&w, "web", "expose#0"), 80);
     world_clear(&w);
@@ -553,7 +507,7 @@ static void check_power_cut(struct world *w, const char *const (*edits)[2], size
     world_open(w);
     after = world_dump_whole(w);
     CHECK_STR(after, before);
-    CHECK(is_complete(w));
+    CHECK(world_is_complete(w));
 }
 
 static const char *const host_a[] = {"expose#0", "expose.envoy", "{\"port\":80,\"vhosts\":[\"vhost#0\"]}",
@@ -570,11 +524,11 @@ TEST(after_a_power_cut_an_edit_has_taken_no_name_that_it_only_asked_for)
     static const char *const address[] = {"10.0.0.1", NULL};
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "prod/svc/older", host_b, address);
-    commit(&w);
+    world_committed(&w);
     world_put_full(&w, "test/svc/holder", host_a, address);
-    commit(&w);
+    world_committed(&w);
     check_power_cut(&w, edits, ARRAY_LEN(edits));
     CHECK_INT(world_verdict(&w, "envoy|0.0.0.0:80/tcp", "test/svc/holder.expose#0")->kind, VERDICT_ACCEPTED);
     CHECK_INT(world_verdict(&w, "envoy|0.0.0.0:80/tcp", "prod/svc/older.expose#0")->kind, VERDICT_PARTIAL);
@@ -586,9 +540,9 @@ TEST(after_a_power_cut_the_last_good_form_is_there)
     static const char *const edits[][2] = {{"web.expose#0", "{'port': 70000, 'listener_port': 8080}"}};
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     check_power_cut(&w, edits, ARRAY_LEN(edits));
     CHECK(world_exposure(&w, "web", "expose#0")->kept);
     CHECK_INT(world_port(&w, "web", "expose#0"), 80);
@@ -605,9 +559,9 @@ TEST(after_a_power_cut_what_was_made_and_removed_over_the_api_is_as_it_was_answe
                                            {"web.expose#0", "{'listener_port': 8080}"}};
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "made1.expose#0", "{'port': 81}");
     check_power_cut(&w, edits, ARRAY_LEN(edits));
     world_clear(&w);

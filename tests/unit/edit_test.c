@@ -17,19 +17,6 @@
 static const char *const one_address[] = {"10.0.0.1", NULL};
 static const char *const two_addresses[] = {"10.0.0.1", "10.0.0.2", NULL};
 
-static void commit(struct world *w)
-{
-    mem_free(world_commit(w));
-}
-
-static void start(struct world *w)
-{
-    world_init(w);
-    world_open(w);
-    world_sync_begin(w);
-    world_sync_end(w);
-}
-
 static const struct document *document(struct world *w, enum document_kind kind, const char *name)
 {
     struct view *v = store_view(w->store);
@@ -37,15 +24,6 @@ static const struct document *document(struct world *w, enum document_kind kind,
 
     view_unref(v); /* the store's own reference keeps it until the next edit */
     return d;
-}
-
-static uint64_t revision(struct world *w)
-{
-    struct view *v = store_view(w->store);
-    uint64_t number = v->revision;
-
-    view_unref(v);
-    return number;
 }
 
 /* ---- compare and set ---- */
@@ -57,10 +35,10 @@ TEST(an_edit_makes_a_document_a_revision_and_what_it_says)
     const struct revision *r;
     uint64_t before;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
-    before = revision(&w);
+    world_committed(&w);
+    before = world_revision(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     CHECK_INT(world_port(&w, "web", "expose#0"), 8080);
     CHECK_INT(world_exposure(&w, "web", "expose#0")->x->origin, ORIGIN_OVERRIDDEN);
@@ -87,16 +65,16 @@ TEST(an_edit_that_changes_nothing_makes_no_revision)
     struct world w;
     uint64_t before;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "a.expose#0", "{'port': 80}");
-    before = revision(&w);
+    before = world_revision(&w);
     r = edit_batch_request(b, &w, NULL);
     edit_batch_add(b, DOCUMENT_EXPOSURE, "a.expose#0", "{'port': 80}");
     edit_batch_add(b, DOCUMENT_EXPOSURE, "b.expose#0", NULL);
     CHECK_INT(edit_batch_run(b, &w), 0);
     CHECK_INT(r->result, 0);
     CHECK_INT(r->revision, before);
-    CHECK_INT(revision(&w), before);
+    CHECK_INT(world_revision(&w), before);
     world_clear(&w);
 }
 
@@ -128,7 +106,7 @@ static void change_word(struct world *w)
 static void change_word_and_back(struct world *w)
 {
     change_word(w);
-    commit(w);
+    world_committed(w);
     world_put(w, "web", "\"port\":80", "10.0.0.1", true);
 }
 
@@ -170,14 +148,14 @@ TEST(an_edit_is_refused_exactly_when_what_it_was_made_from_is_another)
         struct edit_request *r;
         struct world w;
 
-        start(&w);
+        world_start(&w);
         world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
         world_put(&w, "other", "\"port\":81", "10.0.0.1", true);
-        commit(&w);
+        world_committed(&w);
         r = edit_batch_request(b, &w, NULL);
         edit_batch_add(b, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
         cases[i].happens(&w);
-        commit(&w);
+        world_committed(&w);
         edit_batch_run(b, &w);
         if (r->result != (cases[i].refused ? -EAGAIN : 0))
             test_fail(__FILE__, __LINE__, "case %zu: %d", i, r->result);
@@ -192,15 +170,15 @@ TEST(an_edit_is_refused_for_an_agents_word_that_came_but_was_not_committed_yet)
     struct edit_request *r;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     r = edit_batch_request(b, &w, NULL);
     edit_batch_add(b, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     world_put(&w, "web", "\"port\":88", "10.0.0.1", true);
     edit_batch_run(b, &w);
     CHECK_INT(r->result, -EAGAIN);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_port(&w, "web", "expose#0"), 88);
     world_clear(&w);
 }
@@ -212,8 +190,8 @@ TEST(a_batch_takes_each_request_on_top_of_those_before_and_publishes_one_view_ea
     struct world w;
     uint64_t before;
 
-    start(&w);
-    before = revision(&w);
+    world_start(&w);
+    before = world_revision(&w);
     first = edit_batch_request(b, &w, NULL);
     edit_batch_add(b, DOCUMENT_EXPOSURE, "a.expose#0", "{'port': 80}");
     edit_batch_add(b, DOCUMENT_EXPOSURE, "a.expose#1", "{'port': 81}");
@@ -236,7 +214,7 @@ TEST(a_batch_takes_each_request_on_top_of_those_before_and_publishes_one_view_ea
     CHECK_INT(second->revision, before + 2);
     CHECK_INT(third->revision, before + 3);
     CHECK_INT(nothing->revision, before + 3);
-    CHECK_INT(revision(&w), before + 3);
+    CHECK_INT(world_revision(&w), before + 3);
     CHECK_INT(world_port(&w, "a", "expose#1"), 81);
     CHECK(world_service(&w, "b") == NULL);
     CHECK(document(&w, DOCUMENT_EXPOSURE, "b.expose#0") == NULL);
@@ -251,7 +229,7 @@ TEST(limits_have_their_codes_and_words)
     struct edit_request *many, *long_name, *large, *fits;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     many = edit_batch_request(b, &w, NULL);
     for (int i = 0; i <= EDITS_MAX; i++) {
         char token[32];
@@ -292,7 +270,7 @@ TEST(an_exposures_name_that_envoys_names_have_no_room_for_is_refused)
     struct world w;
 
     json_decref(spec);
-    start(&w);
+    world_start(&w);
     for (size_t length = 10; length < DOCUMENT_NAME_MAX; length += 1 + length / 7) {
         _cleanup_(mem_free_p) char *name = mem_alloc(length + 10);
         _cleanup_(edit_batch_free_p) struct edit_batch *b = edit_batch_new();
@@ -331,9 +309,9 @@ TEST(an_override_of_shared_sections_changes_its_exposure_alone)
     const struct exposure *x, *y;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "web", shared_routes, one_address);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0",
                  "{'vhosts': [{'rid': 'vhost#0', 'domains': ['a.org'], 'routes': [{'rid': 'route#0', "
                  "'match_prefix': '/changed'}]}]}");
@@ -359,12 +337,12 @@ TEST(an_override_survives_what_the_agent_says_of_other_fields)
     const struct exposure *x;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     world_put(&w, "web", "\"port\":99,\"listener_port\":7,\"lb_policy\":\"random\"", "10.0.0.3", true);
-    commit(&w);
+    world_committed(&w);
     x = world_exposure(&w, "web", "expose#0")->x;
     CHECK_INT(x->listener_port, 8080);
     CHECK_INT(x->port, 99);
@@ -380,22 +358,22 @@ TEST(an_override_is_inert_while_the_exposure_is_gone_and_in_effect_when_it_retur
     static const char *const other[] = {"expose#1", "expose.envoy", "{\"port\":81}", NULL};
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     for (int i = 0; i < 4; i++) {
         if (i % 2)
             store_remove_service(w.store, "web");
         else
             world_put_full(&w, "web", other, one_address);
-        commit(&w);
+        world_committed(&w);
         CHECK_INT(world_port(&w, "web", "expose#0"), 0);
         CHECK(document(&w, DOCUMENT_OVERRIDE, "web.expose#0") != NULL);
         if (i >= 2)
             world_reopen(&w);
         world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-        commit(&w);
+        world_committed(&w);
         CHECK_INT(world_port(&w, "web", "expose#0"), 8080);
     }
     world_clear(&w);
@@ -405,13 +383,13 @@ TEST(an_override_of_what_never_was_is_kept_and_waits)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     CHECK(world_service(&w, "web") == NULL);
     world_reopen(&w);
     CHECK(world_service(&w, "web") == NULL);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_port(&w, "web", "expose#0"), 8080);
     world_clear(&w);
 }
@@ -421,9 +399,9 @@ TEST(an_exposure_can_be_disabled_and_keeps_its_place)
     struct world w;
     uint64_t since;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80,\"listener_port\":0", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     since = world_exposure(&w, "web", "expose#0")->since;
     CHECK_INT(world_port(&w, "web", "expose#0"), 1025);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'enabled': false}");
@@ -442,13 +420,13 @@ TEST(an_override_and_a_word_of_the_agent_that_do_not_fit_keep_the_last_good_form
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0",
                  "{'vhosts': [{'domains': ['a.org']}], 'listener_port': 8080}");
     world_put(&w, "web", "\"port\":80,\"protocol\":\"udp\"", "10.0.0.2", true);
-    commit(&w);
+    world_committed(&w);
     for (int i = 0; i < 3; i++) {
         const struct service_exposure *sx = world_exposure(&w, "web", "expose#0");
 
@@ -485,9 +463,9 @@ TEST(an_override_keeps_the_names_of_what_it_leaves_alone)
     struct world w;
 
     json_decref(pair);
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "web", resources, one_address);
-    commit(&w);
+    world_committed(&w);
     CHECK_STR(world_exposure(&w, "web", "expose#0")->x->listener_certificates[0]->name, "web.certificate#1");
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'lb_policy': 'random'}");
     x = world_exposure(&w, "web", "expose#0")->x;
@@ -504,11 +482,11 @@ TEST(ports_are_written_back_for_what_the_agent_asked_for_alone)
     struct port_write_back wb;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "made.expose#0", "{'port': 80, 'listener_port': 0}");
     world_put(&w, "declared", "\"port\":80,\"listener_port\":7000", "10.0.0.1", true);
     world_put(&w, "asked", "\"port\":80,\"listener_port\":0", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "declared.expose#0", "{'listener_port': 0}");
     world_edited(&w, DOCUMENT_OVERRIDE, "asked.expose#0", "{'lb_policy': 'random'}");
     CHECK(world_port(&w, "made", "expose#0") >= 1025);
@@ -527,7 +505,7 @@ TEST(an_exposure_over_the_api_needs_no_service_of_the_agent)
     const struct service_exposure *sx;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "ext.expose#0",
                  "{'port': 80, 'listener_port': 8080, 'endpoints': [{'address': '192.0.2.7', 'port': 81}, "
                  "{'address': '2001:db8::7', 'port': 82}]}");
@@ -544,11 +522,10 @@ TEST(an_exposure_over_the_api_needs_no_service_of_the_agent)
         if (i == 0)
             world_reopen(&w);
         /* A complete fetch in which it is not. */
-        world_sync_begin(&w);
-        world_sync_end(&w);
+        world_sync_nothing(&w);
     }
     store_remove_service(w.store, "ext");
-    commit(&w);
+    world_committed(&w);
     CHECK(world_service(&w, "ext") != NULL);
     world_edited(&w, DOCUMENT_EXPOSURE, "ext.expose#0", NULL);
     CHECK(world_service(&w, "ext") == NULL);
@@ -561,9 +538,9 @@ TEST(an_exposure_over_the_api_stands_beside_the_agents_of_the_same_service)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#7",
                  "{'port': 81, 'endpoints': [{'address': '192.0.2.7', 'port': 81}]}");
     CHECK_INT(world_service(&w, "web")->n_exposures, 2);
@@ -571,14 +548,14 @@ TEST(an_exposure_over_the_api_stands_beside_the_agents_of_the_same_service)
     CHECK_STR(world_exposure(&w, "web", "expose#7")->endpoints[0].state, "fixed");
     for (int i = 0; i < 2; i++) {
         store_remove_service(w.store, "web");
-        commit(&w);
+        world_committed(&w);
         CHECK_INT(world_service(&w, "web")->n_exposures, 1);
         CHECK(world_service(&w, "web")->word == NULL);
         CHECK_INT(world_port(&w, "web", "expose#7"), 81);
         world_reopen(&w);
         CHECK_INT(world_service(&w, "web")->n_exposures, 1);
         world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-        commit(&w);
+        world_committed(&w);
         CHECK_INT(world_service(&w, "web")->n_exposures, 2);
         world_reopen(&w);
         CHECK_INT(world_service(&w, "web")->n_exposures, 2);
@@ -591,11 +568,11 @@ TEST(an_agents_exposure_that_takes_the_name_of_the_apis_is_shadowed_until_that_g
     const struct service_exposure *sx;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#0",
                  "{'port': 81, 'endpoints': [{'address': '192.0.2.7', 'port': 81}]}");
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         sx = world_exposure(&w, "web", "expose#0");
         CHECK_INT(world_service(&w, "web")->n_exposures, 1);
@@ -608,10 +585,10 @@ TEST(an_agents_exposure_that_takes_the_name_of_the_apis_is_shadowed_until_that_g
         world_reopen(&w);
     }
     store_remove_service(w.store, "web");
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_exposure(&w, "web", "expose#0")->x->n_problems, 0);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#0", NULL);
     CHECK_INT(world_exposure(&w, "web", "expose#0")->x->origin, ORIGIN_AGENT);
     CHECK_INT(world_port(&w, "web", "expose#0"), 80);
@@ -624,15 +601,15 @@ TEST(an_exposure_and_an_override_of_one_name_are_one_exposure)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
     store_remove_service(w.store, "web");
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "web.expose#0", "{'port': 81}");
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_service(&w, "web")->n_exposures, 1);
     CHECK_INT(world_exposure(&w, "web", "expose#0")->x->origin, ORIGIN_API);
     CHECK_INT(world_port(&w, "web", "expose#0"), 81);
@@ -664,7 +641,7 @@ TEST(fixed_endpoints_are_addresses_or_names_and_not_both)
                                       "2130706433", "1.2.3.4.5",   "localhost.",    "a/b",   "a:b"};
     struct world w;
 
-    start(&w);
+    world_start(&w);
     for (size_t i = 0; i < ARRAY_LEN(good) + ARRAY_LEN(bad); i++) {
         bool is_good = i < ARRAY_LEN(good);
         const char *address = is_good ? good[i] : bad[i - ARRAY_LEN(good)];
@@ -690,7 +667,7 @@ TEST(fixed_endpoints_on_loopback_get_no_traffic)
     const struct service_exposure *sx;
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "ext.expose#0",
                  "{'port': 80, 'endpoints': [{'address': '127.0.0.1', 'port': 9901}, "
                  "{'address': '::ffff:127.0.0.1', 'port': 9901}, {'address': '192.0.2.1', 'port': 1}]}");
@@ -708,10 +685,10 @@ TEST(the_agents_exposures_get_no_fixed_endpoints)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put(&w, "web", "\"port\":80,\"endpoints\":[\"192.0.2.1:80\"],\"enabled\":false,\"origin\":\"api\"",
               "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_exposure(&w, "web", "expose#0")->x->origin, ORIGIN_AGENT);
     CHECK(!world_exposure(&w, "web", "expose#0")->x->disabled);
     CHECK_INT(world_exposure(&w, "web", "expose#0")->x->n_fixed, 0);
@@ -755,20 +732,20 @@ TEST(a_drained_endpoint_gets_nothing_new_whatever_the_agent_says)
     struct world w;
     uint64_t before;
 
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "web", resources, two_addresses);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_DRAIN, "web.expose#0|10.0.0.1:80", "{'reason': 'patching'}");
     check_up(&w, "web", "~10.0.0.1:80 10.0.0.2:80 ");
-    before = revision(&w);
+    before = world_revision(&w);
     /* It flips meanwhile. */
     world_put_full(&w, "web", resources, first_down);
-    commit(&w);
+    world_committed(&w);
     check_up(&w, "web", "~10.0.0.1:80 10.0.0.2:80 ");
     world_put_full(&w, "web", resources, two_addresses);
-    commit(&w);
+    world_committed(&w);
     check_up(&w, "web", "~10.0.0.1:80 10.0.0.2:80 ");
-    CHECK_INT(revision(&w), before);
+    CHECK_INT(world_revision(&w), before);
     world_reopen(&w);
     check_up(&w, "web", "~10.0.0.1:80 10.0.0.2:80 ");
     world_edited(&w, DOCUMENT_DRAIN, "web.expose#0|10.0.0.2:80", "{}");
@@ -776,7 +753,7 @@ TEST(a_drained_endpoint_gets_nothing_new_whatever_the_agent_says)
     world_edited(&w, DOCUMENT_DRAIN, "web.expose#0|10.0.0.1:80", NULL);
     check_up(&w, "web", "10.0.0.1:80 ~10.0.0.2:80 ");
     world_put_full(&w, "web", resources, second_down);
-    commit(&w);
+    world_committed(&w);
     world_edited(&w, DOCUMENT_DRAIN, "web.expose#0|10.0.0.2:80", NULL);
     check_up(&w, "web", "10.0.0.1:80 !10.0.0.2:80 ");
     world_clear(&w);
@@ -789,11 +766,11 @@ TEST(a_drain_waits_for_its_endpoint_and_is_of_one_exposure)
                                             NULL};
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_DRAIN, "web.expose#0|10.0.0.1:80", "{}");
     world_edited(&w, DOCUMENT_DRAIN, "web.expose#01|10.0.0.2:80", "{}");
     world_put_full(&w, "web", resources, two_addresses);
-    commit(&w);
+    world_committed(&w);
     check_up(&w, "web", "~10.0.0.1:80 10.0.0.2:80 ");
     CHECK_INT(world_exposure(&w, "web", "expose#1")->n_up, 2);
     world_clear(&w);
@@ -803,7 +780,7 @@ TEST(a_fixed_endpoint_can_be_drained)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_EXPOSURE, "ext.expose#0",
                  "{'port': 80, 'endpoints': [{'address': '192.0.2.7', 'port': 81}, "
                  "{'address': '2001:db8::7', 'port': 82}]}");
@@ -831,7 +808,7 @@ TEST(a_gateways_settings_are_in_effect_without_a_word_of_the_agent)
               "\"typed_config\":{\"@type\":\"type.googleapis.com/envoy.extensions.access_loggers.file.v3."
               "FileAccessLog\",\"path\":\"/dev/stdout\"}}]}",
               "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK(world_exposure(&w, "web", "expose#0")->hindrance == NULL);
     sx = world_exposure(&w, "files", "expose#0");
     CHECK(sx->x->valid && sx->hindrance);
@@ -866,7 +843,7 @@ TEST(a_gateways_range_of_ports_is_its_documents)
         snprintf(path, sizeof(path), "s%d", i);
         world_put(&w, path, "\"port\":80,\"listener_port\":0", "10.0.0.1", true);
     }
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_port(&w, "s1", "expose#0"), 2001);
     CHECK_INT(world_port(&w, "s2", "expose#0"), 0);
     CHECK_STR(world_exposure(&w, "s2", "expose#0")->hindrance->code, "unready");
@@ -885,7 +862,7 @@ TEST(a_gateway_is_made_by_its_document_and_is_there_after_a_restart)
 {
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_GATEWAY, "second", "{'allow_cluster_header': true}");
     for (int i = 0; i < 2; i++) {
         struct view *v = store_view(w.store);
@@ -949,13 +926,13 @@ TEST(a_certificate_over_the_api_stands_for_the_agents_secret_until_it_goes)
     struct world w;
     uint64_t version;
 
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "test/svc/web", tls, one_address);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(wanted(&w), 1);
     CHECK_INT(tls_verdict(&w), VERDICT_NOT_READY);
     store_put_secret(w.store, "test/sec/one", "c1", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     CHECK_STR(served(&w), agents->fingerprint);
     version = store_wanted_version(w.store);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body_a);
@@ -965,7 +942,7 @@ TEST(a_certificate_over_the_api_stands_for_the_agents_secret_until_it_goes)
     CHECK_INT(tls_verdict(&w), VERDICT_ACCEPTED);
     /* The agent's own comes late. */
     store_put_secret(w.store, "test/sec/one", "c2", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     CHECK_STR(served(&w), a->fingerprint);
     world_reopen(&w);
     CHECK_STR(served(&w), a->fingerprint);
@@ -979,7 +956,7 @@ TEST(a_certificate_over_the_api_stands_for_the_agents_secret_until_it_goes)
     world_reopen(&w);
     CHECK_STR(served(&w), "");
     store_put_secret(w.store, "test/sec/one", "c2", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     CHECK_STR(served(&w), agents->fingerprint);
     CHECK_INT(tls_verdict(&w), VERDICT_ACCEPTED);
     world_reopen(&w);
@@ -993,7 +970,7 @@ TEST(a_certificate_of_the_api_is_there_whoever_refers_to_it_until_it_is_removed)
     _cleanup_(mem_free_p) char *body = pair_body(a);
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body);
     CHECK_STR(served(&w), a->fingerprint);
     CHECK_INT(wanted(&w), 0);
@@ -1001,12 +978,12 @@ TEST(a_certificate_of_the_api_is_there_whoever_refers_to_it_until_it_is_removed)
     CHECK_STR(served(&w), a->fingerprint);
     for (int i = 0; i < 2; i++) {
         world_put_full(&w, "test/svc/web", tls, one_address);
-        commit(&w);
+        world_committed(&w);
         CHECK_STR(served(&w), a->fingerprint);
         CHECK_INT(wanted(&w), 0);
         CHECK_INT(tls_verdict(&w), VERDICT_ACCEPTED);
         store_remove_service(w.store, "test/svc/web");
-        commit(&w);
+        world_committed(&w);
         CHECK_STR(served(&w), a->fingerprint);
         CHECK_INT(wanted(&w), 0);
     }
@@ -1030,9 +1007,9 @@ TEST(a_secret_towards_the_endpoints_is_judged_when_it_comes_and_goes)
     _cleanup_(mem_free_p) char *body = pair_body(a);
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "test/svc/web", upstream, one_address);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(tls_verdict(&w), VERDICT_PARTIAL);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body);
     CHECK_INT(tls_verdict(&w), VERDICT_ACCEPTED);
@@ -1058,10 +1035,10 @@ TEST(a_grant_lets_a_namespace_use_anothers_secret)
     static const char listener[] = "envoy|0.0.0.0:443/tcp", exposure[] = "prod/svc/web.expose#0";
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_CERTIFICATE, "test/sec/one", body);
     world_put_full(&w, "prod/svc/web", other, one_address);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_verdict(&w, listener, exposure)->kind, VERDICT_INVALID);
     world_edited(&w, DOCUMENT_GRANT, "prod|domain|test/sec/one", "{}");
     world_edited(&w, DOCUMENT_GRANT, "prod2|secret|test/sec/one", "{}");
@@ -1090,11 +1067,11 @@ TEST(a_grant_lets_a_namespace_share_a_domain_that_another_holds)
     static const char listener[] = "envoy|0.0.0.0:80/tcp";
     struct world w;
 
-    start(&w);
+    world_start(&w);
     world_put_full(&w, "test/svc/web", mine, one_address);
-    commit(&w);
+    world_committed(&w);
     world_put_full(&w, "prod/svc/web", theirs, one_address);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_verdict(&w, listener, "prod/svc/web.expose#0")->kind, VERDICT_CONFLICT);
     world_edited(&w, DOCUMENT_GRANT, "prod|domain|a.org", "{}");
     CHECK_INT(world_verdict(&w, listener, "prod/svc/web.expose#0")->kind, VERDICT_ACCEPTED);
@@ -1115,7 +1092,7 @@ TEST(revisions_tell_before_and_after_and_the_oldest_leave)
     struct world w;
     struct view *v;
 
-    start(&w);
+    world_start(&w);
     for (int i = 0; i < ROUNDS; i += AT_ONCE) {
         _cleanup_(edit_batch_free_p) struct edit_batch *b = edit_batch_new();
 
@@ -1155,10 +1132,10 @@ TEST(the_agents_revisions_have_no_author)
     struct world w;
     struct view *v;
 
-    start(&w);
+    world_start(&w);
     world_edited(&w, DOCUMENT_TOKEN, "0123456789abcdef", "{}");
     world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         v = store_view(w.store);
         CHECK(view_revision(v, v->revision)->author == NULL);

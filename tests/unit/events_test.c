@@ -153,7 +153,7 @@ TEST(a_view_names_the_place_to_watch_from)
     world_open(&w);
     world_put(&w, "web", "\"port\":80,\"listener_port\":2001", "10.0.0.1", true);
     world_put(&w, "web2", "\"port\":80,\"listener_port\":2002", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     v = store_view(w.store);
     {
         struct event_place p = v->event;
@@ -163,7 +163,7 @@ TEST(a_view_names_the_place_to_watch_from)
         CHECK_STR(text, "");
     }
     world_put(&w, "web", "\"port\":80,\"listener_port\":2001", "10.0.0.1", false);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     {
         struct event_place p = v->event;
         _cleanup_(mem_free_p) char *text = events_since(&w, &p, &lost);
@@ -186,7 +186,7 @@ TEST(events_are_replayed_after_a_restart_and_go_on_without_a_hole)
     world_open(&w);
     p = event_ring_last(store_events(w.store));
     world_put(&w, "web", "\"port\":80,\"listener_port\":2001", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     store_announce(w.store, "Alarm", "config.db", EVENT_ADDED);
     last = event_ring_last(store_events(w.store));
     world_reopen(&w);

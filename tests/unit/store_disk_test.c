@@ -10,11 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { KILLS = 12, SERVICES = 40 };
@@ -31,20 +29,6 @@ static const char *const tls[] = {"certificate#1",
                                   "expose.envoy",
                                   tls_expose,
                                   NULL};
-
-static void commit(struct world *w)
-{
-    mem_free(world_commit(w));
-}
-
-static bool complete(struct world *w)
-{
-    struct view *v = store_view(w->store);
-    bool is_complete = v->complete;
-
-    view_unref(v);
-    return is_complete;
-}
 
 static void put_all(struct world *w, const char *address)
 {
@@ -67,11 +51,11 @@ static void fetch_all(struct world *w, const char *address)
 /* ---- kill -9 ---- */
 
 /* Commits, and says so through the pipe after each, until it is killed. What is told: the number of the commit. */
-static void commit_for_ever(struct world *w, int fd)
+static void commit_for_ever(struct world *w, int fd, uint32_t told)
 {
     char path[32];
 
-    for (uint32_t i = 1;; i++) {
+    for (uint32_t i = told + 1;; i++) {
         snprintf(path, sizeof(path), "n%u", i % 50);
         if (i % 7 == 3)
             store_remove_service(w->store, path);
@@ -79,41 +63,18 @@ static void commit_for_ever(struct world *w, int fd)
             world_put(w, path, i % 3 ? allocate : "\"port\":80", i % 2 ? "10.0.0.1" : "10.0.0.2", true);
         snprintf(path, sizeof(path), "\"port\":%u", i);
         world_put(w, "counter", path, "10.0.0.9", true);
-        commit(w);
+        world_committed(w);
         if (write(fd, &i, sizeof(i)) != sizeof(i))
             _exit(1);
     }
 }
 
-/* The ports that were told, by service, as of the last message. */
+/* Returns the number of the last commit that was told. */
 static uint32_t run_and_kill(struct world *w, uint64_t *seed)
 {
-    uint32_t told = 0, wanted = 20 + (uint32_t)(test_random(seed) % 200);
-    unsigned pause = (unsigned)(test_random(seed) % 300);
-    int pipe_fds[2], status;
-    pid_t pid;
+    uint32_t wanted = 20 + (uint32_t)(test_random(seed) % 200);
 
-    CHECK(pipe(pipe_fds) == 0);
-    fflush(NULL);
-    pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        close(pipe_fds[0]);
-        world_open(w);
-        commit_for_ever(w, pipe_fds[1]);
-    }
-    close(pipe_fds[1]);
-    while (told < wanted)
-        CHECK(read(pipe_fds[0], &told, sizeof(told)) == sizeof(told));
-    /* Somewhere within the next commit. */
-    for (volatile unsigned i = 0; i < pause * 100; i++)
-        ;
-    kill(pid, SIGKILL);
-    CHECK(waitpid(pid, &status, 0) == pid);
-    while (read(pipe_fds[0], &status, sizeof(status)) == sizeof(status))
-        told = (uint32_t)status;
-    close(pipe_fds[0]);
-    return told;
+    return world_run_and_kill(w, commit_for_ever, 0, wanted, (unsigned)(test_random(seed) % 300) * 100);
 }
 
 TEST(kill_9_loses_nothing_that_was_committed)
@@ -156,7 +117,7 @@ TEST(ports_are_the_same_after_every_kill_and_nobodys_twice)
             snprintf(path, sizeof(path), "n%d", j);
             /* Also of those that happen to declare a port just now. */
             world_put(&w, path, allocate, "10.0.0.1", true);
-            commit(&w);
+            world_committed(&w);
             port = world_port(&w, path, "expose#0");
             CHECK(port >= 1025);
             CHECK(!taken[port]);
@@ -259,7 +220,7 @@ TEST(a_damaged_observed_db_is_set_aside_and_rebuilt)
         world_open(&w);
         if (world_alarm(&w, "observed.db")) {
             damaged++;
-            CHECK(!complete(&w));
+            CHECK(!world_is_complete(&w));
             CHECK(world_service(&w, "test/svc/s01") == NULL);
             CHECK(set_aside(&w) > 0);
         }
@@ -285,7 +246,7 @@ TEST(an_emptied_or_truncated_observed_db_is_set_aside)
     CHECK(truncate(world_file(&w, "observed.db"), 0) == 0);
     world_open(&w);
     CHECK(world_alarm(&w, "observed.db") != NULL);
-    CHECK(!complete(&w));
+    CHECK(!world_is_complete(&w));
     fetch_all(&w, "10.0.0.1");
     CHECK(world_alarm(&w, "observed.db") == NULL);
     world_close(&w);
@@ -311,7 +272,7 @@ TEST(ports_survive_the_loss_of_observed_db)
     world_open(&w);
     world_put(&w, "test/svc/s04", allocate, "10.0.0.1", true);
     world_put(&w, "0", allocate, "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_port(&w, "test/svc/s04", "expose#0"), port);
     world_clear(&w);
 }
@@ -338,7 +299,7 @@ TEST(a_damaged_config_db_stops_allocations_and_not_serving)
     CHECK_STR(after, good);
     world_put(&w, "new", allocate, "10.0.0.1", true);
     world_put(&w, "test/svc/s01", "\"port\":80,\"listener_port\":2001", "10.0.0.7", true);
-    commit(&w);
+    world_committed(&w);
     hindrance = world_service(&w, "new")->exposures[0].hindrance;
     CHECK(hindrance != NULL);
     CHECK(strstr(hindrance->text, "no port could be kept: ") == hindrance->text);
@@ -438,12 +399,12 @@ TEST(observed_db_that_is_lost_while_running_is_rebuilt_from_memory_and_the_agent
     world_put_full(&w, "test/svc/tls", tls, address);
     world_sync_end(&w);
     store_put_secret(w.store, "test/sec/one", "c1", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     /* The keeper looks for its file once a second, so it has to be a new store that finds it gone. */
     world_reopen(&w);
     CHECK(unlink(world_file(&w, "observed.db")) == 0);
     world_put(&w, "test/svc/s01", "\"port\":80,\"listener_port\":2001", "10.0.0.7", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_service(&w, "test/svc/s01")->exposures[0].n_up, 1);
     store_poll(w.store, &wants_commit, &wants_fetch);
     if (world_alarm(&w, "observed.db") == NULL)
@@ -452,7 +413,7 @@ TEST(observed_db_that_is_lost_while_running_is_rebuilt_from_memory_and_the_agent
         CHECK(wants_fetch);
     /* A part of the state is on the disk now; it is not taken for the whole. */
     world_put(&w, "test/svc/s02", "\"port\":80,\"listener_port\":2002", "10.0.0.7", true);
-    commit(&w);
+    world_committed(&w);
     good = world_dump(&w);
     world_sync_begin(&w);
     put_all(&w, "10.0.0.1");
@@ -462,7 +423,7 @@ TEST(observed_db_that_is_lost_while_running_is_rebuilt_from_memory_and_the_agent
     world_sync_end(&w);
     world_until(&w, is_quiet, "observed.db");
     world_reopen(&w);
-    CHECK(complete(&w));
+    CHECK(world_is_complete(&w));
     after = world_dump(&w);
     CHECK_STR(after, good);
     world_clear(&w);
@@ -478,13 +439,13 @@ TEST(a_state_that_was_lost_while_running_and_not_put_again_is_not_whole_after_a_
     world_reopen(&w);
     CHECK(unlink(world_file(&w, "observed.db")) == 0);
     world_put(&w, "test/svc/s01", "\"port\":80,\"listener_port\":2001", "10.0.0.7", true);
-    commit(&w);
+    world_committed(&w);
     if (world_alarm(&w, "observed.db") == NULL)
         world_until(&w, is_alarmed, "observed.db");
     world_put(&w, "test/svc/s02", "\"port\":80,\"listener_port\":2002", "10.0.0.7", true);
-    commit(&w);
+    world_committed(&w);
     world_reopen(&w);
-    CHECK(!complete(&w));
+    CHECK(!world_is_complete(&w));
     world_clear(&w);
 }
 
@@ -512,7 +473,7 @@ TEST(a_full_disk_stops_neither_failover_nor_serving_and_is_made_up_for)
     world_until(&w, is_alarmed, "observed.db");
     store_remove_service(w.store, "test/svc/s02");
     world_put(&w, "brand-new", "\"port\":80,\"listener_port\":3000", "10.0.0.2", true);
-    commit(&w);
+    world_committed(&w);
     good = world_dump(&w);
     world_free_disk();
     world_until(&w, is_quiet, "observed.db");
@@ -538,7 +499,7 @@ TEST(a_port_that_cannot_be_kept_is_not_served_until_it_can)
     fetch_all(&w, "10.0.0.1");
     world_fill_disk();
     world_put(&w, "new", allocate, "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     port = world_port(&w, "new", "expose#0");
     if (port == 0 && world_service(&w, "new")->exposures[0].hindrance) {
         bool told = strstr(world_service(&w, "new")->exposures[0].hindrance->text, "no port could be kept: ") != NULL;
@@ -558,7 +519,7 @@ TEST(a_port_that_cannot_be_kept_is_not_served_until_it_can)
     world_open(&w);
     world_put(&w, "0", allocate, "10.0.0.1", true);
     world_put(&w, "new", allocate, "10.0.0.1", true);
-    commit(&w);
+    world_committed(&w);
     CHECK_INT(world_port(&w, "new", "expose#0"), port);
     world_clear(&w);
 }
@@ -614,12 +575,12 @@ TEST(a_first_start_on_a_full_disk_works_in_memory_and_catches_up)
     CHECK_INT(r, 0);
     CHECK(world_alarm(&w, "observed.db") != NULL);
     CHECK(world_alarm(&w, "config.db") != NULL);
-    CHECK(complete(&w));
+    CHECK(world_is_complete(&w));
     CHECK_INT(world_port(&w, "test/svc/s01", "expose#0"), 2001);
     world_until(&w, is_served, "test/svc/s00");
     world_until(&w, is_caught_up, "observed.db");
     world_reopen(&w);
-    CHECK(complete(&w));
+    CHECK(world_is_complete(&w));
     CHECK_INT(world_port(&w, "test/svc/s01", "expose#0"), 2001);
     world_clear(&w);
 }
@@ -676,7 +637,7 @@ TEST(private_keys_are_nowhere_in_clear)
     world_open(&w);
     world_put_full(&w, "test/svc/a", resources, address);
     store_put_secret(w.store, "test/sec/one", "c1", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         v = store_view(w.store);
         CHECK(view_secret(v, "test/sec/one")->has_pair);
@@ -714,7 +675,7 @@ TEST(with_another_key_what_was_encrypted_is_dropped_and_said_and_comes_again)
     world_put_full(&w, "test/svc/tls", tls, address);
     world_sync_end(&w);
     store_put_secret(w.store, "test/sec/one", "c1", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     good = world_dump(&w);
     world_close(&w);
     CHECK(unlink(world_file(&w, "key")) == 0);
@@ -722,7 +683,7 @@ TEST(with_another_key_what_was_encrypted_is_dropped_and_said_and_comes_again)
     CHECK(world_alarm(&w, "key") != NULL);
     CHECK(strstr(world_alarm(&w, "key"), "1 services and 1 secrets") != NULL);
     /* A part must not look like the whole: nothing is taken away from an Envoy because of it. */
-    CHECK(!complete(&w));
+    CHECK(!world_is_complete(&w));
     CHECK(world_service(&w, "plain") != NULL);
     CHECK(world_service(&w, "sealed") == NULL);
     wanted = store_wanted_secrets(w.store, &n);
@@ -730,18 +691,18 @@ TEST(with_another_key_what_was_encrypted_is_dropped_and_said_and_comes_again)
     CHECK_STR(wanted[0], "test/sec/one");
     /* Also not after a second restart. */
     world_reopen(&w);
-    CHECK(!complete(&w));
+    CHECK(!world_is_complete(&w));
     world_sync_begin(&w);
     world_put(&w, "plain", "\"port\":81", "10.0.0.1", true);
     world_put(&w, "sealed", passed, "10.0.0.1", true);
     world_put_full(&w, "test/svc/tls", tls, address);
     world_sync_end(&w);
     store_put_secret(w.store, "test/sec/one", "c1", &values, NULL);
-    commit(&w);
+    world_committed(&w);
     CHECK(world_alarm(&w, "key") == NULL);
     world_reopen(&w);
     CHECK(world_alarm(&w, "key") == NULL);
-    CHECK(complete(&w));
+    CHECK(world_is_complete(&w));
     after = world_dump(&w);
     CHECK(strstr(after, "pair=1") != NULL);
     CHECK(strstr(good, "pair=1") != NULL);
@@ -780,7 +741,7 @@ TEST(revisions_have_their_cause_and_what_changed_and_the_oldest_go)
         world_put(&w, "a", keywords, "10.0.0.1", true);
         if (i == 100)
             world_put(&w, "b", "\"port\":80", "10.0.0.1", true);
-        commit(&w);
+        world_committed(&w);
     }
     world_close(&w);
     CHECK_INT(db_open(world_file(&w, "config.db"), &config_schema, &db, NULL), 0);

@@ -18,24 +18,6 @@ static void check_commit(struct world *w, const char *expected)
     CHECK_STR(changes, expected);
 }
 
-static uint64_t revision(struct world *w)
-{
-    struct view *v = store_view(w->store);
-    uint64_t number = v->revision;
-
-    view_unref(v);
-    return number;
-}
-
-static bool complete(struct world *w)
-{
-    struct view *v = store_view(w->store);
-    bool is_complete = v->complete;
-
-    view_unref(v);
-    return is_complete;
-}
-
 /* ---- the view and its differences ---- */
 
 TEST(what_is_put_is_in_the_view_after_the_commit)
@@ -66,14 +48,14 @@ TEST(an_endpoint_that_flips_changes_its_service_alone_and_no_revision)
     world_open(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
     world_put(&w, "b", "\"port\":81", "10.0.0.2", true);
-    mem_free(world_commit(&w));
-    before = revision(&w);
+    world_committed(&w);
+    before = world_revision(&w);
     v = store_view(w.store);
     plan = view_listener(v, "envoy|0.0.0.0:80/tcp");
     CHECK(plan != NULL);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", false);
     check_commit(&w, "service a");
-    CHECK_INT(revision(&w), before);
+    CHECK_INT(world_revision(&w), before);
     CHECK_INT(world_service(&w, "a")->exposures[0].n_up, 0);
     CHECK(world_service(&w, "a")->declaration == view_service(v, "a")->declaration);
     view_unref(v);
@@ -91,8 +73,8 @@ TEST(what_is_put_again_the_same_is_no_change)
     world_init(&w);
     world_open(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
-    before = revision(&w);
+    world_committed(&w);
+    before = world_revision(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
     check_commit(&w, NULL);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", false);
@@ -104,7 +86,7 @@ TEST(what_is_put_again_the_same_is_no_change)
     world_put(&w, "b", "\"port\":80", "10.0.0.1", true);
     store_remove_service(w.store, "b");
     check_commit(&w, NULL);
-    CHECK_INT(revision(&w), before);
+    CHECK_INT(world_revision(&w), before);
     world_clear(&w);
 }
 
@@ -117,11 +99,11 @@ TEST(a_declaration_that_changes_makes_a_revision_and_touches_its_listeners_only)
     world_open(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
     world_put(&w, "b", "\"port\":81", "10.0.0.2", true);
-    mem_free(world_commit(&w));
-    before = revision(&w);
+    world_committed(&w);
+    before = world_revision(&w);
     world_put(&w, "b", "\"port\":81,\"listener_port\":82", "10.0.0.2", true);
     check_commit(&w, "service b|-listener envoy|0.0.0.0:81/tcp|+listener envoy|0.0.0.0:82/tcp");
-    CHECK_INT(revision(&w), before + 1);
+    CHECK_INT(world_revision(&w), before + 1);
     world_clear(&w);
 }
 
@@ -133,7 +115,7 @@ TEST(facts_that_declare_nothing_remove_the_service)
     world_init(&w);
     world_open(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     world_put_full(&w, "a", none, address);
     check_commit(&w, "-service a|-listener envoy|0.0.0.0:80/tcp");
     world_clear(&w);
@@ -147,11 +129,11 @@ TEST(a_view_that_is_held_does_not_change)
     world_init(&w);
     world_open(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     v = store_view(w.store);
     store_remove_service(w.store, "a");
     world_put(&w, "b", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK(view_service(v, "a") != NULL);
     CHECK(view_service(v, "b") == NULL);
     CHECK_INT(view_service(v, "a")->exposures[0].n_up, 1);
@@ -169,7 +151,7 @@ TEST(a_gateway_is_made_by_being_named_and_stays)
     world_put(&w, "a", "\"port\":80,\"gateway\":\"edge-1\"", "10.0.0.1", true);
     check_commit(&w, "+service a|+gateway edge-1|+listener edge-1|0.0.0.0:80/tcp");
     store_remove_service(w.store, "a");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     world_reopen(&w);
     v = store_view(w.store);
     CHECK(view_gateway(v, "edge-1") != NULL);
@@ -191,13 +173,13 @@ TEST(a_gateway_beyond_the_limit_or_with_a_bad_name_keeps_its_exposure_off_and_sa
         snprintf(keywords, sizeof(keywords), "\"port\":80,\"gateway\":\"g%03d\"", i);
         world_put(&w, path, keywords, "10.0.0.1", true);
     }
-    mem_free(world_commit(&w));
+    world_committed(&w);
     /* The default gateway is one of them. */
     CHECK(world_service(&w, "s254")->exposures[0].hindrance == NULL);
     CHECK(strstr(world_service(&w, "s255")->exposures[0].hindrance->text, "256") != NULL);
     CHECK(world_service(&w, "s255")->exposures[0].gateway == NULL);
     world_put(&w, "bad", "\"port\":80,\"gateway\":\"a|b\"", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK(!service_exposure_listens(&world_service(&w, "bad")->exposures[0]));
     world_clear(&w);
 }
@@ -226,16 +208,16 @@ TEST(the_state_is_complete_after_the_first_fetch_and_after_a_restart)
 
     world_init(&w);
     world_open(&w);
-    CHECK(!complete(&w));
+    CHECK(!world_is_complete(&w));
     d = store_initial_delta(w.store);
     CHECK(!d->after->complete);
     view_delta_free(d);
     world_sync_begin(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
-    CHECK(!complete(&w));
+    world_committed(&w);
+    CHECK(!world_is_complete(&w));
     world_sync_end(&w);
-    CHECK(complete(&w));
+    CHECK(world_is_complete(&w));
     world_reopen(&w);
     v = store_view(w.store);
     CHECK(v->complete);
@@ -264,9 +246,9 @@ TEST(a_part_of_a_first_fetch_is_not_taken_for_the_whole_after_a_restart)
     world_open(&w);
     world_sync_begin(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     world_reopen(&w);
-    CHECK(!complete(&w));
+    CHECK(!world_is_complete(&w));
     CHECK(world_service(&w, "a") != NULL);
     /* What is known of it goes on from there: a fetch that brings the same says no more than that it is complete. */
     d = store_initial_delta(w.store);
@@ -276,7 +258,7 @@ TEST(a_part_of_a_first_fetch_is_not_taken_for_the_whole_after_a_restart)
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
     store_sync_end(w.store);
     check_commit(&w, "");
-    CHECK(complete(&w));
+    CHECK(world_is_complete(&w));
     world_clear(&w);
 }
 
@@ -364,10 +346,10 @@ TEST(a_restart_keeps_the_state_to_the_byte)
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
     world_sync_end(&w);
     put_pair(&w, "test/sec/cert", "c1", c);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     /* An add-on that claims later than the rest, and a conflict that the older one wins. */
     world_put(&w, "0", "\"port\":80", "10.0.0.3", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     before = world_dump_all(&w);
     CHECK(strstr(before, "pair=1") != NULL);
     world_reopen(&w);
@@ -399,9 +381,9 @@ TEST(who_held_a_listener_first_holds_it_after_a_restart)
     world_init(&w);
     world_open(&w);
     world_put(&w, "z", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     world_put(&w, "a", "\"port\":80", "10.0.0.2", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         struct view *v = store_view(w.store);
 
@@ -435,11 +417,11 @@ TEST(a_domain_that_is_added_later_is_claimed_later)
     world_init(&w);
     world_open(&w);
     put_vhost(&w, "a", "\"one.org\"");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     put_vhost(&w, "b", "\"two.org\"");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     put_vhost(&w, "a", "\"one.org\",\"two.org\"");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         const struct service_exposure *b = &world_service(&w, "b")->exposures[0];
 
@@ -450,9 +432,9 @@ TEST(a_domain_that_is_added_later_is_claimed_later)
     }
     /* A domain that is given up and taken again is claimed anew. */
     put_vhost(&w, "a", "\"two.org\"");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     put_vhost(&w, "a", "\"one.org\",\"two.org\"");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     sx = &world_service(&w, "a")->exposures[0];
     CHECK(service_exposure_since(sx, "one.org") > service_exposure_since(sx, "two.org"));
     world_clear(&w);
@@ -502,18 +484,18 @@ TEST(revisions_go_on_after_a_restart)
 
     world_init(&w);
     world_open(&w);
-    CHECK_INT(revision(&w), 0);
+    CHECK_INT(world_revision(&w), 0);
     world_put(&w, "a", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
-    CHECK_INT(revision(&w), 1);
+    world_committed(&w);
+    CHECK_INT(world_revision(&w), 1);
     world_put(&w, "b", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
-    before = revision(&w);
+    world_committed(&w);
+    before = world_revision(&w);
     world_reopen(&w);
-    CHECK_INT(revision(&w), before);
+    CHECK_INT(world_revision(&w), before);
     world_put(&w, "c", "\"port\":80", "10.0.0.1", true);
-    mem_free(world_commit(&w));
-    CHECK_INT(revision(&w), before + 1);
+    world_committed(&w);
+    CHECK_INT(world_revision(&w), before + 1);
     world_clear(&w);
 }
 
@@ -530,18 +512,18 @@ TEST(an_allocated_port_is_the_lowest_free_and_stays_for_ever)
     world_put(&w, "d", "\"port\":1026", "10.0.0.1", true);
     world_put(&w, "a", allocate, "10.0.0.1", true);
     world_put(&w, "b", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 1025);
     CHECK_INT(world_port(&w, "b", "expose#0"), 1027);
     store_remove_service(w.store, "a");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     world_put(&w, "c", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "c", "expose#0"), 1028);
     world_reopen(&w);
     CHECK_INT(world_port(&w, "b", "expose#0"), 1027);
     world_put(&w, "a", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 1025);
     world_clear(&w);
 }
@@ -558,7 +540,7 @@ TEST(ports_of_two_gateways_do_not_meet_and_reserved_ones_are_left_alone)
     world_put(&w, "a", allocate, "10.0.0.1", true);
     world_put(&w, "b", allocate, "10.0.0.1", true);
     world_put(&w, "c", "\"port\":80,\"listener_port\":0,\"gateway\":\"edge\"", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 1031);
     CHECK_INT(world_port(&w, "b", "expose#0"), 1033);
     CHECK_INT(world_port(&w, "c", "expose#0"), 1031);
@@ -577,7 +559,7 @@ TEST(without_a_free_port_an_exposure_waits_and_gets_the_next_that_is_given_back)
     world_put(&w, "a", allocate, "10.0.0.1", true);
     world_put(&w, "b", "\"port\":2001", "10.0.0.1", true);
     world_put(&w, "c", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 2000);
     CHECK_INT(world_port(&w, "c", "expose#0"), 0);
     CHECK_STR(world_service(&w, "c")->exposures[0].hindrance->text, "no port of 2000-2001 is free");
@@ -587,7 +569,7 @@ TEST(without_a_free_port_an_exposure_waits_and_gets_the_next_that_is_given_back)
     store_poll(w.store, &commit, &fetch);
     CHECK(!commit);
     store_remove_service(w.store, "b");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     store_poll(w.store, &commit, &fetch);
     CHECK(commit);
     CHECK(w.woken > 0);
@@ -595,9 +577,9 @@ TEST(without_a_free_port_an_exposure_waits_and_gets_the_next_that_is_given_back)
     CHECK_INT(world_service(&w, "c")->exposures[0].n_up, 0);
     /* The port of one that has gone is given away only now that there is no other. */
     store_remove_service(w.store, "a");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     world_put(&w, "d", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "d", "expose#0"), 2000);
     world_clear(&w);
 }
@@ -616,7 +598,7 @@ TEST(an_exposure_that_waits_beside_others_of_its_service_asks_for_no_commit_afte
     world_open(&w);
     world_put(&w, "a", allocate, "10.0.0.1", true);
     world_put_full(&w, "b", resources, address);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 0);
     CHECK_INT(world_port(&w, "b", "expose#1"), 0);
     for (int i = 0; i < 3; i++) {
@@ -624,25 +606,25 @@ TEST(an_exposure_that_waits_beside_others_of_its_service_asks_for_no_commit_afte
         if (i > 0)
             CHECK(!commit);
         if (commit)
-            mem_free(world_commit(&w));
+            world_committed(&w);
     }
     /* The port is given up; the first of those that wait gets it, and keeps it while it is declared again. */
     world_put(&w, "b", "\"port\":80,\"listener_port\":99", "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     store_poll(w.store, &commit, &fetch);
     CHECK(commit);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 2000);
     world_put_full(&w, "b", resources, address);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK_INT(world_port(&w, "a", "expose#0"), 2000);
     /* Its service goes: another that waits may have it now. */
     store_remove_service(w.store, "a");
     world_put(&w, "b", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     store_poll(w.store, &commit, &fetch);
     if (commit)
-        mem_free(world_commit(&w));
+        world_committed(&w);
     CHECK_INT(world_port(&w, "b", "expose#0"), 2000);
     store_poll(w.store, &commit, &fetch);
     CHECK(!commit);
@@ -659,7 +641,7 @@ TEST(a_port_is_written_back_once_and_the_answer_changes_nothing)
     world_init(&w);
     world_open(&w);
     world_put(&w, "test/svc/a.b", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK(store_next_write_back(w.store, &wb));
     CHECK_STR(wb.path, "test/svc/a.b");
     CHECK_STR(wb.rid, "expose#0");
@@ -696,7 +678,7 @@ TEST(a_write_back_that_failed_comes_again_later_only)
     world_init(&w);
     world_open(&w);
     world_put(&w, "a", allocate, "10.0.0.1", true);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     CHECK(store_next_write_back(w.store, &wb));
     port_write_back_clear(&wb);
     CHECK_INT(store_poll(w.store, &commit, &fetch), INT64_MAX);
@@ -706,7 +688,7 @@ TEST(a_write_back_that_failed_comes_again_later_only)
     CHECK(!store_next_write_back(w.store, &wb));
     /* The service goes meanwhile. */
     store_remove_service(w.store, "a");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     store_poll(w.store, &commit, &fetch);
     CHECK(!store_next_write_back(w.store, &wb));
     world_clear(&w);
@@ -751,16 +733,16 @@ TEST(wanted_are_the_secrets_that_are_referred_to)
     put_tls(&w, "test/svc/a", "one", "443");
     put_tls(&w, "test/svc/b", "one", "444");
     put_tls(&w, "svc2", "two", "445");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     check_wanted(&w, "sec/two test/sec/one");
     world_reopen(&w);
     check_wanted(&w, "sec/two test/sec/one");
     store_remove_service(w.store, "test/svc/a");
     store_remove_service(w.store, "svc2");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     check_wanted(&w, "test/sec/one");
     put_tls(&w, "test/svc/b", "three", "444");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     check_wanted(&w, "test/sec/three");
     world_clear(&w);
 }
@@ -779,16 +761,16 @@ TEST(a_secret_that_comes_or_changes_touches_the_listeners_that_refer_to_it)
     world_open(&w);
     put_tls(&w, "test/svc/a", "one", "443");
     put_tls(&w, "test/svc/b", "two", "444");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     put_pair(&w, "test/sec/one", "c1", c);
     check_commit(&w, "+secret test/sec/one|listener envoy|0.0.0.0:443/tcp");
-    before = revision(&w);
+    before = world_revision(&w);
     put_pair(&w, "test/sec/one", "c1", c);
     check_commit(&w, NULL);
-    CHECK_INT(revision(&w), before);
+    CHECK_INT(world_revision(&w), before);
     /* A bad pair leaves the good one, with words. */
     store_put_secret(w.store, "test/sec/one", "c2", &bad, NULL);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         v = store_view(w.store);
         secret = view_secret(v, "test/sec/one");
@@ -800,7 +782,7 @@ TEST(a_secret_that_comes_or_changes_touches_the_listeners_that_refer_to_it)
         world_reopen(&w);
     }
     put_pair(&w, "test/sec/one", "c3", d);
-    mem_free(world_commit(&w));
+    world_committed(&w);
     v = store_view(w.store);
     CHECK_STR(view_secret(v, "test/sec/one")->private_key, d->key_pem);
     CHECK(view_secret(v, "test/sec/one")->pair_problem == NULL);
@@ -840,7 +822,7 @@ TEST(a_secret_that_is_missing_is_remembered_with_the_agents_words)
     world_open(&w);
     put_tls(&w, "test/svc/a", "one", "443");
     store_put_secret(w.store, "test/sec/one", "", &none, "the object does not exist");
-    mem_free(world_commit(&w));
+    world_committed(&w);
     for (int i = 0; i < 2; i++) {
         v = store_view(w.store);
         CHECK(!view_secret(v, "test/sec/one")->has_pair);

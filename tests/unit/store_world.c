@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -186,6 +187,11 @@ char *world_commit(struct world *w)
     return buf_take(&b, NULL);
 }
 
+void world_committed(struct world *w)
+{
+    mem_free(world_commit(w));
+}
+
 void world_sync_begin(struct world *w)
 {
     store_sync_begin(w->store);
@@ -194,7 +200,20 @@ void world_sync_begin(struct world *w)
 void world_sync_end(struct world *w)
 {
     store_sync_end(w->store);
-    mem_free(world_commit(w));
+    world_committed(w);
+}
+
+void world_sync_nothing(struct world *w)
+{
+    world_sync_begin(w);
+    world_sync_end(w);
+}
+
+void world_start(struct world *w)
+{
+    world_init(w);
+    world_open(w);
+    world_sync_nothing(w);
 }
 
 /* ---- the view as a text ---- */
@@ -318,6 +337,24 @@ uint16_t world_port(struct world *w, const char *path, const char *rid)
     return 0;
 }
 
+uint64_t world_revision(struct world *w)
+{
+    struct view *v = store_view(w->store);
+    uint64_t number = v->revision;
+
+    view_unref(v);
+    return number;
+}
+
+bool world_is_complete(struct world *w)
+{
+    struct view *v = store_view(w->store);
+    bool complete = v->complete;
+
+    view_unref(v);
+    return complete;
+}
+
 /* ---- alarms, waiting, files ---- */
 
 const char *world_alarm(struct world *w, const char *name)
@@ -349,7 +386,7 @@ void world_until(struct world *w, bool (*condition)(struct world *w, void *arg),
         store_poll(w->store, &commit, &fetch);
         w->wants_fetch |= fetch;
         if (commit)
-            mem_free(world_commit(w));
+            world_committed(w);
         if (condition(w, arg))
             return;
         pthread_mutex_lock(&w->lock);
@@ -388,6 +425,37 @@ bool world_files_hold(struct world *w, const char *text)
 
     each_file(w, search_file, &search);
     return search.found;
+}
+
+/* ---- kill -9 ---- */
+
+uint32_t world_run_and_kill(struct world *w, void (*work)(struct world *w, int fd, uint32_t told), uint32_t told,
+                            uint32_t wanted, unsigned turns)
+{
+    int pipe_fds[2], status;
+    pid_t pid;
+
+    CHECK(pipe(pipe_fds) == 0);
+    fflush(NULL);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        close(pipe_fds[0]);
+        world_open(w);
+        work(w, pipe_fds[1], told);
+    }
+    close(pipe_fds[1]);
+    while (told < wanted)
+        CHECK(read(pipe_fds[0], &told, sizeof(told)) == sizeof(told));
+    /* Somewhere within the next step. */
+    for (volatile unsigned i = 0; i < turns; i++)
+        ;
+    kill(pid, SIGKILL);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    while (read(pipe_fds[0], &told, sizeof(told)) == sizeof(told))
+        ;
+    close(pipe_fds[0]);
+    return told;
 }
 
 /* ---- disks ---- */

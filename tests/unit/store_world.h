@@ -33,6 +33,8 @@ int world_try_open(struct world *w, struct err *e);
 void world_open(struct world *w); /* must succeed */
 void world_close(struct world *w);
 void world_reopen(struct world *w);
+/* A store that is open, beside an agent that has no services. */
+void world_start(struct world *w);
 
 /* Facts: one exposure with its keywords as JSON (without braces), one address. */
 void world_put(struct world *w, const char *path, const char *keywords, const char *address, bool up);
@@ -42,15 +44,19 @@ void world_put_full(struct world *w, const char *path, const char *const *resour
 /* Commits; the delta's keys as "service a|listener b", "" when it has no changes, NULL when there was none. Free with
  * mem_free(). */
 char *world_commit(struct world *w);
+void world_committed(struct world *w); /* whatever it changes */
 /* Puts the given services in a complete fetch. */
 void world_sync_begin(struct world *w);
 void world_sync_end(struct world *w);
+void world_sync_nothing(struct world *w); /* a complete fetch without services */
 
 /* The view as a text (mem_free()): everything but the revision, then also with it. */
 char *world_dump(struct world *w);
 char *world_dump_all(struct world *w);
 struct service *world_service(struct world *w, const char *path); /* borrowed from the present view, or NULL */
 uint16_t world_port(struct world *w, const char *path, const char *rid);
+uint64_t world_revision(struct world *w);
+bool world_is_complete(struct world *w);
 /* NULL: not raised. */
 const char *world_alarm(struct world *w, const char *name);
 /* How often it was raised. */
@@ -61,6 +67,14 @@ void world_until(struct world *w, bool (*condition)(struct world *w, void *arg),
 const char *world_file(struct world *w, const char *name);
 /* Whether any file of the directory holds the text. */
 bool world_files_hold(struct world *w, const char *text);
+
+/*
+ * A child process opens the store and works there for ever; after each step it writes a number into fd, and goes on
+ * from the one that was told before. It is killed (kill -9) so many turns of a loop after it told one that is not below
+ * wanted. Returns what it told last. The store must be closed.
+ */
+uint32_t world_run_and_kill(struct world *w, void (*work)(struct world *w, int fd, uint32_t told), uint32_t told,
+                            uint32_t wanted, unsigned turns);
 
 /* No file grows any more, as on a full disk; until it is freed. */
 void world_fill_disk(void);
