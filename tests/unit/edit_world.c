@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "store/overlay.h"
 #include "store/pack.h"
+#include "tests/unit/quoted.h"
 #include "tests/unit/test.h"
 
 #include <inttypes.h>
@@ -20,22 +21,6 @@ struct edit_batch {
     struct world *world;
     unsigned published;
 };
-
-char *edit_body(const char *text)
-{
-    _cleanup_(mem_free_p) char *copy = mem_strdup(text);
-    struct err e = {0};
-    json_t *json;
-    char *body;
-
-    for (char *p = copy; *p; p++)
-        *p = *p == '\'' ? '"' : *p;
-    if (json_parse(copy, strlen(copy), &json, &e) < 0)
-        test_fail(__FILE__, __LINE__, "%s: %s", e.text, copy);
-    body = json_canonical(json);
-    json_decref(json);
-    return body;
-}
 
 struct edit_batch *edit_batch_new(void)
 {
@@ -76,7 +61,7 @@ struct edit_request *edit_batch_request(struct edit_batch *b, struct world *w, s
 void edit_batch_add(struct edit_batch *b, enum document_kind kind, const char *name, const char *body)
 {
     struct edit_request *r = &b->requests[b->n - 1];
-    _cleanup_(mem_free_p) char *canonical = body ? edit_body(body) : NULL;
+    _cleanup_(mem_free_p) char *canonical = body ? quoted_canonical(body) : NULL;
 
     CHECK(r->n_edits < EDITS);
     b->edits[b->n - 1][r->n_edits++] = (struct edit){.kind = kind,

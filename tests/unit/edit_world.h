@@ -12,8 +12,6 @@
 int world_edit(struct world *w, enum document_kind kind, const char *name, const char *body);
 /* The same, and it must be taken. */
 void world_edited(struct world *w, enum document_kind kind, const char *name, const char *body);
-/* Canonical JSON (mem_free() it). */
-char *edit_body(const char *text);
 
 /* Several requests, each with its edits, from views of their own. Everything is copied, but not the view. */
 struct edit_batch;

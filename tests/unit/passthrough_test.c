@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "proto/envoy.h"
 #include "proto/passthrough.h"
+#include "tests/unit/quoted.h"
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -11,17 +12,14 @@
 #define CLUSTER (&envoy__config__cluster__v3__cluster__descriptor)
 #define HCM (&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor)
 
-/* Single quotes stand for double ones. */
 static int read_json(const char *text, const ProtobufCMessageDescriptor *type, bool allow, struct err *e)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
-    _cleanup_(mem_free_p) char *json = mem_strdup(text);
+    _cleanup_(mem_free_p) char *json = quoted(text);
     struct passthrough p;
     void *message;
     int r;
 
-    for (char *at = json; *at; at++)
-        *at = *at == '\'' ? '"' : *at;
     r = passthrough_read(a, json, type, allow, &p, &message, e);
     if (r == 0)
         passthrough_clear(&p);

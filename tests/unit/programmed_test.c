@@ -3,6 +3,7 @@
 #include "api/objects.h"
 #include "tests/tools/translate_world.h"
 #include "tests/unit/certs.h"
+#include "tests/unit/quoted.h"
 #include "tests/unit/test.h"
 
 #include <stdio.h>
@@ -53,20 +54,6 @@ static void programmed(void *arg, const struct api_carrier *carriers, size_t n, 
     }
 }
 
-/* JSON with ' for ". */
-static json_t *parse(const char *text)
-{
-    _cleanup_(mem_free_p) char *copy = mem_strdup(text);
-    json_t *doc;
-
-    for (char *c = copy; *c; c++)
-        if (*c == '\'')
-            *c = '"';
-    doc = json_loads(copy, 0, NULL);
-    CHECK(doc != NULL);
-    return doc;
-}
-
 /* MANY services of one exposure, on a listener each or on one that all share. */
 static json_t *many_services(bool shared)
 {
@@ -86,7 +73,7 @@ static json_t *many_services(bool shared)
             (void)snprintf(text, sizeof(text),
                            "{'resources': {'expose#0': {'port': 80, 'listener_port': %d}}, 'addresses': []}",
                            10000 + i);
-        json_object_set_new(services, name, parse(text));
+        json_object_set_new(services, name, quoted_json(text));
     }
     return json_pack("{s: o}", "services", services);
 }
@@ -191,13 +178,13 @@ TEST(a_topology_asks_once_about_what_hangs_on_its_listeners)
 TEST(an_exposure_is_carried_by_its_cluster_its_listener_its_routes_and_its_secrets)
 {
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.test");
-    json_t *doc =
-        parse("{'services': {'test/svc/l4': {'resources': {'expose#0': {'port': 80, 'listener_port': 81}}, "
-              "'addresses': []}, "
-              "'test/svc/web': {'resources': {'expose#0': {'port': 80, 'listener_port': 82, 'vhosts': ['vhost#0'], "
-              "'listener_certificates': ['certificate#0']}, 'certificate#0': {'certificate_secret': 'cert'}, "
-              "'vhost#0': {'domains': ['a.test'], 'routes': ['route#0']}, 'route#0': {'match_prefix': '/'}}, "
-              "'addresses': []}}}");
+    json_t *doc = quoted_json(
+        "{'services': {'test/svc/l4': {'resources': {'expose#0': {'port': 80, 'listener_port': 81}}, "
+        "'addresses': []}, "
+        "'test/svc/web': {'resources': {'expose#0': {'port': 80, 'listener_port': 82, 'vhosts': ['vhost#0'], "
+        "'listener_certificates': ['certificate#0']}, 'certificate#0': {'certificate_secret': 'cert'}, "
+        "'vhost#0': {'domains': ['a.test'], 'routes': ['route#0']}, 'route#0': {'match_prefix': '/'}}, "
+        "'addresses': []}}}");
     struct backend b;
     struct buf body = {0};
 

@@ -6,8 +6,9 @@
 
 #include "base/buf.h"
 #include "store/overlay.h"
+#include "store/view.h"
 #include "tests/unit/certs.h"
-#include "tests/unit/edit_world.h"
+#include "tests/unit/quoted.h"
 #include "tests/unit/test.h"
 
 #include <errno.h>
@@ -16,18 +17,9 @@
 
 enum { ROUNDS = 400, RESOURCES = 64 };
 
-static json_t *parse(const char *text)
-{
-    _cleanup_(mem_free_p) char *body = edit_body(text);
-    json_t *json = NULL;
-
-    CHECK_INT(json_parse(body, strlen(body), &json, NULL), 0);
-    return json;
-}
-
 static void check_json(json_t *json, const char *expected)
 {
-    _cleanup_(mem_free_p) char *text = json_canonical(json), *wanted = edit_body(expected);
+    _cleanup_(mem_free_p) char *text = json_canonical(json), *wanted = quoted_canonical(expected);
 
     json_decref(json);
     CHECK_STR(text, wanted);
@@ -439,7 +431,7 @@ static char *flat_text(const char *nested, int *ret)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
     struct fact_resource *items = NULL;
-    json_t *json = parse(nested);
+    json_t *json = quoted_json(nested);
     struct err e = {0};
     struct buf b;
     size_t n = 0;
@@ -461,10 +453,8 @@ static char *flat_text(const char *nested, int *ret)
 static void check_flat(const char *nested, const char *expected)
 {
     _cleanup_(mem_free_p) char *text = flat_text(nested, NULL);
-    _cleanup_(mem_free_p) char *wanted = mem_strdup(expected);
+    _cleanup_(mem_free_p) char *wanted = quoted(expected);
 
-    for (char *p = wanted; *p; p++)
-        *p = *p == '\'' ? '"' : *p;
     CHECK_STR(text, wanted);
 }
 
@@ -573,7 +563,7 @@ static void note_fault(void *arg, const char *pointer, const char *code, const c
 
 static char *faults(const char *nested, bool api_made)
 {
-    json_t *json = parse(nested);
+    json_t *json = quoted_json(nested);
     struct buf b;
     int r;
 
@@ -602,7 +592,7 @@ TEST(each_fault_of_the_form_is_told_with_its_place)
         {"{'': 1}", "#/ unknown\n"},
         {"{'vhosts': [{}, {'routes': [{}, {'match': 1, 'route_timeout': 5, 'match_case_sensitive': 0}]}]}",
          "#/vhosts/1/routes/1/match unknown\n#/vhosts/1/routes/1/match_case_sensitive invalid\n"},
-        {"{'vhosts': [{'routes': [{'hash_policies': [{'cookie_ttl': true, 'cookie': 'x'}]}]}]}",
+        {"{'vhosts': [{'routes': [{'hash_policies': [{'cookie': 'x', 'cookie_ttl': true}]}]}]}",
          "#/vhosts/0/routes/0/hash_policies/0/cookie unknown\n#/vhosts/0/routes/0/hash_policies/0/cookie_ttl "
          "invalid\n"},
         {"{'vhosts': [5, null]}", "#/vhosts/0 invalid\n#/vhosts/1 invalid\n"},
@@ -695,12 +685,10 @@ TEST(a_merge_patch_does_what_the_rfc_says)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        json_t *target = json_loads("[]", 0, NULL), *patch, *merged;
+        json_t *target = quoted_json(cases[i][0]);
+        json_t *patch = strcmp(cases[i][1], "null") ? quoted_json(cases[i][1]) : json_null();
+        json_t *merged = json_merge_patch(target, patch);
 
-        json_decref(target);
-        target = parse(cases[i][0]);
-        patch = strcmp(cases[i][1], "null") ? parse(cases[i][1]) : json_null();
-        merged = json_merge_patch(target, patch);
         if (strcmp(cases[i][2], "null") == 0) {
             CHECK(json_is_null(merged));
             json_decref(merged);
@@ -717,7 +705,7 @@ TEST(a_merge_patch_does_what_the_rfc_says)
 
 static char *unredacted(const char *nested, const char *known, size_t *ret_missing)
 {
-    json_t *value = parse(nested), *other = parse(known);
+    json_t *value = quoted_json(nested), *other = quoted_json(known);
     struct buf b;
     char *text;
 

@@ -70,8 +70,8 @@ bool world_files_hold(struct world *w, const char *text);
 
 /*
  * A child process opens the store and works there for ever; after each step it writes a number into fd, and goes on
- * from the one that was told before. It is killed (kill -9) so many turns of a loop after it told one that is not below
- * wanted. Returns what it told last. The store must be closed.
+ * from the one that was told before. It is killed (kill -9) so many turns of a loop after it told one that is not
+ * below wanted. Returns what it told last. The store must be closed.
  */
 uint32_t world_run_and_kill(struct world *w, void (*work)(struct world *w, int fd, uint32_t told), uint32_t told,
                             uint32_t wanted, unsigned turns);

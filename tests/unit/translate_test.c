@@ -7,6 +7,7 @@
 #include "proto/schema.h"
 #include "tests/tools/translate_world.h"
 #include "tests/unit/certs.h"
+#include "tests/unit/quoted.h"
 #include "tests/unit/test.h"
 
 /* A world, its translator, and what an xDS server would hold after all batches. */
@@ -127,23 +128,10 @@ static void bench_apply(struct bench *b, json_t *doc)
     check_references(b);
 }
 
-static json_t *parse(const char *text)
-{
-    _cleanup_(mem_free_p) char *copy = mem_strdup(text);
-    json_t *json;
-    struct err e = {0};
-
-    for (char *p = copy; *p; p++)
-        *p = *p == '\'' ? '"' : *p;
-    if (json_parse(copy, strlen(copy), &json, &e) < 0)
-        test_fail(__FILE__, __LINE__, "%s: %s", e.text, copy);
-    return json;
-}
-
 /* Applies the document with the values put in at paths of keys: "services.test/svc/web.addresses". */
 static void apply_text(struct bench *b, const char *text)
 {
-    json_t *doc = parse(text);
+    json_t *doc = quoted_json(text);
 
     bench_apply(b, doc);
     json_decref(doc);
@@ -255,7 +243,8 @@ TEST(a_new_revision_is_told_even_if_it_changes_nothing)
 TEST(an_endpoint_that_goes_down_changes_its_assignment_alone)
 {
     struct bench b;
-    json_t *doc = parse("{'services': {'test/svc/web': " L4("8080", "") ", 'test/svc/other': " L4("8081", "") "}}");
+    json_t *doc =
+        quoted_json("{'services': {'test/svc/web': " L4("8080", "") ", 'test/svc/other': " L4("8081", "") "}}");
     json_t *address = json_array_get(
         json_object_get(json_object_get(json_object_get(doc, "services"), "test/svc/web"), "addresses"), 0);
 
@@ -378,12 +367,12 @@ TEST(a_listener_port_that_moves_leaves_the_cluster_alone)
 TEST(an_exposure_that_loses_its_listener_loses_its_cluster)
 {
     struct bench b;
-    json_t *doc = parse("{'services': {'test/svc/b': " L4("8080", "") "}}");
+    json_t *doc = quoted_json("{'services': {'test/svc/b': " L4("8080", "") "}}");
 
     bench_init(&b);
     bench_apply(&b, doc);
     /* The smaller name holds the place, by the rules of the plan. */
-    json_object_set_new(json_object_get(doc, "services"), "test/svc/a", parse(L4("8080", "")));
+    json_object_set_new(json_object_get(doc, "services"), "test/svc/a", quoted_json(L4("8080", "")));
     bench_apply(&b, doc);
     check_batch(&b, "+cluster test/svc/a.expose#0\n-cluster test/svc/b.expose#0\n+endpoint test/svc/a.expose#0\n"
                     "-endpoint test/svc/b.expose#0\n+listener 0.0.0.0:8080/tcp\n");
@@ -412,7 +401,7 @@ static void set_pair(json_t *doc, const char *path, const struct test_certificat
 TEST(a_secret_is_served_to_the_gateways_that_refer_to_it_as_long_as_they_do)
 {
     struct bench b;
-    json_t *doc = parse("{'secrets': {}, 'services': {'test/svc/one': " TLS(
+    json_t *doc = quoted_json("{'secrets': {}, 'services': {'test/svc/one': " TLS(
         "one", "{'certificate_secret': 'pair'}") ", 'test/svc/two': " TLS("two",
                                                                           "{'certificate_secret': "
                                                                           "'pair'}") ", "
@@ -445,8 +434,8 @@ TEST(a_secret_is_served_to_the_gateways_that_refer_to_it_as_long_as_they_do)
 TEST(a_rotated_secret_changes_nothing_else)
 {
     struct bench b;
-    json_t *doc =
-        parse("{'secrets': {}, 'services': {'test/svc/web': " TLS("envoy", "{'certificate_secret': 'pair'}") "}}");
+    json_t *doc = quoted_json(
+        "{'secrets': {}, 'services': {'test/svc/web': " TLS("envoy", "{'certificate_secret': 'pair'}") "}}");
     _cleanup_(test_certificate_free_p) struct test_certificate *first = test_certificate_for("a.example");
     _cleanup_(test_certificate_free_p) struct test_certificate *second = test_certificate_for("a.example");
 
@@ -463,8 +452,8 @@ TEST(a_rotated_secret_changes_nothing_else)
 TEST(a_listener_comes_with_its_secret_and_not_before)
 {
     struct bench b;
-    json_t *doc =
-        parse("{'secrets': {}, 'services': {'test/svc/web': " TLS("envoy", "{'certificate_secret': 'pair'}") "}}");
+    json_t *doc = quoted_json(
+        "{'secrets': {}, 'services': {'test/svc/web': " TLS("envoy", "{'certificate_secret': 'pair'}") "}}");
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example");
 
     bench_init(&b);
@@ -481,8 +470,8 @@ TEST(a_listener_comes_with_its_secret_and_not_before)
 TEST(a_private_key_stands_in_its_secret_only)
 {
     struct bench b;
-    json_t *doc =
-        parse("{'secrets': {}, 'services': {'test/svc/web': " TLS("envoy", "{'certificate_secret': 'pair'}") "}}");
+    json_t *doc = quoted_json(
+        "{'secrets': {}, 'services': {'test/svc/web': " TLS("envoy", "{'certificate_secret': 'pair'}") "}}");
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example");
     size_t seen = 0, key_len = strlen(c->key_pem);
 
@@ -506,9 +495,9 @@ TEST(a_cluster_whose_secret_is_missing_is_held_by_one_without_endpoints_until_it
 {
     struct bench b;
     json_t *doc =
-        parse("{'secrets': {}, 'services': {'test/svc/web': {'resources': {'expose#0': {'port': 443, "
-              "'cluster_certificates': ['certificate#0']}, 'certificate#0': {'certificate_secret': 'pair'}}, "
-              "'addresses': [{'address': '192.0.2.1', 'exposes': ['expose#0']}]}}}");
+        quoted_json("{'secrets': {}, 'services': {'test/svc/web': {'resources': {'expose#0': {'port': 443, "
+                    "'cluster_certificates': ['certificate#0']}, 'certificate#0': {'certificate_secret': 'pair'}}, "
+                    "'addresses': [{'address': '192.0.2.1', 'exposes': ['expose#0']}]}}}");
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example");
 
     bench_init(&b);
@@ -554,12 +543,12 @@ TEST(a_resource_with_passed_through_json_travels_alone)
 TEST(a_gateways_policy_counts_as_soon_as_it_changes)
 {
     struct bench b;
-    json_t *doc =
-        parse("{'gateways': {'edge': {'allow_files': true}, 'envoy': {'allow_files': true}}, 'services': {"
-              "'test/svc/web': " L4(
-                  "8080", ", 'filter_config_data': {'access_log': [{'name': 'f', "
-                          "'typed_config': {'@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3."
-                          "FileAccessLog', 'path': '/log'}}]}") "}}");
+    json_t *doc = quoted_json(
+        "{'gateways': {'edge': {'allow_files': true}, 'envoy': {'allow_files': true}}, 'services': {"
+        "'test/svc/web': " L4(
+            "8080", ", 'filter_config_data': {'access_log': [{'name': 'f', "
+                    "'typed_config': {'@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3."
+                    "FileAccessLog', 'path': '/log'}}]}") "}}");
     json_t *policy = json_object_get(json_object_get(doc, "gateways"), "envoy");
 
     bench_init(&b);
@@ -644,12 +633,14 @@ static void check_same(const struct bench *a, const struct bench *b)
 TEST(the_order_of_keys_and_objects_does_not_show)
 {
     struct bench a, b;
-    json_t *doc = parse("{'services': {'test/svc/a': " L7("a.example", "'route#0', 'route#1'") ", 'test/svc/b': " L7(
-        "b.example",
-        "'route#1', 'route#0'") ", 'test/svc/c': " L4("8080",
-                                                      ", 'cluster_data': {'connect_timeout': '1s', 'metadata': "
-                                                      "{'filter_metadata': {"
-                                                      "'b': {'y': 1, 'x': [1, {'d': 1, 'c': 2}]}, 'a': {}}}}") "}}");
+    json_t *doc =
+        quoted_json("{'services': {'test/svc/a': " L7("a.example", "'route#0', 'route#1'") ", 'test/svc/b': " L7(
+            "b.example", "'route#1', 'route#0'") ", 'test/svc/c': " L4("8080",
+                                                                       ", 'cluster_data': {'connect_timeout': '1s', "
+                                                                       "'metadata': "
+                                                                       "{'filter_metadata': {"
+                                                                       "'b': {'y': 1, 'x': [1, {'d': 1, 'c': 2}]}, "
+                                                                       "'a': {}}}}") "}}");
     json_t *other = backwards(doc);
 
     bench_init(&a);
@@ -753,7 +744,7 @@ TEST(any_sequence_of_changes_ends_in_what_a_fresh_start_makes_of_it)
 {
     uint64_t seed = 7;
     struct test_certificate *pairs[SECRETS];
-    json_t *doc = parse("{'gateways': {'edge': {}, 'envoy': {}}, 'secrets': {}, 'services': {}}");
+    json_t *doc = quoted_json("{'gateways': {'edge': {}, 'envoy': {}}, 'secrets': {}, 'services': {}}");
     struct bench b;
 
     for (size_t i = 0; i < SECRETS; i++)
