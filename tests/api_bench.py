@@ -25,9 +25,8 @@ KINDS = [("one exposure", "/api/v1/exposures/bench%2Fsvc%2Fs05000.expose%230", 2
 class Changes:
     """Addresses that fail and come back, one after the other, in a thread."""
 
-    def __init__(self, flip, services):
+    def __init__(self, flip):
         self.flip = flip
-        self.services = services
         self.ended = threading.Event()
         self.made = 0
         self.thread = threading.Thread(target=self.run)
@@ -35,8 +34,7 @@ class Changes:
     def run(self):
         begin = time.monotonic()
         while not self.ended.wait(max(0.0, begin + self.made / CHANGES - time.monotonic())):
-            # Not those that are asked for all the time: what is asked for shall differ now and then alone.
-            self.flip(self.made // 2 * 37 % self.services, self.made % 2 == 1)
+            self.flip()
             self.made += 1
 
     def __enter__(self):
@@ -62,20 +60,15 @@ def ask(path, target, headers=()):
     return int(lines[0].split()[1]), [line.split(": ", 1) for line in lines[1:]], content
 
 
-def cpu(pid):
-    """Seconds, of all threads of a process (see clock_getcpuclockid(3))."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def measure(build, path, status, request, pid):
-    before = cpu(pid)
+def measure(build, path, status, request, program):
+    before = program.cpu()
     done = subprocess.run([build / "tools" / "http_load", path, str(CONNECTIONS), str(SECONDS), str(status), request],
                           capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
     result = json.loads(done.stdout)
     result["rate"] = result["requests"] / result["seconds"]
-    result["cpu"] = (cpu(pid) - before) / result["requests"]
+    result["cpu"] = (program.cpu() - before) / result["requests"]
     return result
 
 
@@ -89,14 +82,12 @@ class Floor:
                            ("floor.content", content)):
             with open(world.path(name), "wb") as file:
                 file.write(data)
-        self.child = subprocess.Popen([world.build / "tools" / "http_floor", self.path, str(status),
-                                       world.path("floor.fields"), world.path("floor.content")],
-                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.child.stdout.readline()
+        self.program = world.drive("http_floor", self.path, status, world.path("floor.fields"),
+                                   world.path("floor.content"))
+        self.program.answer()
 
     def stop(self):
-        self.child.stdin.close()
-        self.child.wait(10)
+        self.program.stop()
         os.unlink(self.path)
 
 
@@ -114,8 +105,8 @@ def compare(world, igwd, api, kind):
     floor = Floor(world, status, fields, content)
     best = {}
     for _ in range(ROUNDS):
-        for key, path, pid in (("api", api, igwd.pid), ("floor", floor.path, floor.child.pid)):
-            one = measure(world.build, path, status, request, pid)
+        for key, path, program in (("api", api, igwd), ("floor", floor.path, floor.program)):
+            one = measure(world.build, path, status, request, program)
             if key not in best or one["rate"] > best[key]["rate"]:
                 best[key] = one
     floor.stop()
@@ -126,7 +117,7 @@ def run(world, igwd, api, flip, services, say):
     """Rows for the table of targets: (what, figure, target, whether it is met)."""
     rows = []
     say("\nREST interface: %d exposures, %d connections, %d changes/s" % (services, CONNECTIONS, CHANGES))
-    with Changes(flip, services) as changes:
+    with Changes(flip) as changes:
         begin = time.monotonic()
         for kind in KINDS:
             best = compare(world, igwd, api, kind)

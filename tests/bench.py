@@ -173,8 +173,11 @@ class World:
         self.programs.append(program)
         return program
 
+    def drive(self, tool, *arguments):
+        return self.start(Driven, self.build / "tools" / tool, *arguments)
+
     def load(self, socket):
-        return self.start(Driven, self.build / "tools" / "xds_load", "unix:" + self.path(socket))
+        return self.drive("xds_load", "unix:" + self.path(socket))
 
     def stop(self):
         for program in reversed(self.programs):
@@ -250,20 +253,24 @@ class Bench:
     def api(self):
         """Rows of targets."""
         try:
-            return api_bench.run(self.world, self.igwd, self.world.path("api.sock"), self.flip, self.services, say)
+            return api_bench.run(self.world, self.igwd, self.world.path("api.sock"), self.flip_next, self.services,
+                                 say)
         except RuntimeError as error:
             raise Failed("the REST interface: %s" % error) from error
 
     def flip(self, service, up):
         self.agent.resource_down("bench/svc/s%05d" % service, "n%d" % (1 + service % ENDPOINTS), up=up)
 
+    def flip_next(self):
+        """An address fails, or the one that failed before comes back; not of services that follow each other."""
+        self.flip(self.turn // 2 * 37 % self.services, self.turn % 2 == 1)
+        self.turn += 1
+
     def one_change(self, load):
         """One address fails, or comes back; the delays of all streams in seconds, and what the client got."""
-        service, up = (self.turn // 2) * 37 % self.services, self.turn % 2 == 1
-        self.turn += 1
         load.ask("await", 1, CHANGE_MS)
         self.agent.first_write = None
-        self.flip(service, up)
+        self.flip_next()
         result = all_arrived(load.answer(), "a change")
         return [(at - self.agent.first_write) / 1e9 for at in result["arrivals"]], result
 
@@ -295,7 +302,7 @@ def changes_of(process, n, streams, make):
 
 def measure_floor(world, streams, size, answer, sync_bytes, n):
     """The same with bare gRPC core: changes of that size, and one message of the size of a first sync."""
-    floor = world.start(Driven, world.build / "tools" / "xds_floor", "unix:" + world.path("floor.sock"))
+    floor = world.drive("xds_floor", "unix:" + world.path("floor.sock"))
     load = world.load("floor.sock")
     load.ask("open", "raw", streams, answer, 0)
     wait_for(lambda: floor.ask("count")["streams"] == streams, "streams of the floor")

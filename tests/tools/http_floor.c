@@ -4,10 +4,10 @@
  *
  *     http_floor SOCKET STATUS FIELDS-FILE CONTENT-FILE
  *
- * FIELDS-FILE has a header field a line. Prints a line once it listens, and ends when standard input does. The
- * library is set up as the daemon does it; the one response is made once, which is the best that it can do.
+ * FIELDS-FILE has a header field a line. Prints "ready" as JSON once it listens, and ends when standard input does.
+ * The library is set up as the daemon does it; the one response is made once, which is the best that it can do.
  */
-#include "base/buf.h"
+#include "tests/tools/read_file.h"
 
 #include <microhttpd.h>
 #include <stdio.h>
@@ -27,21 +27,6 @@ static void end(const char *why)
 {
     (void)fprintf(stderr, "http_floor: %s\n", why);
     exit(1);
-}
-
-static void read_file(const char *path, struct buf *b)
-{
-    FILE *f = fopen(path, "re");
-    char part[4096];
-    size_t n;
-
-    buf_init(b, 0);
-    if (!f)
-        end("can't read a file");
-    while ((n = fread(part, 1, sizeof(part), f)) > 0)
-        if (buf_append(b, part, n))
-            end("a file is too large");
-    (void)fclose(f); /* it was only read */
 }
 
 static void add_fields(struct MHD_Response *r, char *text)
@@ -90,8 +75,8 @@ int main(int argc, char **argv)
     if (argc != 5)
         end("SOCKET STATUS FIELDS-FILE CONTENT-FILE are expected");
     a.status = (unsigned)strtoul(argv[2], NULL, 10);
-    read_file(argv[3], &fields);
-    read_file(argv[4], &content);
+    if (read_file(argv[3], &fields) < 0 || read_file(argv[4], &content) < 0)
+        end("can't read a file");
     a.response = MHD_create_response_from_buffer(content.len, content.data, MHD_RESPMEM_PERSISTENT);
     if (!a.response || !buf_cstr(&fields))
         end("no response can be made");
@@ -102,7 +87,7 @@ int main(int argc, char **argv)
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
     if (!daemon)
         end("the library does not start");
-    (void)puts("ready");
+    (void)puts("\"ready\"");
     (void)fflush(stdout);
     while (getchar() != EOF) {
     }

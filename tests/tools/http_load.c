@@ -7,8 +7,8 @@
  * Prints {"requests", "seconds", "p50", "p99", "max": in seconds, "bytes": of all answers, "fields", "content": of
  * the first}. An answer with another status, or a connection that ends, ends the program with 1.
  */
-#include "base/buf.h"
 #include "base/clock.h"
+#include "tests/tools/read_file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -44,21 +44,6 @@ static void end(const char *why, const char *what)
 {
     (void)fprintf(stderr, "http_load: %s %.1000s\n", why, what);
     exit(1);
-}
-
-static void read_request(const char *path, struct buf *b)
-{
-    FILE *f = fopen(path, "re");
-    char part[4096];
-    size_t n;
-
-    buf_init(b, 0);
-    if (!f)
-        end("can't read", path);
-    while ((n = fread(part, 1, sizeof(part), f)) > 0)
-        if (buf_append(b, part, n))
-            end("is too large:", path);
-    (void)fclose(f); /* it was only read */
 }
 
 static void ask(struct load *l, struct connection *c)
@@ -177,7 +162,8 @@ int main(int argc, char **argv)
     l.status = (unsigned)strtoul(argv[4], NULL, 10);
     l.epoll = epoll_create1(EPOLL_CLOEXEC);
     buf_init(&l.times, 0);
-    read_request(argv[5], &l.request);
+    if (read_file(argv[5], &l.request) < 0)
+        end("can't read", argv[5]);
     clock_ns begin = clock_now(NULL);
     for (size_t i = 0; i < n && i < CONNECTIONS_MAX; i++)
         connect_one(&l, argv[1]);
