@@ -20,10 +20,41 @@ def quote(name):
     return urllib.parse.quote(name, safe="")
 
 
+def exposure(name):
+    return "/exposures/" + quote(name)
+
+
+def certificate(name):
+    return "/certificates/" + quote(name)
+
+
+def drain(name, endpoint):
+    return exposure(name) + "/endpoints/" + quote(endpoint) + "/drain"
+
+
+def bearer(token):
+    """Options of a request: over TCP, as whoever has the token."""
+    return {"headers": {"Authorization": "Bearer " + token}, "tcp": True}
+
+
+def done(response, status=200):
+    """What is answered to a write that was taken."""
+    assert response.status == status, (response, response.body)
+    assert response.json["kind"] == "Revision" and response.json["number"] is not None
+    return response.json
+
+
+def pointers(response, status=422):
+    """Where the faults are that a problem tells of."""
+    assert response.status == status, (response, response.body)
+    return {e.get("pointer") for e in response.json["errors"]}
+
+
 class Api:
     """igwd with a unix socket and a TCP address for the REST interface."""
 
     def __init__(self, world, agent, args=(), **options):
+        self.agent = agent
         self.socket = world.path("api.sock")
         self.tcp = world.ip(4) + ":8001"
         self.tokens = world.write("tokens", "# of the tests\nboss admin %s\nguest viewer %s\n" % (
@@ -92,6 +123,14 @@ class Api:
             if page["next"] is None:
                 return
             after = "&after=" + page["next"]
+
+    def programmed(self, name):
+        """Whether the proxies have an exposure."""
+        return self.v1(exposure(name))["status"]["programmed"]
+
+    def wait_live(self):
+        wait_until(lambda: self.get("/livez").status == 200)
+        return self
 
     def wait_exposures(self, n):
         wait_until(lambda: len(self.v1("/exposures?limit=1000")["items"]) == n, what="%d exposures" % n)

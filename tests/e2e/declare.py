@@ -2,6 +2,9 @@
 
 from harness import LIMIT, wait_until
 
+# Passes Envoy's published rules, and is refused by Envoy itself.
+BAD_CLUSTER = {"upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}
+
 
 def l4(address, listener, port=8000, default=None, ip=None, **expose):
     """A service with one L4 exposure. `address`: of its endpoints, a text or a dictionary by node; `listener`:

@@ -7,14 +7,14 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, settings
 
-from api_client import TOKEN, Api, quote
+from api_client import TOKEN, Api, bearer, certificate, drain, exposure, quote
 from declare import l4, l7
 from harness import ROOT, World
 
 CONTRACT = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 CASES = int(os.environ.get("TEST_API_CASES", "20"))
 METHODS = {"get", "put", "post", "patch", "delete"}
-AUTHORIZATION = {"Authorization": "Bearer " + TOKEN}
+AUTHORIZATION = bearer(TOKEN)["headers"]
 
 # What exists in the daemon of these tests, for the variables of paths.
 NAMES = {"/api/v1/gateways": "envoy", "/api/v1/listeners": "envoy|127.9.9.9:8443/tcp",
@@ -102,10 +102,10 @@ def test_schemathesis_finds_nothing(case, api):
 
 # What is there before an operation, and what is asked, where the contract's example does not fit this daemon.
 OWN = "own/svc/own.expose#0"
-DRAIN = "/exposures/%s/endpoints/%s/drain" % (quote("test/svc/web.expose#0"), quote("10.0.0.2:8000"))
-OVERRIDE = ("PATCH", "/exposures/" + quote("test/svc/web.expose#0"), {"lb_policy": "random"})
+DRAIN = drain("test/svc/web.expose#0", "10.0.0.2:8000")
+OVERRIDE = ("PATCH", exposure("test/svc/web.expose#0"), {"lb_policy": "random"})
 GRANT = ("PUT", "/grants/" + quote("a|domain|b.org"), {"reason": "x"})
-MAKE_OWN = ("PUT", "/exposures/" + quote(OWN), {"port": 80, "listener_addr": "127.9.9.9", "listener_port": 7777})
+MAKE_OWN = ("PUT", exposure(OWN), {"port": 80, "listener_addr": "127.9.9.9", "listener_port": 7777})
 BEFORE = {
     "deleteExposure": [MAKE_OWN], "deleteDrain": [("PUT", DRAIN, {})], "deleteExposureOverrides": [OVERRIDE],
     "deleteExposureOverride": [OVERRIDE], "listExposureOverrides": [OVERRIDE], "listOverrides": [OVERRIDE],
@@ -139,7 +139,7 @@ def special(api, ca, operation, variables):
         one = ca.issue("api.example.org")
         content = {"certificate_chain": one.chain, "private_key": one.key}
         if operation == "deleteCertificate":
-            do(api, "PUT", "/certificates/" + quote(variables["name"]), content)
+            do(api, "PUT", certificate(variables["name"]), content)
     elif operation in ("getToken", "deleteToken"):
         made = do(api, "POST", "/tokens", {"name": operation + os.urandom(4).hex(), "role": "viewer"})
         variables["id"] = made["object"]["id"]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from api_client import TOKEN, Api, quote
+from api_client import TOKEN, Api, bearer, exposure
 from declare import l4
 from harness import SLOW, wait_until
 
@@ -67,9 +67,7 @@ class Stream:
 def api(world):
     agent = world.agent(nodes=["n1", "n2"])
     agent.add_service("web", l4("10.0.0.1", "127.9.9.9:8000"))
-    client = Api(world, agent).wait_exposures(1)
-    client.agent = agent
-    return client
+    return Api(world, agent).wait_exposures(1)
 
 
 def add(api, i):
@@ -91,7 +89,7 @@ def test_changes_are_told_as_they_happen(api):
     assert ("Exposure", "added") in kinds and ("Service", "added") in kinds and ("Listener", "added") in kinds
     ids = [int(place.split(".")[1]) for place, _, _ in found]
     assert ids == list(range(ids[0], ids[0] + len(ids))), "no number is missing"
-    assert api.v1("/exposures/" + quote("svc01.expose#0")), "what was told of can be read"
+    assert api.v1(exposure("svc01.expose#0")), "what was told of can be read"
     api.agent.remove_service("svc01")
     stream.until(is_exposure("svc01.expose#0", "removed"))
     stream.close()
@@ -113,7 +111,8 @@ def test_a_page_that_says_the_same_has_the_same_tag_whatever_happened_elsewhere(
     wait_until(lambda: len(api.v1("/exposures")["items"]) == 2)
     place = api.v1("/exposures")["event"]
     assert place != first.json["event"]
-    again = api.get("/api/v1/exposures?q=web", headers={"If-None-Match": api.get("/api/v1/exposures?q=web").headers["etag"]})
+    tag = api.get("/api/v1/exposures?q=web").headers["etag"]
+    again = api.get("/api/v1/exposures?q=web", headers={"If-None-Match": tag})
     assert again.status == 304
 
 
@@ -125,7 +124,7 @@ def test_events_are_replayed_after_a_restart(api):
     before = [one for one in Stream(api, "?seconds=0&after=" + place).events()]
     assert any(is_exposure("svc01.expose#0", "added")(data) for _, _, data in before)
     api.igwd.restart(kill=True)
-    wait_until(lambda: api.get("/livez").status == 200)
+    api.wait_live()
     after = [one for one in Stream(api, "?seconds=0", last=place).events()]
     assert after[:len(before)] == before
     add(api, 2)
@@ -173,10 +172,10 @@ def test_many_slow_readers_hold_nobody_up(api):
     for stream in streams:
         stream.close()
     quick.close()
-    wait_until(lambda: api.get("/livez").status == 200)
+    api.wait_live()
 
 
 def test_nobody_watches_without_rights(api):
     response = api.get("/api/v1/events", tcp=True)
     assert response.status == 401
-    assert api.get("/api/v1/events?seconds=0", tcp=True, headers={"Authorization": "Bearer " + TOKEN}).status == 200
+    assert api.get("/api/v1/events?seconds=0", **bearer(TOKEN)).status == 200

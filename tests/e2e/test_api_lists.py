@@ -14,9 +14,7 @@ def api(world):
     agent = world.agent(nodes=["n1", "n2"])
     for i in range(N):
         agent.add_service("ns%d/svc/s%02d" % (i % 3, i), l4("10.0.0.%d" % (i + 1), "127.9.9.9:%d" % (8000 + i)))
-    client = Api(world, agent).wait_exposures(N)
-    client.agent = agent
-    return client
+    return Api(world, agent).wait_exposures(N)
 
 
 def names(items):

@@ -7,18 +7,12 @@ import threading
 
 import pytest
 
-from api_client import Api, quote
-from declare import l4, l7
+from api_client import Api, certificate, done, drain, exposure
+from declare import BAD_CLUSTER, l4, l7
 from harness import SLOW, Backend, Load, client_context, free_port, request, wait_answer, wait_until
 
-# Passes Envoy's published rules, and is refused by Envoy itself.
-BAD_CLUSTER = {"upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}
 OWN = "own.expose#0"
 KILLS = 200
-
-
-def exposure(name):
-    return "/exposures/" + quote(name)
 
 
 class Scene:
@@ -46,12 +40,6 @@ class Scene:
         return {"port": 8000, "endpoints": endpoints, **self.listener(port), **members}
 
 
-def made(response):
-    assert response.status in (200, 201), (response, response.body)
-    assert response.json["kind"] == "Revision"
-    return response.json
-
-
 def refused(address):
     try:
         request(address, timeout=2 * SLOW)
@@ -60,22 +48,18 @@ def refused(address):
     return False
 
 
-def programmed(scene, name):
-    return scene.api.v1(exposure(name))["status"]["programmed"]
-
-
 @pytest.mark.sanitized
 def test_an_exposure_of_the_apis_own_is_reached_moved_disabled_and_removed(world):
     scene = Scene(world)
-    made(scene.api.put(exposure(OWN), scene.own(8101, scene.one)))
+    done(scene.api.put(exposure(OWN), scene.own(8101, scene.one)), 201)
     wait_answer(scene.at(8101), backend=scene.one.name)
-    made(scene.api.patch(exposure(OWN), {"endpoints": [{"address": scene.two.address, "port": scene.two.port}]}))
+    done(scene.api.patch(exposure(OWN), {"endpoints": [{"address": scene.two.address, "port": scene.two.port}]}))
     wait_answer(scene.at(8101), backend=scene.two.name)
-    made(scene.api.patch(exposure(OWN), {"enabled": False}))
+    done(scene.api.patch(exposure(OWN), {"enabled": False}))
     wait_until(lambda: refused(scene.at(8101)))
-    made(scene.api.patch(exposure(OWN), {"enabled": True, "listener_port": 8102}))
+    done(scene.api.patch(exposure(OWN), {"enabled": True, "listener_port": 8102}))
     wait_answer(scene.at(8102), backend=scene.two.name)
-    made(scene.api.delete(exposure(OWN)))
+    done(scene.api.delete(exposure(OWN)))
     wait_until(lambda: refused(scene.at(8102)))
     assert not scene.envoy.rejected()
 
@@ -86,7 +70,7 @@ def test_endpoints_by_dns_name_are_resolved_by_envoy(world):
     port = free_port(address)
     world.add(Backend(address, port, name="local")).start()
     scene = Scene(world)
-    made(scene.api.put(exposure(OWN), scene.own(8101, endpoints=[{"address": name, "port": port}])))
+    done(scene.api.put(exposure(OWN), scene.own(8101, endpoints=[{"address": name, "port": port}])), 201)
     wait_answer(scene.at(8101), backend="local", timeout=30 * SLOW)
 
 
@@ -94,30 +78,30 @@ def test_endpoints_by_dns_name_are_resolved_by_envoy(world):
 def test_an_override_moves_the_agents_exposure_and_its_revert_brings_it_back(world):
     scene = Scene(world, [("web", lambda s: l4(s.one.address, s.at(8101)))])
     wait_answer(scene.at(8101), backend=scene.one.name)
-    answer = made(scene.api.patch(exposure("web.expose#0"), {"listener_port": 8103}))
+    answer = done(scene.api.patch(exposure("web.expose#0"), {"listener_port": 8103}))
     wait_answer(scene.at(8103), backend=scene.one.name)
     wait_until(lambda: refused(scene.at(8101)))
     scene.api.igwd.restart(kill=True)
-    wait_until(lambda: scene.api.get("/livez").status == 200)
+    scene.api.wait_live()
     assert scene.api.v1(exposure("web.expose#0"))["overridden"] == ["listener_port"]
     wait_answer(scene.at(8103), backend=scene.one.name)
-    made(scene.api.post("/revisions", {"restore": answer["number"] - 1}))
+    done(scene.api.post("/revisions", {"restore": answer["number"] - 1}))
     wait_answer(scene.at(8101), backend=scene.one.name)
     assert scene.api.v1(exposure("web.expose#0"))["overridden"] == []
 
 
 def test_a_drained_endpoint_gets_nothing_new_and_no_request_is_lost(world):
     scene = Scene(world)
-    made(scene.api.put(exposure(OWN), scene.own(8101, scene.one, scene.two)))
+    done(scene.api.put(exposure(OWN), scene.own(8101, scene.one, scene.two)), 201)
     wait_answer(scene.at(8101), backend=scene.two.name)
-    drain = exposure(OWN) + "/endpoints/" + quote("%s:%d" % (scene.one.address, scene.one.port)) + "/drain"
+    one = drain(OWN, "%s:%d" % (scene.one.address, scene.one.port))
     with Load(scene.at(8101)) as load:
         wait_until(lambda: load.by[scene.one.name] > 20 and load.by[scene.two.name] > 20)
-        made(scene.api.put(drain, {"reason": "a test"}))
+        done(scene.api.put(one, {"reason": "a test"}), 201)
         scene.envoy.wait_endpoints(OWN, ["%s:%d" % (scene.two.address, scene.two.port)])
         before = load.by[scene.two.name]
         wait_until(lambda: load.by[scene.two.name] > before + 50)
-        made(scene.api.delete(drain))
+        done(scene.api.delete(one))
         before = load.by[scene.one.name]
         wait_until(lambda: load.by[scene.one.name] > before + 20)
     assert not load.failures, load.failures[:3]
@@ -126,15 +110,16 @@ def test_a_drained_endpoint_gets_nothing_new_and_no_request_is_lost(world):
 def test_a_certificate_of_the_apis_own_is_served_and_replaced_without_a_new_chain(world, ca):
     scene = Scene(world)
     certificates = [ca.issue("own.test"), ca.issue("own.test", "more.test")]
-    name = "/certificates/" + quote("sec/own")
-    made(scene.api.put(name, {"certificate_chain": certificates[0].chain, "private_key": certificates[0].key}))
-    made(scene.api.put(exposure(OWN), scene.own(
+    name = certificate("sec/own")
+    done(scene.api.put(name, {"certificate_chain": certificates[0].chain, "private_key": certificates[0].key}),
+         201)
+    done(scene.api.put(exposure(OWN), scene.own(
         8443, scene.one, vhosts=[{"domains": ["own.test", "more.test"], "routes": []}],
-        listener_certificates=[{"certificate_secret": "sec/own"}])))
+        listener_certificates=[{"certificate_secret": "sec/own"}])), 201)
     context = client_context(ca)
     wait_answer(scene.at(8443), backend=scene.one.name, host="own.test", tls=context, sni="own.test")
     updates = scene.envoy.stat("listener_manager.listener_modified")
-    made(scene.api.put(name, {"certificate_chain": certificates[1].chain, "private_key": certificates[1].key}))
+    done(scene.api.put(name, {"certificate_chain": certificates[1].chain, "private_key": certificates[1].key}))
     wait_answer(scene.at(8443), backend=scene.one.name, host="more.test", tls=context, sni="more.test")
     assert scene.envoy.stat("listener_manager.listener_modified") == updates
     shown = scene.api.get("/api/v1" + name).body
@@ -149,7 +134,7 @@ def test_what_a_gateway_allows_is_settled_over_the_api(world):
         {"stat_prefix": "x", **log})))])
     accepted = scene.api.v1(exposure("web.expose#0"))["status"]["accepted"]
     assert accepted["state"] == "failed" and "allow" in str(accepted), accepted
-    made(scene.api.put("/gateways/envoy", {"allow_files": True}))
+    done(scene.api.put("/gateways/envoy", {"allow_files": True}))
     wait_answer(scene.at(8101), backend=scene.one.name)
     assert scene.api.v1(exposure("web.expose#0"))["status"]["accepted"]["state"] == "ok"
 
@@ -159,16 +144,16 @@ def test_a_write_that_envoy_refuses_is_told_with_its_words_and_harms_nobody_else
     scene = Scene(world, [("web", lambda s: l4(s.one.address, s.at(8101))),
                           ("other", lambda s: l4(s.two.address, s.at(8102)))])
     wait_answer(scene.at(8101), backend=scene.one.name)
-    answer = made(scene.api.patch(exposure("web.expose#0"), {"cluster_data": BAD_CLUSTER}))
-    status = wait_until(lambda: programmed(scene, "web.expose#0")["state"] == "failed" and
-                        programmed(scene, "web.expose#0"))
+    answer = done(scene.api.patch(exposure("web.expose#0"), {"cluster_data": BAD_CLUSTER}))
+    status = wait_until(lambda: scene.api.programmed("web.expose#0")["state"] == "failed" and
+                        scene.api.programmed("web.expose#0"))
     assert "malformed IP address" in status["message"], status
-    wait_until(lambda: programmed(scene, "other.expose#0")["state"] == "ok")
+    wait_until(lambda: scene.api.programmed("other.expose#0")["state"] == "ok")
     rollout = scene.api.v1("/revisions/%d/rollout" % answer["number"])
     assert "nacked" in str(rollout), rollout
     assert request(scene.at(8101)).backend == scene.one.name, "the last accepted form goes on"
-    made(scene.api.delete(exposure("web.expose#0") + "/overrides"))
-    wait_until(lambda: programmed(scene, "web.expose#0")["state"] == "ok")
+    done(scene.api.delete(exposure("web.expose#0") + "/overrides"))
+    wait_until(lambda: scene.api.programmed("web.expose#0")["state"] == "ok")
 
 
 def test_a_write_can_wait_until_it_is_live(world):
@@ -176,19 +161,19 @@ def test_a_write_can_wait_until_it_is_live(world):
     wait_answer(scene.at(8101), backend=scene.one.name, host="web.test")
     wait = {"Prefer": "wait=30"}
     response = scene.api.patch(exposure("web.expose#0"), {"listener_port": 8105}, headers=wait)
-    made(response)
+    done(response)
     assert response.headers["Preference-Applied"] == "wait=30"
     assert request(scene.at(8105), host="web.test").backend == scene.one.name, "what was answered is live"
     assert response.json["rollout_status"]["state"] == "acked", response.json["rollout_status"]
     response = scene.api.patch(exposure("web.expose#0"), {"cluster_data": BAD_CLUSTER}, headers=wait)
-    assert made(response)["rollout_status"]["state"] == "nacked"
+    assert done(response)["rollout_status"]["state"] == "nacked"
     assert "malformed IP address" in str(response.json["rollout_status"])
 
 
 def test_nothing_that_was_answered_is_lost_however_often_the_daemon_is_killed(world):
     agent = world.agent(nodes=["n1"])
     api = Api(world, agent)
-    wait_until(lambda: api.get("/livez").status == 200)
+    api.wait_live()
     ledger, halt = {}, threading.Event()
     dice = random.Random(7)
 
@@ -220,7 +205,7 @@ def test_nothing_that_was_answered_is_lost_however_often_the_daemon_is_killed(wo
     halt.set()
     for writer in writers:
         writer.join(60)
-    wait_until(lambda: api.get("/livez").status == 200)
+    api.wait_live()
     found = {item["name"]: item["port"] for item in api.v1("/exposures?limit=1000")["items"]}
     for name, (answered, under_way) in ledger.items():
         allowed = [answered] + under_way

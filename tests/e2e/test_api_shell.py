@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api_client import TOKEN, VIEWER, Api, digest
+from api_client import TOKEN, VIEWER, Api, bearer, digest
 from declare import l4
 from harness import IGWD, Igwd, wait_until
 
@@ -20,9 +20,7 @@ from harness import IGWD, Igwd, wait_until
 def api(world):
     agent = world.agent(nodes=["n1"])
     agent.add_service("test/svc/web1", l4("10.0.0.1", "127.9.9.9:8080"))
-    client = Api(world, agent).wait_exposures(1)
-    client.agent = agent
-    return client
+    return Api(world, agent).wait_exposures(1)
 
 
 def assert_problem(response, status):
@@ -149,22 +147,21 @@ def test_tcp_wants_a_token_and_tells_nothing_without_one(api):
             assert_problem(response, 401)
             assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert api.get("/livez", tcp=True).status == 200
-    who = api.v1("/auth/whoami", headers={"Authorization": "Bearer " + VIEWER}, tcp=True)
+    who = api.v1("/auth/whoami", **bearer(VIEWER))
     assert (who["name"], who["role"], who["method"]) == ("guest", "viewer", "token")
     assert TOKEN not in api.igwd.log_text() and VIEWER not in api.igwd.log_text()
 
 
 def test_a_token_is_taken_away_by_a_reload_and_a_bad_file_changes_nothing(api):
-    header = {"Authorization": "Bearer " + VIEWER}
     with open(api.tokens, "w", encoding="ascii") as file:
         file.write("nonsense\n")
     api.igwd.signal(signal.SIGHUP)
     api.igwd.wait_logged("tokens can't be read again")
-    assert api.get("/api/v1/version", headers=header, tcp=True).status == 200
+    assert api.get("/api/v1/version", **bearer(VIEWER)).status == 200
     with open(api.tokens, "w", encoding="ascii") as file:
         file.write("boss admin %s\n" % digest(TOKEN))
     api.igwd.signal(signal.SIGHUP)
-    wait_until(lambda: api.get("/api/v1/version", headers=header, tcp=True).status == 401)
+    wait_until(lambda: api.get("/api/v1/version", **bearer(VIEWER)).status == 401)
 
 
 def test_the_unix_socket_is_for_its_group_alone(api):
@@ -191,7 +188,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(world, api):
     assert other.child.returncode == 1 and "somebody listens there already" in other.log_text()
     assert api.get("/livez").status == 200
     api.igwd.restart(kill=True)
-    wait_until(lambda: api.get("/livez").status == 200)
+    api.wait_live()
     api.igwd.terminate()
     assert not os.path.exists(api.socket)
 
@@ -237,7 +234,7 @@ def test_connections_above_the_limit_get_an_answer(api):
     finally:
         for s in held:
             s.close()
-    wait_until(lambda: api.get("/livez").status == 200)
+    api.wait_live()
 
 
 def test_requests_in_a_row_on_one_connection(api):

@@ -28,7 +28,6 @@ class SecureApi(Api):
         with open(self.tokens, "a", encoding="ascii") as file:
             file.write("robot operator=envoy certificate\n")
         self.igwd.signal(signal.SIGHUP)
-        self.igwd_agent = agent
 
     def pair(self, world, issued):
         self.certificate = world.write("api.pem", issued.chain, 0o644)
@@ -201,7 +200,7 @@ def test_a_stream_goes_on_over_tls(api):
         file = s.makefile("rb")
         assert b" 200 " in file.readline()
         for n in range(5):
-            api.igwd_agent.resource_down("test/svc/web1", "n1", up=n % 2 == 1)
+            api.agent.resource_down("test/svc/web1", "n1", up=n % 2 == 1)
             while not (line := file.readline()).startswith(b"data:") or b"web1" not in line:
                 assert line, "the stream ended"
         file.close()

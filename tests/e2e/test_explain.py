@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from api_client import TOKEN, VIEWER, Api
+from api_client import TOKEN, VIEWER, Api, bearer, pointers
 from declare import l4, l7
 from harness import WebSocket, client_context, exchange, udp_echo, wait_answer, wait_until
 
@@ -15,11 +15,8 @@ class Asking:
     def __init__(self, api):
         self.api = api
 
-    def raw(self, body, content_type="application/json", headers=None, **options):
-        if not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-        return self.api.get(PATH, "POST", headers={"Content-Type": content_type, **(headers or {})}, body=body,
-                            **options)
+    def raw(self, body, **options):
+        return self.api.post("/explain", body, **options)
 
     def __call__(self, address, **more):
         host, _, port = address.rpartition(":")
@@ -29,9 +26,8 @@ class Asking:
 
     def faults(self, body, status=422):
         response = self.raw(body)
-        assert response.status == status, response
         assert response.headers["Content-Type"] == "application/problem+json"
-        return {one["pointer"] for one in response.json["errors"]}
+        return pointers(response, status)
 
 
 @pytest.fixture
@@ -163,7 +159,7 @@ def test_the_interface_is_kept(asking):
     assert response.status == 200 and response.headers["ETag"] is None
     assert response.headers["Content-Type"] == "application/json"
     assert asking.raw(good, headers={"If-None-Match": "*"}).status == 200
-    assert asking.raw(good, "text/plain").status == 415
+    assert asking.raw(good, kind="text/plain").status == 415
     assert asking.api.get(PATH).status == 405
     assert asking.api.get(PATH + "?x=1", "POST", headers={"Content-Type": "application/json"},
                           body=b"{}").status == 400
@@ -172,7 +168,7 @@ def test_the_interface_is_kept(asking):
 def test_a_viewer_may_ask_and_a_stranger_may_not(asking):
     good = {"address": "10.0.0.1", "port": 80}
     for token, status in ((TOKEN, 200), (VIEWER, 200), ("igwd_" + "x" * 43, 401)):
-        assert asking.raw(good, headers={"Authorization": "Bearer " + token}, tcp=True).status == status
+        assert asking.raw(good, **bearer(token)).status == status
     assert asking.raw(good, tcp=True).status == 401
 
 

@@ -5,12 +5,10 @@ import threading
 
 import pytest
 
-from api_client import Api, quote
-from declare import l4, l7
+from api_client import Api
+from declare import BAD_CLUSTER, l4, l7
 from harness import SLOW, wait_answer, wait_until
 
-# Passes Envoy's published rules, and is refused by Envoy itself.
-BAD_CLUSTER = {"upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}
 BAD_REGEX = "/[a-z0-9-]{1,63}/x"  # refused unless the bootstrap raises the limit on programs, as ours does
 GOOD = ["test/svc/one.expose#0", "test/svc/web.expose#0", "test/svc/tls.expose#0"]
 
@@ -31,13 +29,9 @@ def served(lab, ca):
     return lab
 
 
-def programmed(lab, name):
-    return lab.api.v1("/exposures/" + quote(name))["status"]["programmed"]
-
-
 def wait_programmed(lab, name, state, **numbers):
     def look():
-        found = programmed(lab, name)
+        found = lab.api.programmed(name)
         assert found["state"] == state and {k: found[k] for k in numbers} == numbers, (name, found)
         return found
     return wait_until(look)
@@ -71,7 +65,7 @@ def start(lab, **options):
 @pytest.mark.sanitized
 def test_an_exposure_is_programmed_once_all_proxies_acked_all_that_carries_it(served, sotw):
     lab = served
-    assert programmed(lab, GOOD[0])["reason"] == "no_proxies"
+    assert lab.api.programmed(GOOD[0])["reason"] == "no_proxies"
     envoys = [start(lab, sotw=sotw), start(lab, sotw=not sotw)]
     for name in GOOD:
         wait_programmed(lab, name, "ok", proxies=2, acked=2, nacked=0)
@@ -183,8 +177,8 @@ def test_a_rollout_is_pending_until_the_last_proxy_acked_and_can_be_waited_for(s
         found = wait_until(one_acked)
         assert found["state"] == "pending" and not found["complete"] and found["completed_at"] is None
         assert found["proxies"][0]["node_id"] == proxy_of(lab, slow)["node_id"], "those that are waited for come first"
-        assert programmed(lab, GOOD[0])["reason"] == "pending"
-        assert programmed(lab, GOOD[1])["state"] == "ok"
+        assert lab.api.programmed(GOOD[0])["reason"] == "pending"
+        assert lab.api.programmed(GOOD[1])["state"] == "ok"
         assert rollout(lab, number, Prefer="wait=1")["state"] == "pending", "the time was over"
         waited = []
         thread = threading.Thread(target=lambda: waited.append(rollout(lab, number, Prefer="wait=60")))
