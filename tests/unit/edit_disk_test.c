@@ -165,9 +165,7 @@ TEST(on_a_full_disk_edits_are_refused_and_withdrawn_and_serving_goes_on)
     CHECK_INT(world_exposure(&w, "web", "expose#0")->endpoints[0].address.bytes[3], 2);
     CHECK_INT(world_port(&w, "web", "expose#0"), 8080);
     world_until(&w, is_quiet, "config.db");
-    v = store_view(w.store);
-    revision = v->revision;
-    view_unref(v);
+    revision = world_revision(&w);
     /* The number of what was withdrawn is the next one's, which keeps its own history. */
     world_edited(&w, DOCUMENT_TOKEN, "0000000000000001", "{'n': 3}");
     for (int i = 0; i < 2; i++) {

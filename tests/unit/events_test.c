@@ -134,15 +134,6 @@ static char *events_since(struct world *w, struct event_place *p, bool *lost)
     return drain(store_events(w->store), p, NULL, lost);
 }
 
-static unsigned lines_with(const char *text, const char *part)
-{
-    unsigned n = 0;
-
-    for (; (text = strstr(text, part)); text += strlen(part))
-        n++;
-    return n;
-}
-
 TEST(a_view_names_the_place_to_watch_from)
 {
     struct world w;
@@ -169,7 +160,7 @@ TEST(a_view_names_the_place_to_watch_from)
         _cleanup_(mem_free_p) char *text = events_since(&w, &p, &lost);
 
         CHECK(!lost);
-        CHECK_INT(lines_with(text, "id: "), 1);
+        CHECK_INT(test_count(text, "id: "), 1);
         CHECK(strstr(text, "{\"kind\":\"Exposure\",\"name\":\"web.expose#0\",\"change\":\"modified\""));
     }
     view_unref(v);
@@ -196,10 +187,10 @@ TEST(events_are_replayed_after_a_restart_and_go_on_without_a_hole)
     _cleanup_(mem_free_p) char *text = events_since(&w, &p, &lost);
 
     CHECK(!lost);
-    CHECK_INT(lines_with(text, "id: "), last.seq + 1);
-    CHECK_INT(lines_with(text, "\"Service\""), 1);
-    CHECK_INT(lines_with(text, "\"Revision\""), 1);
-    CHECK_INT(lines_with(text, "\"removed\""), 1);
+    CHECK_INT(test_count(text, "id: "), last.seq + 1);
+    CHECK_INT(test_count(text, "\"Service\""), 1);
+    CHECK_INT(test_count(text, "\"Revision\""), 1);
+    CHECK_INT(test_count(text, "\"removed\""), 1);
     world_clear(&w);
 }
 

@@ -76,7 +76,7 @@ static struct explain_question question(const char *sni, const char *host, const
 
 static enum explain_outcome ask(struct scene *s, struct explain_question q)
 {
-    mem_free(world_commit(&s->world));
+    world_committed(&s->world);
     view_unref(s->view);
     s->view = store_view(s->world.store);
     q.gateway = view_gateway(s->view, "envoy");
@@ -127,7 +127,7 @@ TEST(who_holds_the_listener_is_told_to_who_does_not)
 
     scene_init(&s);
     world_put(&s.world, "test/svc/first", AT, "10.1.0.1", true);
-    mem_free(world_commit(&s.world));
+    world_committed(&s.world);
     world_put(&s.world, "test/svc/a", AT, "10.1.0.2", true);
     CHECK_INT(ask(&s, question(NULL, "h", "/")), EXPLAIN_FORWARDED);
     CHECK_STR(s.e.chain_step.reason, "it is the only chain, and takes every connection");
@@ -227,7 +227,7 @@ TEST(a_domain_of_another_namespace_is_told)
 
     scene_init(&s);
     add(&s, "test/svc/a", HTTP, "\"domains\":[\"x.org\"]", "", "10.1.0.1");
-    mem_free(world_commit(&s.world));
+    world_committed(&s.world);
     add(&s, "other/svc/b", HTTP, "\"domains\":[\"x.org\",\"y.org\"]", "", "10.1.0.2");
     CHECK_INT(ask(&s, question(NULL, "x.org", "/")), EXPLAIN_FORWARDED);
     CHECK_STR(s.e.cluster, "test/svc/a.expose#1");

@@ -114,15 +114,6 @@ static void get(struct backend *b, const char *target, struct buf *ret)
     buf_clear(&a.body);
 }
 
-static unsigned count_of(struct buf *b, const char *part)
-{
-    unsigned n = 0;
-
-    for (const char *p = buf_cstr(b); (p = strstr(p, part)) != NULL; p += strlen(part))
-        n++;
-    return n;
-}
-
 TEST(a_page_asks_once_about_all_that_it_shows)
 {
     struct backend b;
@@ -132,7 +123,7 @@ TEST(a_page_asks_once_about_all_that_it_shows)
     get(&b, "/api/v1/exposures?limit=100", &body);
     CHECK_INT(b.asked, 1);
     CHECK_INT(b.asked_of, 100);
-    CHECK_INT(count_of(&body, "\"reason\":\"programmed\""), 100);
+    CHECK_INT(test_count(buf_cstr(&body), "\"reason\":\"programmed\""), 100);
     get(&b, "/api/v1/exposures/test%2Fsvc%2Fs007.expose%230", &body);
     CHECK_INT(b.asked, 1);
     CHECK_INT(b.asked_of, 1);
@@ -156,8 +147,8 @@ TEST(what_looks_at_all_asks_once_about_all)
     }
     b.refused = "test/svc/s042.expose#0";
     get(&b, "/api/v1/exposures?programmed=failed", &body);
-    CHECK_INT(count_of(&body, "\"kind\":\"Exposure\""), 1);
-    CHECK_INT(count_of(&body, "\"message\":\"it is bad\""), 1);
+    CHECK_INT(test_count(buf_cstr(&body), "\"kind\":\"Exposure\""), 1);
+    CHECK_INT(test_count(buf_cstr(&body), "\"message\":\"it is bad\""), 1);
     buf_clear(&body);
     world_clear(&b.world);
 }

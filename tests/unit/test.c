@@ -90,6 +90,15 @@ bool test_aborts(void (*f)(void *arg), void *arg)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
+unsigned test_count(const char *text, const char *part)
+{
+    unsigned n = 0;
+
+    for (; (text = strstr(text, part)); text += strlen(part))
+        n++;
+    return n;
+}
+
 uint64_t test_random(uint64_t *state)
 {
     /* splitmix64, after Sebastiano Vigna, who put it in the public domain */

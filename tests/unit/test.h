@@ -34,6 +34,8 @@ void test_check_mem(const char *file, int line, const char *text, const void *a,
                     size_t b_len);
 /* Whether f(arg) ends in abort(), as a failed assert does; tried in a child process. */
 bool test_aborts(void (*f)(void *arg), void *arg);
+/* How often the part stands in the text. */
+unsigned test_count(const char *text, const char *part);
 /* A sequence of random numbers that is the same in every run; *state is the seed. */
 uint64_t test_random(uint64_t *state);
 
