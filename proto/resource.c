@@ -6,6 +6,7 @@
 #include "proto/resource.h"
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "proto/validate.h"
 #include "proto/wire.h"
 
@@ -64,11 +65,6 @@ static uint8_t *put_text(uint8_t *p, unsigned number, const char *text, size_t l
     return p + len;
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Sorted and each once, into to; returns how many. */
 static size_t sort_unique(const char **to, const char *const *from, size_t n)
 {
@@ -76,7 +72,7 @@ static size_t sort_unique(const char **to, const char *const *from, size_t n)
 
     if (n)
         memcpy(to, from, n * sizeof(*to));
-    qsort(to, n, sizeof(*to), compare_texts);
+    qsort(to, n, sizeof(*to), text_compare);
     for (size_t i = 0; i < n; i++)
         if (!kept || strcmp(to[kept - 1], to[i]) != 0)
             to[kept++] = to[i];

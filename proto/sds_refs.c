@@ -6,6 +6,7 @@
 #include "proto/sds_refs.h"
 
 #include "base/map.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <string.h>
@@ -144,11 +145,6 @@ static struct entry *new_entry(struct sds_refs *s, const char *key, size_t key_l
     return entry;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && !strcmp(a, b));
-}
-
 void sds_refs_add(struct sds_refs *s, const char *gateway, const struct sds_ref *ref)
 {
     char key[KEY_MAX];
@@ -159,7 +155,7 @@ void sds_refs_add(struct sds_refs *s, const char *gateway, const struct sds_ref 
     if (!entry)
         entry = new_entry(s, key, key_len, gateway);
     entry->refs++;
-    if (!same_text(entry->secret, secret)) {
+    if (!text_equal(entry->secret, secret)) {
         unwatch(s, entry);
         mem_free(entry->secret);
         entry->secret = mem_strdup(secret);

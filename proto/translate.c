@@ -19,12 +19,8 @@
 #include "proto/route.h"
 #include "proto/sds_refs.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { LISTENER_KEY_MAX = GATEWAY_NAME_MAX + 65, PATH_MAX_BYTES = 1024 };
 
 struct group;
 struct emission;
@@ -327,16 +323,11 @@ static bool accepted(const struct verdict *verdict)
 /* The gateway in which the exposure is in effect, or NULL. */
 static struct group *place_of(struct translator *t, const struct view *v, const struct service_exposure *sx)
 {
-    char name[64];
-    char key[LISTENER_KEY_MAX + 1];
     const struct listener_plan *plan;
 
     if (!service_exposure_listens(sx) || !view_gateway(v, sx->gateway))
         return NULL;
-    listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
-    if (snprintf(key, sizeof(key), "%s|%s", sx->gateway, name) >= (int)sizeof(key))
-        return NULL;
-    plan = view_listener(v, key);
+    plan = view_exposure_plan(v, sx);
     if (!plan || !accepted(listener_plan_verdict(plan, sx->x->name)))
         return NULL;
     return group_of(t, sx->gateway);
@@ -371,26 +362,12 @@ static void update(struct translator *t, const struct view *v, struct service *s
         emit_assignment(t, em);
 }
 
-static const struct service_exposure *find_exposure(const struct service *s, const char *name)
-{
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (!strcmp(s->exposures[i].x->name, name))
-            return &s->exposures[i];
-    return NULL;
-}
-
-/* An exposure whose service may not have changed: PATH.expose#N says which it is of. */
+/* An exposure whose service may not have changed. */
 static void update_by_name(struct translator *t, const struct view *v, const char *name)
 {
-    const char *dot = strrchr(name, '.');
-    char path[PATH_MAX_BYTES];
-    struct service *s;
+    const struct service_exposure *sx = view_exposure(v, name);
 
-    assert(dot && (size_t)(dot - name) < sizeof(path));
-    memcpy(path, name, (size_t)(dot - name));
-    path[dot - name] = '\0';
-    s = view_service(v, path);
-    update(t, v, s, find_exposure(s, name), name);
+    update(t, v, sx ? view_service(v, sx->x->path) : NULL, sx, name);
 }
 
 /* ---- listeners ---- */
@@ -580,7 +557,7 @@ static void service_changed(struct translator *t, const struct view *v, const st
     struct service *after = c->after;
 
     for (size_t i = 0; before && i < before->n_exposures; i++)
-        if (!find_exposure(after, before->exposures[i].x->name))
+        if (!service_exposure_find(after, before->exposures[i].declared->rid))
             update(t, v, NULL, NULL, before->exposures[i].x->name);
     for (size_t i = 0; after && i < after->n_exposures; i++)
         update(t, v, after, &after->exposures[i], after->exposures[i].x->name);

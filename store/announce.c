@@ -1,10 +1,12 @@
 /* Exposures are compared within their service: an endpoint that flips concerns one of them. */
 #include "store/announce.h"
 
+#include "base/clock.h"
+#include "base/text.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 struct announcing {
     const struct view_delta *delta;
@@ -23,17 +25,13 @@ static const char *const change_names[] = {
 const char *announce_text(struct buf *b, const char *kind, const char *name, enum event_change change,
                           uint64_t revision, double now)
 {
-    time_t seconds = (time_t)now;
-    struct tm tm;
-    char text[32] = "";
+    char text[32];
 
-    if (gmtime_r(&seconds, &tm))
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     buf_reset(b);
     (void)buf_printf(b, "{\"kind\":\"%s\",\"name\":", kind); /* far below the buffer's limit, as all that follows */
     (void)buf_json_string(b, name, strlen(name));
-    (void)buf_printf(b, ",\"change\":\"%s\",\"revision\":%" PRIu64 ",\"time\":\"%s.%03dZ\"}", change_names[change],
-                     revision, text, (int)((now - (double)seconds) * 1000));
+    (void)buf_printf(b, ",\"change\":\"%s\",\"revision\":%" PRIu64 ",\"time\":\"%s\"}", change_names[change],
+                     revision, clock_wall_text(now, text));
     return buf_cstr(b);
 }
 
@@ -47,19 +45,6 @@ static enum event_change change_of(const void *before, const void *after)
     return !before ? EVENT_ADDED : !after ? EVENT_REMOVED : EVENT_MODIFIED;
 }
 
-static const struct service_exposure *find(const struct service *s, const char *rid)
-{
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (strcmp(s->exposures[i].declared->rid, rid) == 0)
-            return &s->exposures[i];
-    return NULL;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool same_endpoints(const struct service_exposure *a, const struct service_exposure *b)
 {
     if (a->n_endpoints != b->n_endpoints)
@@ -67,7 +52,7 @@ static bool same_endpoints(const struct service_exposure *a, const struct servic
     for (size_t i = 0; i < a->n_endpoints; i++) {
         const struct endpoint *x = &a->endpoints[i], *y = &b->endpoints[i];
 
-        if (x->up != y->up || x->drained != y->drained || !same_text(x->state, y->state) ||
+        if (x->up != y->up || x->drained != y->drained || !text_equal(x->state, y->state) ||
             endpoint_compare(x, y) != 0)
             return false;
     }
@@ -77,8 +62,8 @@ static bool same_endpoints(const struct service_exposure *a, const struct servic
 static bool same_exposure(const struct service_exposure *a, const struct service_exposure *b)
 {
     return a->x == b->x && a->declared == b->declared && a->listener_port == b->listener_port &&
-           same_text(a->gateway, b->gateway) &&
-           same_text(a->hindrance ? a->hindrance->text : NULL, b->hindrance ? b->hindrance->text : NULL) &&
+           text_equal(a->gateway, b->gateway) &&
+           text_equal(a->hindrance ? a->hindrance->text : NULL, b->hindrance ? b->hindrance->text : NULL) &&
            same_endpoints(a, b);
 }
 
@@ -87,10 +72,11 @@ static void say_service(struct announcing *a, const struct view_change *c)
     const struct service *before = c->before, *after = c->after;
 
     for (size_t i = 0; before && i < before->n_exposures; i++)
-        if (!find(after, before->exposures[i].declared->rid))
+        if (!service_exposure_find(after, before->exposures[i].declared->rid))
             say(a, "Exposure", before->exposures[i].declared->name, EVENT_REMOVED);
     for (size_t i = 0; after && i < after->n_exposures; i++) {
-        const struct service_exposure *now = &after->exposures[i], *was = find(before, now->declared->rid);
+        const struct service_exposure *now = &after->exposures[i],
+                                      *was = service_exposure_find(before, now->declared->rid);
 
         if (!was || !same_exposure(was, now))
             say(a, "Exposure", now->declared->name, change_of(was, now));

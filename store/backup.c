@@ -2,41 +2,18 @@
 #include "store/backup.h"
 
 #include "store/crypt.h"
+#include "store/files.h"
 #include "store/migrations.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { KEY_FILE_MAX = 4096 };
-
-static int file_error(struct err *e, const char *path, const char *what)
-{
-    return err_set(e, -errno, path, "", "%s: %s", what, strerrordesc_np(errno));
-}
-
-static bool is_there(const char *path)
-{
-    struct stat status;
-
-    return lstat(path, &status) == 0;
-}
-
-static int flush_directory(const char *path, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-
-    if (fd < 0 || fsync(fd) < 0)
-        r = file_error(e, path, "cannot be flushed");
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
 
 /* A small file; the new one has mode 0600 and must not exist. */
 static int copy_file(const char *from, const char *to, struct err *e)
@@ -84,7 +61,7 @@ static int fill(const char *directory, const char *key_file, const char *partial
 
     if (r == 0 && !key_file)
         r = copy_file(key, key_to, e);
-    return r < 0 ? r : flush_directory(partial, e);
+    return r < 0 ? r : file_flush(partial, O_DIRECTORY, e);
 }
 
 int store_backup(const char *directory, const char *key_file, const char *destination, struct err *e)
@@ -92,7 +69,7 @@ int store_backup(const char *directory, const char *key_file, const char *destin
     _cleanup_(mem_free_p) char *partial = mem_printf("%s.partial", destination);
     int r;
 
-    if (is_there(destination))
+    if (file_exists(destination))
         return err_set(e, -EEXIST, destination, "", "is there already: a backup does not replace anything");
     drop_partial(partial);
     if (mkdir(partial, 0700) < 0)
@@ -145,20 +122,6 @@ static int check_backup(const char *config, const char *key_path, struct err *e)
     return r;
 }
 
-static int lock(const char *directory, int *ret_fd, struct err *e)
-{
-    _cleanup_(mem_free_p) char *path = mem_printf("%s/lock", directory);
-
-    if (mkdir(directory, 0700) < 0 && errno != EEXIST)
-        return file_error(e, directory, "cannot be made");
-    *ret_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*ret_fd < 0)
-        return file_error(e, path, "cannot be opened");
-    if (flock(*ret_fd, LOCK_EX | LOCK_NB) < 0)
-        return err_set(e, -EEXIST, directory, "", "an igwd uses this state directory: stop it first");
-    return 0;
-}
-
 /* The other key stays: observed.db may be sealed with it. */
 static int put_key(const char *directory, const char *from, struct err *e)
 {
@@ -188,19 +151,21 @@ static int put_back(const char *directory, const char *key_file, const char *sou
         r = check_backup(made, key_file ? key_file : key, e);
     if (r == 0 && !key_file)
         r = put_key(directory, key, e);
-    if (r == 0 && is_there(config))
+    if (r == 0 && file_exists(config))
         r = db_set_aside(config, NULL, e);
     if (r == 0 && rename(made, config) < 0)
         r = file_error(e, config, "cannot be written");
     if (r < 0)
         (void)unlink(made);
-    return r < 0 ? r : flush_directory(directory, e);
+    return r < 0 ? r : file_flush(directory, O_DIRECTORY, e);
 }
 
 int store_restore(const char *directory, const char *key_file, const char *source, struct err *e)
 {
-    int fd = -1, r = lock(directory, &fd, e);
+    int fd = -1, r = directory_lock(directory, &fd, e);
 
+    if (r == -EEXIST)
+        err_set(e, r, directory, "", "an igwd uses this state directory: stop it first");
     if (r == 0)
         r = put_back(directory, key_file, source, e);
     if (fd >= 0)

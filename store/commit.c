@@ -14,6 +14,7 @@
 #include "store/state.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "store/announce.h"
 #include "store/overlay.h"
 #include "store/pack.h"
@@ -29,11 +30,6 @@ enum { SERVICES_A_MS = 10 };
 static bool same_hash(struct hash128 a, struct hash128 b)
 {
     return a.high == b.high && a.low == b.low;
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* An object whose configuration changed: for the revision. */
@@ -254,11 +250,6 @@ static void set_waiting(struct store *s, struct work *w)
     r->waiting = w->waits;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 /* Whether trying again came to nothing. */
 static bool same_states(const struct work *w, const struct service *service)
 {
@@ -267,7 +258,7 @@ static bool same_states(const struct work *w, const struct service *service)
         const struct exposure_state *state = &w->states[i];
 
         if (state->listener_port != sx->listener_port || state->since != sx->since ||
-            !same_text(state->gateway, sx->gateway) || !state->hindrance != !sx->hindrance ||
+            !text_equal(state->gateway, sx->gateway) || !state->hindrance != !sx->hindrance ||
             (state->hindrance && strcmp(state->hindrance->text, sx->hindrance->text) != 0))
             return false;
     }
@@ -362,11 +353,11 @@ static void make_services(struct commit *c)
 static bool same_secret(const struct secret *a, const struct secret *b)
 {
     return strcmp(a->csum, b->csum) == 0 && a->has_pair == b->has_pair && a->has_trust == b->has_trust &&
-           same_text(a->certificate_chain, b->certificate_chain) && same_text(a->private_key, b->private_key) &&
-           same_text(a->password, b->password) && same_text(a->pair_problem, b->pair_problem) &&
-           same_text(a->trusted_ca, b->trusted_ca) &&
-           same_text(a->verify_certificate_hash, b->verify_certificate_hash) &&
-           same_text(a->trust_problem, b->trust_problem);
+           text_equal(a->certificate_chain, b->certificate_chain) && text_equal(a->private_key, b->private_key) &&
+           text_equal(a->password, b->password) && text_equal(a->pair_problem, b->pair_problem) &&
+           text_equal(a->trusted_ca, b->trusted_ca) &&
+           text_equal(a->verify_certificate_hash, b->verify_certificate_hash) &&
+           text_equal(a->trust_problem, b->trust_problem);
 }
 
 static void drop_secret(struct commit *c, struct secret_entry *entry)
@@ -386,12 +377,7 @@ static void drop_secret(struct commit *c, struct secret_entry *entry)
 
 struct document *document_of_certificate(const struct store *s, const char *path)
 {
-    _cleanup_(mem_free_p) char *key = NULL;
-
-    if (!s->documents)
-        return NULL;
-    key = mem_printf("certificate/%s", path);
-    return pmap_get(s->documents, &view_documents, key);
+    return documents_find(s->documents, DOCUMENT_CERTIFICATE, path);
 }
 
 /* The API's certificates are kept in config.db: observed.db has a row of the agent's alone. */
@@ -460,7 +446,7 @@ static void settle_secrets(struct commit *c)
             s->wanted[n++] = ((struct secret_entry *)e->value)->path;
     s->n_wanted = n;
     if (n)
-        qsort(s->wanted, n, sizeof(*s->wanted), compare_texts);
+        qsort(s->wanted, n, sizeof(*s->wanted), text_compare);
     s->wanted_stale = false;
     s->wanted_version++;
 }

@@ -4,6 +4,7 @@
  * An exposure reaches sections (virtual hosts, routes, hash policies, certificates); what is wrong with any of them
  * is wrong with the exposure. Sections that nothing refers to are not looked at.
  */
+#include "base/text.h"
 #include "store/hostname.h"
 #include "store/section.h"
 #include "store/spec.h"
@@ -161,11 +162,6 @@ static void decode_gateway(struct section *s, const char *name, struct exposure 
     x->gateway = name;
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void decode_sni(struct builder *b, struct section *s, const struct json_strings *list, struct exposure *x)
 {
     size_t n = 0;
@@ -179,7 +175,7 @@ static void decode_sni(struct builder *b, struct section *s, const struct json_s
         else
             n++;
     }
-    qsort(x->sni, n, sizeof(*x->sni), compare_texts);
+    qsort(x->sni, n, sizeof(*x->sni), text_compare);
     for (size_t i = 0; i < n; i++)
         if (x->n_sni == 0 || strcmp(x->sni[x->n_sni - 1], x->sni[i]) != 0)
             x->sni[x->n_sni++] = x->sni[i];

@@ -9,11 +9,12 @@
 
 #include "base/json.h"
 #include "base/map.h"
+#include "base/text.h"
+#include "store/claims.h"
 #include "store/overlay.h"
-#include "store/pack.h"
+#include "store/problem.h"
 #include "store/spec.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,16 +87,10 @@ static void lay_edits(struct sketch *k)
     k->documents = pmap_ref(k->view->documents);
     for (size_t i = 0; i < k->n_edits; i++) {
         const struct edit *e = &k->edits[i];
-        _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(e->kind), e->name);
+        struct document *d = e->body ? document_new(e->kind, e->name, e->body, "", 0, 0, 0) : NULL;
 
-        if (e->body) {
-            struct document *d = document_new(e->kind, e->name, e->body, "", 0, 0, 0);
-
-            k->documents = pmap_put(k->documents, &view_documents, d);
-            document_unref(d);
-        } else if (pmap_get(k->documents, &view_documents, key)) {
-            k->documents = pmap_remove(k->documents, &view_documents, key);
-        }
+        k->documents = documents_set(k->documents, e->kind, e->name, d);
+        document_unref(d);
     }
 }
 
@@ -113,8 +108,7 @@ static void add_affected(struct sketch *k, const char *path)
 
 static struct gateway_settings settings_of(const struct sketch *k, const struct pmap *documents, const char *gateway)
 {
-    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(DOCUMENT_GATEWAY), gateway);
-    const struct document *d = documents ? pmap_get(documents, &view_documents, key) : NULL;
+    const struct document *d = documents_find(documents, DOCUMENT_GATEWAY, gateway);
     struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
 
     (void)gateway_settings_read(d ? d->body : NULL, &settings); /* a fault of the edit itself */
@@ -186,148 +180,56 @@ static void find_affected(struct sketch *k)
 
 /* ---- services ---- */
 
-static const struct service_exposure *find_exposure(const struct service *s, const char *rid)
-{
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (strcmp(s->exposures[i].declared->rid, rid) == 0)
-            return &s->exposures[i];
-    return NULL;
-}
-
-static bool has_name(const struct exposure *x, const char *name)
-{
-    for (size_t i = 0; i < x->n_sni; i++)
-        if (strcmp(x->sni[i], name) == 0)
-            return true;
-    for (size_t i = 0; i < x->n_vhosts; i++)
-        for (size_t j = 0; j < x->vhosts[i]->n_domains; j++)
-            if (strcmp(x->vhosts[i]->domains[j], name) == 0)
-                return true;
-    return false;
-}
-
-static int compare_since(const void *a, const void *b)
-{
-    return strcmp(((const struct name_since *)a)->name, ((const struct name_since *)b)->name);
-}
-
-/* Names that it holds already keep their time. */
-static void set_later(struct sketch *k, const struct service_exposure *before, const struct exposure *x,
-                      struct exposure_state *state)
-{
-    struct name_since *later;
-    size_t n = x->n_sni;
-
-    for (size_t i = 0; i < x->n_vhosts; i++)
-        n += x->vhosts[i]->n_domains;
-    later = arena_array(k->draft->arena, struct name_since, n);
-    n = 0;
-    for (size_t i = 0; i < x->n_sni; i++)
-        later[n++].name = x->sni[i];
-    for (size_t i = 0; i < x->n_vhosts; i++)
-        for (size_t j = 0; j < x->vhosts[i]->n_domains; j++)
-            later[n++].name = x->vhosts[i]->domains[j];
-    for (size_t i = 0; i < n; i++)
-        later[i].since =
-            has_name(before->x, later[i].name) ? service_exposure_since(before, later[i].name) : UINT64_MAX;
-    if (n)
-        qsort(later, n, sizeof(*later), compare_since);
-    state->later = later;
-    state->n_later = 0;
-    for (size_t i = 0; i < n; i++)
-        if (later[i].since != before->since &&
-            (state->n_later == 0 || strcmp(later[state->n_later - 1].name, later[i].name) != 0))
-            later[state->n_later++] = later[i];
-}
-
-static struct problem *hindrance(struct sketch *k, const char *code, const char *field, const char *text)
-{
-    struct problem *p = arena_new_of(k->draft->arena, struct problem);
-
-    *p = (struct problem){code, arena_strdup(k->draft->arena, field), arena_strdup(k->draft->arena, text)};
-    return p;
-}
-
 /* The gateway's name, or NULL with the reason, as the store finds it (store/exposures.c). */
 static const char *find_gateway(struct sketch *k, const struct exposure *x, struct exposure_state *state)
 {
+    static const struct problem too_many = {
+        .code = "not_allowed", .field = "gateway", .text = "there are too many gateways already"};
     const char *name = x->gateway ? x->gateway : k->world->default_gateway;
 
-    if (!name)
-        state->hindrance =
-            hindrance(k, "not_allowed", "gateway", "the exposure names no gateway, and there is no default gateway");
-    else if (!gateway_name_is_good(name))
-        state->hindrance = hindrance(k, "invalid", "gateway",
-                                     "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
-    else if (!view_gateway(k->view, name) && pmap_count(k->view->gateways) >= GATEWAYS_MAX)
-        state->hindrance = hindrance(k, "not_allowed", "gateway", "there are too many gateways already");
+    state->hindrance = problem_of_gateway_name(name);
+    if (!state->hindrance && !view_gateway(k->view, name) && pmap_count(k->view->gateways) >= GATEWAYS_MAX)
+        state->hindrance = &too_many;
     return state->hindrance ? NULL : name;
 }
 
-static void find_hindrance(struct sketch *k, const struct exposure *x, struct exposure_state *state)
+static const struct problem *find_hindrance(struct sketch *k, const struct exposure *x, const char *name)
 {
-    struct err e = {0};
-    int r = 0;
+    const struct gateway_settings settings = settings_of(k, k->documents, name);
+    struct gateway *gateway = gateway_new(name, false, &settings);
+    const struct problem *p =
+        problem_of_permission(x, gateway, k->world->check, k->world->check_arg, k->draft->arena);
 
-    if (k->world->check && exposure_needs_permission(x)) {
-        const struct gateway_settings settings = settings_of(k, k->documents, state->gateway);
-        struct gateway *gateway = gateway_new(state->gateway, false, &settings);
-
-        r = k->world->check(x, gateway, k->world->check_arg, &e);
-        gateway_unref(gateway);
-    }
-    if (r < 0)
-        state->hindrance = hindrance(k, r == -EPERM ? "not_allowed" : "invalid", e.field, e.text);
-    if (x->disabled)
-        state->hindrance = hindrance(k, "disabled", "enabled", "it was disabled over the API");
-}
-
-static bool same_place(const struct service_exposure *before, const struct exposure *x,
-                       const struct exposure_state *state)
-{
-    return before->listener_port && before->listener_port == state->listener_port &&
-           before->x->protocol == x->protocol && address_compare(&before->x->listener_addr, &x->listener_addr) == 0;
-}
-
-static bool same_gateway(const struct service_exposure *before, const struct exposure_state *state)
-{
-    return before && before->gateway && strcmp(before->gateway, state->gateway) == 0;
+    gateway_unref(gateway);
+    return p;
 }
 
 /* As exposures_begin() and what follows it would find it. */
 static void set_state(struct sketch *k, const struct affected *a, const struct exposure *declared,
                       struct exposure_state *state)
 {
-    const struct service_exposure *before = find_exposure(a->before, declared->rid);
-    const struct exposure *x = declared->valid ? declared : NULL;
+    const struct service_exposure *sx = service_exposure_find(a->before, declared->rid);
+    const struct claims before = sx ? claims_of(sx) : (struct claims){0};
+    const struct exposure *x = declared->valid ? declared : before.x;
 
-    before = before && before->x->valid ? before : NULL;
-    if (!x && before) {
-        x = before->x;
-        state->good = before->declaration;
-    }
     if (!x)
         return;
+    if (x == before.x)
+        state->good = sx->declaration;
     state->gateway = find_gateway(k, x, state);
     if (!state->gateway)
         return;
-    find_hindrance(k, x, state);
-    before = same_gateway(before, state) ? before : NULL;
+    state->hindrance = find_hindrance(k, x, state->gateway);
     state->listener_port = x->listener_port;
-    if (!x->listener_port && before && !before->x->listener_port)
-        state->listener_port = before->listener_port;
-    state->since = UINT64_MAX;
-    if (before && same_place(before, x, state)) {
-        state->since = before->since;
-        set_later(k, before, x, state);
-    }
+    if (!x->listener_port && before.x && !before.x->listener_port && text_equal(before.gateway, state->gateway))
+        state->listener_port = before.port;
+    (void)claims_keep(&before, x, UINT64_MAX, k->draft->arena, state); /* new ones come after all others */
 }
 
 static struct service *make_service(struct sketch *k, const struct affected *a)
 {
     struct arena *arena = k->draft->arena;
     struct agent_word *word = a->before ? a->before->word : NULL;
-    struct facts f = {0};
     struct overlay overlay;
     struct declaration *d;
     const struct exposure *x;
@@ -335,9 +237,7 @@ static struct service *make_service(struct sketch *k, const struct affected *a)
     struct service *s;
     size_t n;
 
-    if (word)
-        (void)unpack_resources(word->bytes, word->len, arena, &f); /* the store's own bytes */
-    overlay_make(a->path, f.resources, f.n_resources, k->documents, arena, &overlay);
+    overlay_of_word(a->path, word, k->documents, arena, &overlay);
     if (overlay.n == 0)
         return NULL;
     d = declaration_new(a->path, overlay.resources, overlay.n, k->world->check, k->world->check_arg);
@@ -393,9 +293,9 @@ static void tell_exposure(struct sketch *k, size_t edit, const struct service_ex
     for (size_t i = 0; i < x->n_problems; i++) {
         const struct problem *p = &x->problems[i];
         const char *pointer = exposure_pointer(x, p->field ? p->field : "", k->draft->arena);
-        bool warning = strcmp(p->code, "warning") == 0 || strcmp(p->code, "shadowed") == 0;
 
-        add_fault(k, warning ? DRAFT_WARNING : DRAFT_INVALID, edit, p->code, pointer ? pointer : "#", p->text);
+        add_fault(k, problem_is_fatal(p) ? DRAFT_INVALID : DRAFT_WARNING, edit, p->code, pointer ? pointer : "#",
+                  p->text);
     }
     if (sx->hindrance && strcmp(sx->hindrance->code, "disabled") != 0)
         tell_hindrance(k, edit, sx);
@@ -413,7 +313,7 @@ static void tell_exposures(struct sketch *k)
             continue;
         path = exposure_path(e->name, k->draft->arena, &rid);
         a = path ? find_affected_by(k, path) : NULL;
-        sx = a && a->after ? find_exposure(a->after, rid) : NULL;
+        sx = a && a->after ? service_exposure_find(a->after, rid) : NULL;
         if (sx && e->body)
             tell_exposure(k, i, sx);
     }
@@ -426,13 +326,11 @@ static const struct secret *lookup_secret(void *arg, const char *path)
 {
     struct sketch *k = arg;
     struct secret *known = map_gets(&k->secrets, path);
-    _cleanup_(mem_free_p) char *key = NULL;
     const struct document *d;
 
     if (known)
         return known;
-    key = mem_printf("%s/%s", document_kind_name(DOCUMENT_CERTIFICATE), path);
-    d = k->documents ? pmap_get(k->documents, &view_documents, key) : NULL;
+    d = documents_find(k->documents, DOCUMENT_CERTIFICATE, path);
     if (!d)
         return view_document(k->view, DOCUMENT_CERTIFICATE, path) ? NULL : view_secret(k->view, path);
     known = secret_of_body(d->name, d->body);
@@ -461,10 +359,10 @@ static void draft_certificate(struct sketch *k, size_t edit)
 static void draft_gateway(struct sketch *k, size_t edit)
 {
     struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
+    const struct problem *bad_name = problem_of_gateway_name(k->edits[edit].name);
 
-    if (!gateway_name_is_good(k->edits[edit].name))
-        add_fault(k, DRAFT_INVALID, edit, "invalid", "#/name",
-                  "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
+    if (bad_name)
+        add_fault(k, DRAFT_INVALID, edit, bad_name->code, "#/name", bad_name->text);
     if (gateway_settings_read(k->edits[edit].body, &settings) < 0)
         add_fault(k, DRAFT_INVALID, edit, "invalid", "#", "these are no settings of a gateway");
     else if (settings.port_min > settings.port_max)
@@ -487,10 +385,9 @@ static void draft_others(struct sketch *k)
 
 static void touch_listener(struct sketch *k, const struct service_exposure *sx)
 {
-    char name[64];
+    _cleanup_(mem_free_p) char *key = exposure_listener_key(sx);
 
-    listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
-    map_puts(&k->listeners, arena_printf(k->draft->arena, "%s|%s", sx->gateway, name), k);
+    map_puts(&k->listeners, arena_strdup(k->draft->arena, key), k);
 }
 
 static void touch_listeners(struct sketch *k, const struct service *s)
@@ -535,14 +432,9 @@ static void touch_others(struct sketch *k)
 
 static bool stands_on(const struct service_exposure *sx, const char *key)
 {
-    _cleanup_(mem_free_p) char *own = NULL;
-    char name[64];
+    _cleanup_(mem_free_p) char *own = service_exposure_listens(sx) ? exposure_listener_key(sx) : NULL;
 
-    if (!service_exposure_listens(sx))
-        return false;
-    listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
-    own = mem_printf("%s|%s", sx->gateway, name);
-    return strcmp(own, key) == 0;
+    return own && strcmp(own, key) == 0;
 }
 
 static bool is_granted(void *arg, const char *ns, const char *kind, const char *name)
@@ -564,7 +456,7 @@ static struct claim *gather_claims(struct sketch *k, const char *key, const stru
         const char *rid, *path = exposure_path(before->verdicts[i].exposure, k->draft->arena, &rid);
 
         if (path && !find_affected_by(k, path))
-            claims[n].sx = find_exposure(view_service(k->view, path), rid);
+            claims[n].sx = service_exposure_find(view_service(k->view, path), rid);
         n += claims[n].sx != NULL;
     }
     for (size_t i = 0; i < k->draft->n_services; i++)
@@ -583,11 +475,6 @@ static const struct plan_chain *find_chain(const struct listener_plan *p, const 
     return NULL;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool same_pair(const struct certificate *a, const struct certificate *b)
 {
     char x[DOCUMENT_NAME_MAX], y[DOCUMENT_NAME_MAX];
@@ -602,7 +489,7 @@ static bool same_tls(const struct plan_chain *a, const struct plan_chain *b)
     for (size_t i = 0; i < a->n_certificates; i++)
         if (!same_pair(a->certificates[i], b->certificates[i]))
             return false;
-    return !a->validation || same_text(a->validation->validation_secret, b->validation->validation_secret);
+    return !a->validation || text_equal(a->validation->validation_secret, b->validation->validation_secret);
 }
 
 /* HTTP's filter knows no exposure: routes are another resource. */
@@ -610,7 +497,7 @@ static bool same_filter(const struct plan_chain *a, const struct plan_chain *b)
 {
     const struct exposure *x = a->holder, *y = b->holder;
 
-    if (a->kind != b->kind || !same_text(x->filter_config_data, y->filter_config_data))
+    if (a->kind != b->kind || !text_equal(x->filter_config_data, y->filter_config_data))
         return false;
     return a->kind == CHAIN_L7 ||
            (strcmp(x->name, y->name) == 0 && lb_policy_hashes(x->lb_policy) == lb_policy_hashes(y->lb_policy));
@@ -659,39 +546,16 @@ static void compare_plans(struct sketch *k, const struct listener_plan *before, 
         l->effect = l->n_chains ? EFFECT_DRAINS_CHAIN : EFFECT_NONE;
 }
 
-/* "... is held by test/svc/web1.expose#0 ...": the last exposure in the text. */
-static const char *other_of(const struct problem *p, struct arena *arena)
-{
-    const char *at = NULL;
-    size_t n = 0;
-
-    for (const char *next = strstr(p->text, ".expose#"); next; next = strstr(next + 1, ".expose#"))
-        at = next;
-    if (!at)
-        return NULL;
-    while (at > p->text && at[-1] != ' ' && at[-1] != '"' && at[-1] != '(')
-        at--;
-    n = strcspn(at, " ,;:\")");
-    while (n > 0 && at[n - 1] == '.')
-        n--;
-    return arena_strndup(arena, at, n);
-}
-
 /* What the listener says of it at present; -1: it stands on none. */
 static int verdict_before(const struct sketch *k, const struct service_exposure *sx)
 {
-    const struct affected *a = find_affected_by(k, sx->x->path);
-    const struct service_exposure *before = a ? find_exposure(a->before, sx->x->rid) : NULL;
-    _cleanup_(mem_free_p) char *key = NULL;
+    const struct service_exposure *before = view_exposure(k->view, sx->x->name);
     const struct listener_plan *plan;
     const struct verdict *v;
-    char name[64];
 
     if (!before || !service_exposure_listens(before))
         return -1;
-    listener_name(&before->x->listener_addr, before->listener_port, before->x->protocol, name);
-    key = mem_printf("%s|%s", before->gateway, name);
-    plan = view_listener(k->view, key);
+    plan = view_exposure_plan(k->view, before);
     v = plan ? listener_plan_verdict(plan, before->x->name) : NULL;
     return v ? (int)v->kind : -1;
 }
@@ -713,7 +577,7 @@ static void tell_verdict(struct sketch *k, size_t edit, const struct service_exp
         const char *pointer = exposure_pointer(sx->x, p->field, k->draft->arena);
 
         add_fault(k, kind_of_problem(v, before, p), edit, p->code, pointer ? pointer : "#", p->text)->other =
-            other_of(p, k->draft->arena);
+            p->other ? arena_strdup(k->draft->arena, p->other) : NULL;
     }
 }
 
@@ -830,9 +694,9 @@ const struct service_exposure *draft_exposure(const struct draft *d, const struc
         return NULL;
     for (size_t i = 0; i < d->n_services; i++)
         if (strcmp(d->services[i]->path, path) == 0)
-            return find_exposure(d->services[i], rid);
+            return service_exposure_find(d->services[i], rid);
     for (size_t i = 0; i < d->n_gone; i++)
         if (strcmp(d->gone[i], path) == 0)
             return NULL;
-    return find_exposure(view_service(v, path), rid);
+    return view_exposure(v, name);
 }

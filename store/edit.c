@@ -75,9 +75,7 @@ void revisions_add(struct store *s, struct revision *r)
 
 static struct document *document_now(const struct store *s, enum document_kind kind, const char *name)
 {
-    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(kind), name);
-
-    return s->documents ? pmap_get(s->documents, &view_documents, key) : NULL;
+    return documents_find(s->documents, kind, name);
 }
 
 /* A word that the agent said again, or took back and gave again, is the same. */
@@ -213,8 +211,7 @@ static void put_documents(struct store *s, const struct revision *r)
         const struct document_change *c = &r->documents[i];
 
         put_document(s, c, c->after);
-        s->documents = c->after ? pmap_put(s->documents, &view_documents, c->after)
-                                : pmap_remove(s->documents, &view_documents, c->before->key);
+        s->documents = documents_set(s->documents, c->kind, c->name, c->after);
     }
 }
 

@@ -10,7 +10,6 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -44,26 +43,6 @@ void explain_note(struct explainer *x, const char *fmt, ...)
     _cleanup_(mem_free_p) char *text = mem_vprintf(fmt, ap);
     va_end(ap);
     x->to->notes[x->to->n_notes++] = arena_strdup(x->arena, text);
-}
-
-static bool is_fatal(const struct problem *p)
-{
-    return strcmp(p->code, "warning") != 0 && strcmp(p->code, "shadowed") != 0;
-}
-
-/* path NULL: the name begins with it. */
-static const struct service_exposure *find_exposure(const struct explainer *x, const char *path, const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    const struct service *s;
-
-    if (!path && dot)
-        path = arena_strndup(x->arena, name, (size_t)(dot - name));
-    s = path ? view_service(x->view, path) : NULL;
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (strcmp(s->exposures[i].x->name, name) == 0)
-            return &s->exposures[i];
-    return NULL;
 }
 
 size_t explain_exactness(const char *domain, const char *host)
@@ -110,13 +89,13 @@ void explain_losers(struct explainer *x, struct explain_step *step, const char *
 
     for (size_t i = 0; i < plan->n_verdicts; i++) {
         const struct verdict *verdict = &plan->verdicts[i];
-        const struct service_exposure *sx = find_exposure(x, NULL, verdict->exposure);
+        const struct service_exposure *sx = view_exposure(x->view, verdict->exposure);
         bool served = verdict->kind == VERDICT_ACCEPTED || verdict->kind == VERDICT_PARTIAL;
 
         for (size_t k = 0; sx && k < verdict->n_problems; k++) {
             const struct problem *p = &verdict->problems[k];
 
-            if (is_fatal(p) && (!served || name) && wants(sx->x, name, served ? p->text : NULL))
+            if (problem_is_fatal(p) && (!served || name) && wants(sx->x, name, served ? p->text : NULL))
                 explain_rival(x, step, verdict->exposure, "%s: %s", p->code, p->text);
         }
     }
@@ -436,12 +415,10 @@ static bool has_cluster(const struct explainer *x, const struct service_exposure
 {
     const struct verdict *verdict;
     const struct listener_plan *plan;
-    char name[64];
 
     if (!sx || !service_exposure_listens(sx) || strcmp(sx->gateway, x->q->gateway->name) != 0)
         return false;
-    (void)listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name); /* it is in name */
-    plan = view_listener(x->view, arena_printf(x->arena, "%s|%s", sx->gateway, name));
+    plan = view_exposure_plan(x->view, sx);
     verdict = plan ? listener_plan_verdict(plan, sx->x->name) : NULL;
     return verdict && (verdict->kind == VERDICT_ACCEPTED || verdict->kind == VERDICT_PARTIAL);
 }
@@ -516,10 +493,10 @@ static void end_without_endpoint(struct explainer *x, bool http, const char *why
                                                                    : "so the connection is closed");
 }
 
-void explain_cluster(struct explainer *x, const char *path, const char *cluster, bool http)
+void explain_cluster(struct explainer *x, const char *cluster, bool http)
 {
     struct explanation *to = x->to;
-    const struct service_exposure *sx = find_exposure(x, path, cluster);
+    const struct service_exposure *sx = view_exposure(x->view, cluster);
     const char *missing;
 
     to->cluster = cluster;
@@ -572,5 +549,5 @@ void explain(const struct view *v, const struct explain_question *q, struct aren
     if (ret->chain->kind == CHAIN_L7)
         explain_http(&x);
     else
-        explain_cluster(&x, ret->chain->holder->path, ret->chain->holder->name, false);
+        explain_cluster(&x, ret->chain->holder->name, false);
 }

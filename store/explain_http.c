@@ -350,17 +350,16 @@ static bool passes_upgrade(struct walk *w)
 static void forward(struct walk *w, const struct plan_route *pr)
 {
     const struct route *r = pr->route;
-    const char *path = pr->x->path, *cluster = pr->x->name;
+    const char *cluster = pr->x->name;
 
     if (r && r->cluster_header) {
-        path = NULL;
         cluster = header(w, r->cluster_header);
         if (!cluster)
             cluster = "";
     }
     w->x->to->forwarded_host = r && r->host_rewrite ? r->host_rewrite : w->x->q->host;
     w->x->to->forwarded_path = r ? rewritten(w, r, r->prefix_rewrite) : w->path;
-    explain_cluster(w->x, path, cluster, true);
+    explain_cluster(w->x, cluster, true);
 }
 
 static void act(struct walk *w)

@@ -26,9 +26,8 @@ void explain_losers(struct explainer *x, struct explain_step *step, const char *
 /* How exactly a domain has the host: an exact name, "*" and an end, a beginning and "*", "*"; 0: not at all. Of two
  * wildcards of a kind the longer is more exact. */
 size_t explain_exactness(const char *domain, const char *host);
-/* A cluster and its endpoints: the last step of all that is forwarded. path: of the service whose exposure has that
- * name; NULL: not known. http: answers with 503. */
-void explain_cluster(struct explainer *x, const char *path, const char *cluster, bool http);
+/* A cluster and its endpoints: the last step of all that is forwarded. http: answers with 503. */
+void explain_cluster(struct explainer *x, const char *cluster, bool http);
 /* What becomes of a request on an L7 chain. */
 void explain_http(struct explainer *x);
 

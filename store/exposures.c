@@ -12,7 +12,9 @@
 #include "store/state.h"
 
 #include "base/json.h"
+#include "base/text.h"
 #include "store/pack.h"
+#include "store/problem.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,12 +47,7 @@ static void find_priors(struct commit *c, struct work *w)
         w->priors.items[w->priors.count++] = (struct prior){
             .rid = sx->declared->rid,
             .declaration = sx->declaration,
-            .x = sx->x->valid ? sx->x : NULL,
-            .gateway = sx->gateway,
-            .port = sx->listener_port,
-            .since = sx->since,
-            .later = sx->later,
-            .n_later = sx->n_later,
+            .claims = claims_of(sx),
         };
     }
 }
@@ -69,40 +66,15 @@ static struct port_space *find_gateway(struct commit *c, const struct exposure *
     const char *name = x->gateway ? x->gateway : c->store->options.default_gateway;
     struct port_space *space;
 
-    if (!name) {
-        state->hindrance =
-            hindrance(c, "not_allowed", "gateway", "the exposure names no gateway, and there is no default gateway");
+    state->hindrance = problem_of_gateway_name(name);
+    if (state->hindrance)
         return NULL;
-    }
-    if (!gateway_name_is_good(name)) {
-        state->hindrance = hindrance(c, "invalid", "gateway",
-                                     "a gateway's name has 1 to 64 letters, digits, dots, hyphens and underscores");
-        return NULL;
-    }
     space = port_space_get(c->store, name, true);
     if (!space)
         state->hindrance =
             hindrance(c, "not_allowed", "gateway",
                       arena_printf(c->arena, "there are %d gateways already; no further one is made", GATEWAYS_MAX));
     return space;
-}
-
-/* What only the gateway can say, now that it is known which it is. */
-static void check_permission(struct commit *c, const struct port_space *space, const struct exposure *x,
-                             struct exposure_state *state)
-{
-    const struct store_options *o = &c->store->options;
-    struct err e = {0};
-    int r = o->check && exposure_needs_permission(x) ? o->check(x, space->gateway, o->check_arg, &e) : 0;
-
-    if (r < 0)
-        state->hindrance = hindrance(c, r == -EPERM ? "not_allowed" : "invalid", arena_strdup(c->arena, e.field),
-                                     arena_strdup(c->arena, e.text));
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* Endpoints that shall get nothing new. */
@@ -124,7 +96,7 @@ static void find_drained(struct commit *c, const char *exposure, struct exposure
     }
     if (!count)
         return;
-    qsort(names, count, sizeof(*names), compare_texts);
+    qsort(names, count, sizeof(*names), text_compare);
     state->drained = arena_dup(c->arena, names, count * sizeof(*names));
     state->n_drained = count;
     mem_free(names);
@@ -133,6 +105,7 @@ static void find_drained(struct commit *c, const char *exposure, struct exposure
 void exposures_begin(struct commit *c, struct work *w)
 {
     const struct exposure *declared = declaration_exposures(w->declaration, &w->n);
+    const struct store_options *o = &c->store->options;
 
     find_priors(c, w);
     w->states = arena_array(c->arena, struct exposure_state, w->n);
@@ -145,8 +118,8 @@ void exposures_begin(struct commit *c, struct work *w)
         find_drained(c, declared[i].name, state);
         if (declared[i].valid) {
             w->effective[i] = &declared[i];
-        } else if (prior && prior->x && prior->declaration != w->declaration) {
-            w->effective[i] = prior->x;
+        } else if (prior && prior->claims.x && prior->declaration != w->declaration) {
+            w->effective[i] = prior->claims.x;
             state->good = prior->declaration;
         }
         if (!w->effective[i])
@@ -155,9 +128,7 @@ void exposures_begin(struct commit *c, struct work *w)
         if (!space)
             continue;
         state->gateway = space->name;
-        check_permission(c, space, w->effective[i], state);
-        if (w->effective[i]->disabled)
-            state->hindrance = hindrance(c, "disabled", "enabled", "it was disabled over the API");
+        state->hindrance = problem_of_permission(w->effective[i], space->gateway, o->check, o->check_arg, c->arena);
         if (w->effective[i]->listener_port)
             ports_declare(c->store, space, w->effective[i]->listener_port);
     }
@@ -167,15 +138,13 @@ void exposures_begin(struct commit *c, struct work *w)
  * agent's business. */
 static bool has_agents_port(const struct store *s, const struct exposure *x)
 {
-    _cleanup_(mem_free_p) char *key = NULL;
     const struct document *d;
     json_t *patch = NULL;
     bool own = false;
 
     if (x->origin != ORIGIN_OVERRIDDEN)
         return x->origin == ORIGIN_AGENT;
-    key = mem_printf("%s/%s", document_kind_name(DOCUMENT_OVERRIDE), x->name);
-    d = pmap_get(s->documents, &view_documents, key);
+    d = documents_find(s->documents, DOCUMENT_OVERRIDE, x->name);
     if (d && json_parse(d->body, d->body_len, &patch, NULL) == 0)
         own = json_object_get(patch, "listener_port") != NULL;
     json_decref(patch);
@@ -185,9 +154,11 @@ static bool has_agents_port(const struct store *s, const struct exposure *x)
 /* The port that was allocated to the exposure on this gateway, though config.db knows nothing of it; 0: none. */
 static uint16_t prior_port(const struct prior *prior, const struct exposure_state *state)
 {
-    if (!prior || !prior->x || prior->x->listener_port || !prior->gateway)
+    const struct claims *before = prior ? &prior->claims : NULL;
+
+    if (!before || !before->x || before->x->listener_port || !before->gateway)
         return 0;
-    return strcmp(prior->gateway, state->gateway) == 0 ? prior->port : 0;
+    return strcmp(before->gateway, state->gateway) == 0 ? before->port : 0;
 }
 
 static void find_port(struct commit *c, struct work *w, size_t i)
@@ -262,73 +233,10 @@ static void use_port(struct commit *c, struct work *w, size_t i)
 
 /* ---- since ---- */
 
-/* All names that an exposure claims, sorted, unique. */
-static const char **claimed_names(struct arena *arena, const struct exposure *x, size_t *ret_n)
-{
-    size_t n = x->n_sni, unique = 0;
-    const char **names;
-
-    for (size_t i = 0; i < x->n_vhosts; i++)
-        n += x->vhosts[i]->n_domains;
-    names = arena_array(arena, const char *, n);
-    n = 0;
-    for (size_t i = 0; i < x->n_sni; i++)
-        names[n++] = x->sni[i];
-    for (size_t i = 0; i < x->n_vhosts; i++)
-        for (size_t j = 0; j < x->vhosts[i]->n_domains; j++)
-            names[n++] = x->vhosts[i]->domains[j];
-    if (n)
-        qsort(names, n, sizeof(*names), compare_texts);
-    for (size_t i = 0; i < n; i++)
-        if (unique == 0 || strcmp(names[unique - 1], names[i]) != 0)
-            names[unique++] = names[i];
-    *ret_n = unique;
-    return names;
-}
-
-static bool same_listener(const struct prior *prior, const struct exposure *x, const struct exposure_state *state)
-{
-    return prior && prior->x && prior->port && prior->port == state->listener_port && prior->gateway &&
-           strcmp(prior->gateway, state->gateway) == 0 && prior->x->protocol == x->protocol &&
-           address_compare(&prior->x->listener_addr, &x->listener_addr) == 0;
-}
-
-static uint64_t since_of(const struct prior *prior, const char *name)
-{
-    for (size_t i = 0; i < prior->n_later; i++)
-        if (strcmp(prior->later[i].name, name) == 0)
-            return prior->later[i].since;
-    return prior->since;
-}
-
-static void keep_claims(struct commit *c, const struct prior *prior, const struct exposure *x,
-                        struct exposure_state *state)
-{
-    struct name_since *later;
-    const char **now, **before;
-    size_t n_now, n_before;
-
-    state->since = prior->since;
-    if (prior->x == x) {
-        state->later = prior->later;
-        state->n_later = prior->n_later;
-        return;
-    }
-    now = claimed_names(c->arena, x, &n_now);
-    before = claimed_names(c->arena, prior->x, &n_before);
-    state->later = later = arena_array(c->arena, struct name_since, n_now);
-    for (size_t i = 0; i < n_now; i++) {
-        bool known = n_before && bsearch(&now[i], before, n_before, sizeof(*before), compare_texts);
-        uint64_t since = known ? since_of(prior, now[i]) : c->store->claims + 1;
-
-        if (since != prior->since)
-            later[state->n_later++] = (struct name_since){now[i], since};
-        c->store->claims_used |= !known;
-    }
-}
-
 void exposures_finish(struct commit *c, struct work *w)
 {
+    static const struct claims nothing;
+
     for (size_t i = 0; i < w->n; i++) {
         struct exposure_state *state = &w->states[i];
         const struct exposure *x = w->effective[i];
@@ -341,12 +249,8 @@ void exposures_finish(struct commit *c, struct work *w)
         if (!state->listener_port)
             continue;
         prior = find_prior(w, x->rid);
-        if (same_listener(prior, x, state)) {
-            keep_claims(c, prior, x, state);
-        } else {
-            state->since = c->store->claims + 1;
-            c->store->claims_used = true;
-        }
+        c->store->claims_used |=
+            claims_keep(prior ? &prior->claims : &nothing, x, c->store->claims + 1, c->arena, state);
     }
 }
 
@@ -415,17 +319,18 @@ static const char *copy_text(struct unpack *u, struct arena *arena)
 
 static void unpack_prior(struct unpack *u, struct record *r, struct prior *p, struct arena *arena)
 {
+    struct claims *claims = &p->claims;
     struct name_since *later;
     uint64_t port, good;
 
     p->rid = copy_text(u, arena);
-    p->gateway = copy_text(u, arena);
+    claims->gateway = copy_text(u, arena);
     port = unpack_number(u);
-    p->since = unpack_number(u);
+    claims->since = unpack_number(u);
     good = unpack_number(u);
-    p->n_later = unpack_count(u, 3);
-    p->later = later = arena_array(arena, struct name_since, p->n_later);
-    for (size_t i = 0; i < p->n_later; i++) {
+    claims->n_later = unpack_count(u, 3);
+    claims->later = later = arena_array(arena, struct name_since, claims->n_later);
+    for (size_t i = 0; i < claims->n_later; i++) {
         later[i].name = copy_text(u, arena);
         later[i].since = unpack_number(u);
         u->bad |= !later[i].name;
@@ -433,14 +338,14 @@ static void unpack_prior(struct unpack *u, struct record *r, struct prior *p, st
     u->bad |= !p->rid || port > UINT16_MAX;
     if (u->bad)
         return;
-    p->port = (uint16_t)port;
+    claims->port = (uint16_t)port;
     p->declaration = r->form.declaration;
     for (size_t i = 0; good && i < r->n_good; i++)
         if ((uint64_t)r->good[i].id == good)
             p->declaration = r->good[i].declaration;
-    p->x = declaration_find(p->declaration, p->rid);
-    if (p->x && !p->x->valid)
-        p->x = NULL;
+    claims->x = declaration_find(p->declaration, p->rid);
+    if (claims->x && !claims->x->valid)
+        claims->x = NULL;
 }
 
 int exposures_unpack(const void *bytes, size_t n, struct record *r, struct arena *arena)

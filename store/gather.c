@@ -112,13 +112,9 @@ struct declaration *gather_declare(struct store *s, const char *path, const stru
                                    struct bytes *ret_effective)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
-    struct facts f = {0};
     struct overlay overlay;
-    int unpacked = word ? unpack_resources(word->bytes, word->len, arena, &f) : 0;
 
-    /* The store's own bytes: packed in this process, or read with a good digest. */
-    assert(unpacked == 0);
-    overlay_make(path, f.resources, f.n_resources, s->documents, arena, &overlay);
+    overlay_of_word(path, word, s->documents, arena, &overlay);
     if (overlay.edited) {
         struct buf b;
 
@@ -293,15 +289,15 @@ void gather_orphaned_documents(struct store *s)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
 
-    for (struct document *d = pmap_after(s->documents, &view_documents, "exposure/");
-         d && d->kind == DOCUMENT_EXPOSURE; d = pmap_after(s->documents, &view_documents, d->key)) {
+    for (struct document *d = documents_after(s->documents, DOCUMENT_EXPOSURE, ""); d;
+         d = documents_after(s->documents, DOCUMENT_EXPOSURE, d->name)) {
         const char *rid, *path = exposure_path(d->name, arena, &rid);
 
         if (path && !map_gets(&s->records, path))
             edited(s, path);
     }
-    for (struct document *d = pmap_after(s->documents, &view_documents, "certificate/");
-         d && d->kind == DOCUMENT_CERTIFICATE; d = pmap_after(s->documents, &view_documents, d->key))
+    for (struct document *d = documents_after(s->documents, DOCUMENT_CERTIFICATE, ""); d;
+         d = documents_after(s->documents, DOCUMENT_CERTIFICATE, d->name))
         secret_touched(s, secret_entry_get(s, d->name));
 }
 

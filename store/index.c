@@ -8,18 +8,11 @@
  */
 #include "store/state.h"
 
-#include <stdio.h>
-#include <string.h>
-
 static struct listener *listener_get(struct store *s, const struct service_exposure *sx)
 {
-    char name[64];
-    _cleanup_(mem_free_p) char *key = NULL;
-    struct listener *l;
+    _cleanup_(mem_free_p) char *key = exposure_listener_key(sx);
+    struct listener *l = map_gets(&s->listeners, key);
 
-    listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name);
-    key = mem_printf("%s|%s", sx->gateway, name);
-    l = map_gets(&s->listeners, key);
     if (l)
         return l;
     l = mem_new(struct listener);

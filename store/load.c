@@ -15,7 +15,6 @@
 #include "store/pack.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,8 +283,8 @@ static int load_revisions(struct store *s, struct db *db, struct err *e)
 /* A gateway is made by its document, and its own row may have come too late to the disk. */
 static void make_gateways(struct store *s)
 {
-    for (struct document *d = pmap_after(s->documents, &view_documents, "gateway/"); d && d->kind == DOCUMENT_GATEWAY;
-         d = pmap_after(s->documents, &view_documents, d->key))
+    for (struct document *d = documents_after(s->documents, DOCUMENT_GATEWAY, ""); d;
+         d = documents_after(s->documents, DOCUMENT_GATEWAY, d->name))
         port_space_get(s, d->name, true);
 }
 
@@ -307,32 +306,19 @@ int load_config(struct store *s, struct db *db, struct err *e)
 
 /* ---- observed.db ---- */
 
-static struct revision *revision_of(const struct store *s, uint64_t number)
-{
-    char key[17];
-
-    revision_key(number, key);
-    return pmap_get(s->revisions, &view_revisions, key);
-}
-
 static void use_document(struct store *s, const struct document_change *c, struct document *d)
 {
-    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(c->kind), c->name);
-
-    if (d)
-        s->documents = pmap_put(s->documents, &view_documents, d);
-    else if (pmap_get(s->documents, &view_documents, key))
-        s->documents = pmap_remove(s->documents, &view_documents, key);
+    s->documents = documents_set(s->documents, c->kind, c->name, d);
 }
 
 static void documents_step_back(struct store *s)
 {
     s->loaded_revision = s->kept_revision;
-    if (!s->kept_revision || !revision_of(s, s->kept_revision + 1))
+    if (!s->kept_revision || !revisions_find(s->revisions, s->kept_revision + 1))
         return;
     s->later_documents = pmap_ref(s->documents);
     for (uint64_t number = s->revision; number > s->kept_revision; number--) {
-        const struct revision *r = revision_of(s, number);
+        const struct revision *r = revisions_find(s->revisions, number);
 
         for (size_t i = r ? r->n_documents : 0; i-- > 0;)
             use_document(s, &r->documents[i], r->documents[i].before);

@@ -2,9 +2,11 @@
 #include "store/overlay.h"
 
 #include "base/json.h"
+#include "store/pack.h"
 #include "store/spec.h"
 #include "store/view.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,9 +64,9 @@ bool overlay_concerns(const char *path, const struct pmap *documents)
 
 bool grant_stands(const struct pmap *documents, const char *ns, const char *kind, const char *name)
 {
-    _cleanup_(mem_free_p) char *key = documents ? mem_printf("grant/%s|%s|%s", ns, kind, name) : NULL;
+    _cleanup_(mem_free_p) char *grant = mem_printf("%s|%s|%s", ns, kind, name);
 
-    return key && pmap_get(documents, &view_documents, key);
+    return documents_find(documents, DOCUMENT_GRANT, grant);
 }
 
 /* ---- laying over ---- */
@@ -198,4 +200,15 @@ void overlay_make(const char *path, const struct fact_resource *agent, size_t n_
         return;
     lay_kind(&l, DOCUMENT_EXPOSURE, path, documents, lay_exposure);
     lay_kind(&l, DOCUMENT_OVERRIDE, path, documents, lay_override);
+}
+
+void overlay_of_word(const char *path, const struct agent_word *word, const struct pmap *documents,
+                     struct arena *arena, struct overlay *ret)
+{
+    struct facts f = {0};
+    int unpacked = word ? unpack_resources(word->bytes, word->len, arena, &f) : 0;
+
+    /* The store's own bytes: packed in this process, or read with a good digest. */
+    assert(unpacked == 0);
+    overlay_make(path, f.resources, f.n_resources, documents, arena, ret);
 }

@@ -10,6 +10,7 @@
 
 #include "store/document.h"
 #include "store/facts.h"
+#include "store/service.h"
 
 /* The document of a key ("override/web.expose#0"); ops of view_documents. */
 struct overlay {
@@ -26,6 +27,9 @@ void overlay_make(const char *path, const struct fact_resource *agent, size_t n_
                   struct arena *arena, struct overlay *ret);
 /* Whether a grant lets a namespace use a secret of another, or a domain that another holds (struct plan_context). */
 bool grant_stands(const struct pmap *documents, const char *ns, const char *kind, const char *name);
+/* The same of what the agent declares, packed; NULL: nothing. */
+void overlay_of_word(const char *path, const struct agent_word *word, const struct pmap *documents,
+                     struct arena *arena, struct overlay *ret);
 /* Whether any document concerns the service. */
 bool overlay_concerns(const char *path, const struct pmap *documents);
 /* Whether an exposure of the service was made over the API, so that it is there without the agent. */

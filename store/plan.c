@@ -7,6 +7,7 @@
  */
 #include "store/plan.h"
 
+#include "base/text.h"
 #include "store/hostname.h"
 #include "store/planner.h"
 
@@ -28,6 +29,14 @@ const char *listener_name(const struct address *a, uint16_t port, enum protocol 
     snprintf(buf, 64, "%s%s%s:%u/%s", v6 ? "[" : "", address_text(a, text), v6 ? "]" : "", port,
              protocol == PROTOCOL_UDP ? "udp" : "tcp");
     return buf;
+}
+
+char *exposure_listener_key(const struct service_exposure *sx)
+{
+    char name[64];
+
+    return mem_printf("%s|%s", sx->gateway,
+                      listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name));
 }
 
 const char *sds_pair_name(const struct certificate *c, char *buf, size_t n)
@@ -254,11 +263,6 @@ static void plan(struct planner *pl)
 
 /* ---- chains as they are kept ---- */
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void set_certificates(struct planner *pl, struct plan_chain *chain)
 {
     const struct exposure *x = chain->holder;
@@ -301,7 +305,7 @@ static bool make_chain(struct planner *pl, const struct draft_chain *draft, stru
     if (!draft->is_default) {
         memcpy(chain.server_names, draft->server_names, draft->n_server_names * sizeof(*chain.server_names));
         chain.n_server_names = draft->n_server_names;
-        qsort(chain.server_names, chain.n_server_names, sizeof(*chain.server_names), compare_texts);
+        qsort(chain.server_names, chain.n_server_names, sizeof(*chain.server_names), text_compare);
     }
     *ret = chain;
     return true;
@@ -342,7 +346,7 @@ static bool make_names_chain(struct planner *pl, const struct draft_chain *draft
     if (names.n_server_names == 0)
         return false;
     /* Chain has none of them: the array is the same, its length is not. */
-    qsort(names.server_names, names.n_server_names, sizeof(*names.server_names), compare_texts);
+    qsort(names.server_names, names.n_server_names, sizeof(*names.server_names), text_compare);
     names.id = arena_printf(pl->arena, "%s:names", chain->id);
     *ret = names;
     return true;

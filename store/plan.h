@@ -137,6 +137,9 @@ bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct 
 bool listener_plan_needs_original_dst(const struct listener_plan *p);
 /* "ADDR:PORT/PROTO" into buf (at least 64 bytes). */
 const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64]);
+/* The key of the plan of the listener that an exposure with a gateway and a port is on, or would be: "GATEWAY|NAME".
+ * mem_free() it. */
+char *exposure_listener_key(const struct service_exposure *sx);
 /* SDS names: tls_certificate/NS/sec/NAME (or tls_certificate/PATH.certificate#N by file or inline),
  * validation_context/NS/sec/NAME. In buf; returns buf. */
 const char *sds_pair_name(const struct certificate *c, char *buf, size_t n);

@@ -7,6 +7,7 @@
  * chain has it.
  */
 #include "base/hash.h"
+#include "base/text.h"
 #include "store/hostname.h"
 #include "store/planner.h"
 
@@ -126,11 +127,6 @@ static void *grown(struct planner *pl, void *items, size_t count, size_t *cap, s
     return larger;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static void join_chains(struct planner *pl)
 {
     for (size_t i = 0; i < pl->n_parties; i++) {
@@ -141,10 +137,10 @@ static void join_chains(struct planner *pl)
             continue;
         chain = chain_of(pl, p);
         /* TLS chains have their settings in the identity; plaintext HTTP can't be told apart by anything. */
-        if (chain->n_parties > 0 && !same_text(chain->parties[0]->x->filter_config_data, p->x->filter_config_data)) {
-            problem_add(&p->problems, "conflict", p->x->rid, "filter_config_data",
-                        "differs from that of %s, which has plaintext HTTP on this listener",
-                        chain->parties[0]->x->name);
+        if (chain->n_parties > 0 && !text_equal(chain->parties[0]->x->filter_config_data, p->x->filter_config_data)) {
+            problem_add_conflict(&p->problems, p->x->rid, "filter_config_data", chain->parties[0]->x->name,
+                                 "differs from that of %s, which has plaintext HTTP on this listener",
+                                 chain->parties[0]->x->name);
             p->out = true;
             continue;
         }
@@ -227,15 +223,17 @@ static void lose(const struct name_claim *c, const struct owner *owner)
 
     p->lost = true;
     if (c->domain && c->name)
-        problem_add(&p->problems, "conflict", c->vhost->rid, "domains", "server name \"%s\" is held by %s", c->domain,
-                    winner);
+        problem_add_conflict(&p->problems, c->vhost->rid, "domains", winner, "server name \"%s\" is held by %s",
+                             c->domain, winner);
     else if (c->domain)
-        problem_add(&p->problems, "conflict", c->vhost->rid, "domains",
-                    "domain \"%s\" needs what is left of this listener, which is held by %s", c->domain, winner);
+        problem_add_conflict(&p->problems, c->vhost->rid, "domains", winner,
+                             "domain \"%s\" needs what is left of this listener, which is held by %s", c->domain,
+                             winner);
     else if (c->name)
-        problem_add(&p->problems, "conflict", p->x->rid, "sni", "server name \"%s\" is held by %s", c->name, winner);
+        problem_add_conflict(&p->problems, p->x->rid, "sni", winner, "server name \"%s\" is held by %s", c->name,
+                             winner);
     else
-        problem_add(&p->problems, "conflict", p->x->rid, "listener_port", "this listener is held by %s", winner);
+        problem_add_conflict(&p->problems, p->x->rid, "listener_port", winner, "this listener is held by %s", winner);
 }
 
 static void settle_claim(struct planner *pl, const struct name_claim *c)

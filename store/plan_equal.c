@@ -4,17 +4,14 @@
  */
 #include "store/plan.h"
 
-#include <string.h>
+#include "base/text.h"
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
+#include <string.h>
 
 static bool same_texts(const char *const *a, size_t n, const char *const *b, size_t m)
 {
     for (size_t i = 0; n == m && i < n; i++)
-        if (!same_text(a[i], b[i]))
+        if (!text_equal(a[i], b[i]))
             return false;
     return n == m;
 }
@@ -23,35 +20,35 @@ static bool same_certificate(const struct certificate *a, const struct certifica
 {
     if (a == b || !a || !b)
         return a == b;
-    return same_text(a->name, b->name) && same_text(a->secret, b->secret) &&
-           same_text(a->validation_secret, b->validation_secret) && same_text(a->chain_file, b->chain_file) &&
-           same_text(a->key_file, b->key_file) && same_text(a->chain_inline, b->chain_inline) &&
-           same_text(a->key_inline, b->key_inline);
+    return text_equal(a->name, b->name) && text_equal(a->secret, b->secret) &&
+           text_equal(a->validation_secret, b->validation_secret) && text_equal(a->chain_file, b->chain_file) &&
+           text_equal(a->key_file, b->key_file) && text_equal(a->chain_inline, b->chain_inline) &&
+           text_equal(a->key_inline, b->key_inline);
 }
 
 /* As far as a listener and its routes speak of it. */
 static bool same_exposure(const struct exposure *a, const struct exposure *b)
 {
-    return a == b || (same_text(a->name, b->name) && a->lb_policy == b->lb_policy &&
-                      same_text(a->filter_config_data, b->filter_config_data));
+    return a == b || (text_equal(a->name, b->name) && a->lb_policy == b->lb_policy &&
+                      text_equal(a->filter_config_data, b->filter_config_data));
 }
 
 static bool same_hash_policy(const struct hash_policy *a, const struct hash_policy *b)
 {
-    return a == b || (same_text(a->cookie_name, b->cookie_name) && same_text(a->cookie_path, b->cookie_path) &&
-                      a->cookie_ttl == b->cookie_ttl && same_text(a->header_name, b->header_name) &&
+    return a == b || (text_equal(a->cookie_name, b->cookie_name) && text_equal(a->cookie_path, b->cookie_path) &&
+                      a->cookie_ttl == b->cookie_ttl && text_equal(a->header_name, b->header_name) &&
                       a->source_ip == b->source_ip && a->terminal == b->terminal);
 }
 
 static bool same_redirect(const struct redirect *a, const struct redirect *b)
 {
-    return same_text(a->host, b->host) && same_text(a->path, b->path) && same_text(a->prefix, b->prefix) &&
+    return text_equal(a->host, b->host) && text_equal(a->path, b->path) && text_equal(a->prefix, b->prefix) &&
            a->response_code == b->response_code && a->https == b->https && a->strip_query == b->strip_query;
 }
 
 static bool same_match(const struct route *a, const struct route *b)
 {
-    return a->match == b->match && same_text(a->match_value, b->match_value) &&
+    return a->match == b->match && text_equal(a->match_value, b->match_value) &&
            a->case_sensitive == b->case_sensitive;
 }
 
@@ -60,8 +57,8 @@ static bool same_action(const struct route *a, const struct route *b)
     for (size_t i = 0; a->n_hash_policies == b->n_hash_policies && i < a->n_hash_policies; i++)
         if (!same_hash_policy(a->hash_policies[i], b->hash_policies[i]))
             return false;
-    return a->n_hash_policies == b->n_hash_policies && same_text(a->prefix_rewrite, b->prefix_rewrite) &&
-           same_text(a->host_rewrite, b->host_rewrite) && same_text(a->cluster_header, b->cluster_header) &&
+    return a->n_hash_policies == b->n_hash_policies && text_equal(a->prefix_rewrite, b->prefix_rewrite) &&
+           text_equal(a->host_rewrite, b->host_rewrite) && text_equal(a->cluster_header, b->cluster_header) &&
            a->timeout == b->timeout && a->websocket == b->websocket && a->is_redirect == b->is_redirect;
 }
 
@@ -69,13 +66,13 @@ static bool same_route(const struct route *a, const struct route *b)
 {
     if (a == b || !a || !b)
         return a == b;
-    return same_text(a->rid, b->rid) && same_match(a, b) && same_action(a, b) &&
+    return text_equal(a->rid, b->rid) && same_match(a, b) && same_action(a, b) &&
            same_redirect(&a->redirect, &b->redirect);
 }
 
 static bool same_vhost(const struct plan_vhost *a, const struct plan_vhost *b)
 {
-    if (!same_text(a->name, b->name) || !same_texts(a->domains, a->n_domains, b->domains, b->n_domains) ||
+    if (!text_equal(a->name, b->name) || !same_texts(a->domains, a->n_domains, b->domains, b->n_domains) ||
         a->n_routes != b->n_routes)
         return false;
     for (size_t i = 0; i < a->n_routes; i++)
@@ -94,7 +91,7 @@ static bool same_certificates(const struct plan_chain *a, const struct plan_chai
 
 static bool same_chain(const struct plan_chain *a, const struct plan_chain *b)
 {
-    if (a->kind != b->kind || a->tls != b->tls || !same_text(a->id, b->id) ||
+    if (a->kind != b->kind || a->tls != b->tls || !text_equal(a->id, b->id) ||
         !same_texts(a->server_names, a->n_server_names, b->server_names, b->n_server_names) ||
         !same_certificates(a, b) || a->n_exposures != b->n_exposures || a->n_vhosts != b->n_vhosts)
         return false;
@@ -109,12 +106,12 @@ static bool same_chain(const struct plan_chain *a, const struct plan_chain *b)
 
 static bool same_verdict(const struct verdict *a, const struct verdict *b)
 {
-    if (a->kind != b->kind || !same_text(a->exposure, b->exposure) || a->n_problems != b->n_problems)
+    if (a->kind != b->kind || !text_equal(a->exposure, b->exposure) || a->n_problems != b->n_problems)
         return false;
     for (size_t i = 0; i < a->n_problems; i++)
-        if (!same_text(a->problems[i].code, b->problems[i].code) ||
-            !same_text(a->problems[i].field, b->problems[i].field) ||
-            !same_text(a->problems[i].text, b->problems[i].text))
+        if (!text_equal(a->problems[i].code, b->problems[i].code) ||
+            !text_equal(a->problems[i].field, b->problems[i].field) ||
+            !text_equal(a->problems[i].text, b->problems[i].text))
             return false;
     return true;
 }
@@ -123,7 +120,7 @@ bool listener_plan_equal(const struct listener_plan *a, const struct listener_pl
 {
     if (a == b)
         return true;
-    if (!same_text(a->key, b->key) || a->tls_inspector != b->tls_inspector ||
+    if (!text_equal(a->key, b->key) || a->tls_inspector != b->tls_inspector ||
         a->server_first_warning != b->server_first_warning || a->n_chains != b->n_chains ||
         a->n_verdicts != b->n_verdicts)
         return false;

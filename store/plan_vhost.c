@@ -122,7 +122,8 @@ static void lose_route(const struct merge *m, struct stream *s, const struct rou
         return;
     }
     p->lost = true;
-    problem_add(&p->problems, "conflict", rid, keyword, "on domain \"%s\", held by %s", m->domain, winner->x->name);
+    problem_add_conflict(&p->problems, rid, keyword, winner->x->name, "on domain \"%s\", held by %s", m->domain,
+                         winner->x->name);
 }
 
 /* Behind a route that takes everything nothing is reached; the declaration has told it. */
@@ -284,8 +285,8 @@ static void settle_domain(struct planner *pl, struct draft_chain *chain, const s
             continue;
         }
         p->lost = true;
-        problem_add(&p->problems, "conflict", vhost->rid, "domains",
-                    "domain \"%s\" is held by %s, of another namespace", claims[i].domain, holder->x->name);
+        problem_add_conflict(&p->problems, vhost->rid, "domains", holder->x->name,
+                             "domain \"%s\" is held by %s, of another namespace", claims[i].domain, holder->x->name);
     }
     if (sharers > 1) {
         share_domain(pl, chain, claims[0].domain, streams, sharers);

@@ -43,13 +43,11 @@ struct port_space *port_space_get(struct store *s, const char *gateway, bool mak
 
 void port_space_configure(struct store *s, struct port_space *space)
 {
-    _cleanup_(mem_free_p) char *key = mem_printf("gateway/%s", space->name);
     struct gateway_settings settings = {.port_min = s->options.port_min, .port_max = s->options.port_max};
     const char *standard = s->options.default_gateway;
-    const struct document *d;
+    const struct document *d = documents_find(s->documents, DOCUMENT_GATEWAY, space->name);
 
     /* Edits are checked before; what a document does not say is as the options have it. */
-    d = s->documents ? pmap_get(s->documents, &view_documents, key) : NULL;
     (void)gateway_settings_read(d ? d->body : NULL, &settings);
     gateway_unref(space->gateway);
     space->gateway = gateway_new(space->name, standard && strcmp(space->name, standard) == 0, &settings);

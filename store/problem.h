@@ -16,9 +16,22 @@ struct problem_list {
  * fatal. */
 void problem_add(struct problem_list *l, const char *code, const char *rid, const char *keyword, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* "conflict": the exposure `other` has what this one wants. */
+void problem_add_conflict(struct problem_list *l, const char *rid, const char *keyword, const char *other,
+                          const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* With e's field and text. */
 void problem_add_err(struct problem_list *l, const char *code, const char *rid, const char *keyword,
                      const struct err *e);
+
+/*
+ * Why an exposure is on no listener although it is valid (struct service_exposure's hindrance); NULL: it may be
+ * there. The first: for its gateway's name (NULL: it names none, and there is no default one); lives for ever. The
+ * second: it is disabled, or declares what its gateway does not allow (check may be NULL); in the arena, or lives for
+ * ever.
+ */
+const struct problem *problem_of_gateway_name(const char *name);
+const struct problem *problem_of_permission(const struct exposure *x, const struct gateway *gateway,
+                                            exposure_check check, void *check_arg, struct arena *arena);
 
 /* Texts are borrowed. */
 void problem_append(struct problem_list *l, const struct problem *p);

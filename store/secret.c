@@ -165,12 +165,6 @@ void secret_unref(struct secret *s)
     mem_free(box);
 }
 
-static void ignore_fault(void *arg, const struct err *e)
-{
-    (void)arg;
-    (void)e;
-}
-
 struct secret *secret_of_body(const char *path, const char *text)
 {
 #define FIELD(member)                                                                                                \
@@ -187,7 +181,7 @@ struct secret *secret_of_body(const char *path, const char *text)
     json_t *body = NULL;
 
     if (json_parse(text, strlen(text), &body, NULL) == 0) {
-        if (json_decode(body, fields, ARRAY_LEN(fields), 0, arena, &values, ignore_fault, NULL) == 0)
+        if (json_decode(body, fields, ARRAY_LEN(fields), 0, arena, &values, NULL, NULL) == 0)
             secret = secret_new(path, "", &values, NULL, NULL);
         json_decref(body);
     }

@@ -1,4 +1,5 @@
 /* Decoding of certificate sections: where the pair and the trust anchors come from. Key texts are never quoted. */
+#include "base/text.h"
 #include "store/secret.h"
 #include "store/section.h"
 
@@ -107,11 +108,6 @@ static void check_inline(struct builder *b, struct section *s, struct certificat
         c->chain_inline = info.chain;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 /* Of an exposure that was edited elsewhere: a certificate that is the agent's still keeps its name, which is its
  * secret's to Envoy. */
 static bool is_as_the_agents(struct builder *b, const struct section *s, const struct certificate *c)
@@ -126,9 +122,9 @@ static bool is_as_the_agents(struct builder *b, const struct section *s, const s
         section_decode_certificate(b, agents);
     }
     a = agents->certificate;
-    return same_text(a->secret, c->secret) && same_text(a->validation_secret, c->validation_secret) &&
-           same_text(a->chain_file, c->chain_file) && same_text(a->key_file, c->key_file) &&
-           same_text(a->chain_inline, c->chain_inline) && same_text(a->key_inline, c->key_inline);
+    return text_equal(a->secret, c->secret) && text_equal(a->validation_secret, c->validation_secret) &&
+           text_equal(a->chain_file, c->chain_file) && text_equal(a->key_file, c->key_file) &&
+           text_equal(a->chain_inline, c->chain_inline) && text_equal(a->key_inline, c->key_inline);
 }
 
 void section_decode_certificate(struct builder *b, struct section *s)

@@ -1,5 +1,6 @@
 /* Decoding of the sections that HTTP is about: virtual hosts, routes, hash policies. */
 #include "base/regex.h"
+#include "base/text.h"
 #include "store/hostname.h"
 #include "store/section.h"
 
@@ -224,11 +225,6 @@ static const struct json_field vhost_fields[] = {
 };
 #undef FIELD
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void decode_domains(struct builder *b, struct section *s, const struct json_strings *list, struct vhost *vhost)
 {
     vhost->domains = arena_array(b->arena, const char *, list->count);
@@ -245,7 +241,7 @@ static void decode_domains(struct builder *b, struct section *s, const struct js
                         "the port in \"%s\" has no effect: a domain is served whatever port the client names",
                         list->items[i]);
     }
-    qsort(vhost->domains, vhost->n_domains, sizeof(*vhost->domains), compare_texts);
+    qsort(vhost->domains, vhost->n_domains, sizeof(*vhost->domains), text_compare);
     for (size_t i = 1; i < vhost->n_domains; i++)
         if (strcmp(vhost->domains[i - 1], vhost->domains[i]) == 0) {
             memmove(&vhost->domains[i], &vhost->domains[i + 1], (vhost->n_domains - i - 1) * sizeof(*vhost->domains));

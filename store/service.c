@@ -584,6 +584,14 @@ const char *endpoint_name(const struct endpoint *p, char *buf, size_t n)
     return buf;
 }
 
+const struct service_exposure *service_exposure_find(const struct service *s, const char *rid)
+{
+    for (size_t i = 0; s && i < s->n_exposures; i++)
+        if (strcmp(s->exposures[i].declared->rid, rid) == 0)
+            return &s->exposures[i];
+    return NULL;
+}
+
 uint64_t service_exposure_since(const struct service_exposure *sx, const char *name)
 {
     size_t low = 0, high = name ? sx->n_later : 0;

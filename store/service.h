@@ -113,7 +113,11 @@ struct problem {
     const char *code;  /* "invalid", "conflict", "shadowed", "unresolved", "unready", "not_allowed", "warning" */
     const char *field; /* "route#1.match_regex", "" */
     const char *text;
+    const char *other; /* of a conflict: the exposure that has it; NULL */
 };
+
+/* Whether it is more than a warning. */
+bool problem_is_fatal(const struct problem *p);
 
 enum exposure_origin {
     ORIGIN_AGENT,
@@ -282,6 +286,8 @@ void agent_word_unref(struct agent_word *w);             /* NULL is allowed; wip
 struct service *service_new(const char *path, struct declaration *declaration, struct agent_word *word,
                             const struct exposure_state *states, const struct fact_address *addresses,
                             size_t n_addresses, const char *disagreement, const struct network_list *allowed);
+/* By the id of its section; NULL: it has none of it, or s is NULL. */
+const struct service_exposure *service_exposure_find(const struct service *s, const char *rid);
 struct service *service_ref(struct service *s);
 void service_unref(struct service *s);
 define_cleanup(struct service *, service_unref)

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "store/files.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -453,24 +454,6 @@ bool db_moved(const struct db *db)
     return stat(db->path, &status) < 0 ? errno == ENOENT : status.st_dev != db->device || status.st_ino != db->inode;
 }
 
-static int file_error(struct err *e, const char *path, const char *what)
-{
-    int number = errno == EDQUOT || errno == EFBIG ? ENOSPC : errno;
-
-    return err_set(e, -number, path, "", "%s: %s", what, strerrordesc_np(errno));
-}
-
-static int flush_path(const char *path, int flags, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | flags), r = 0;
-
-    if (fd < 0 || fsync(fd) < 0)
-        r = file_error(e, path, "cannot be flushed");
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
 static int remove_with_log(const char *path, struct err *e)
 {
     static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
@@ -503,10 +486,10 @@ static int create(const char *path, const char *made, const struct db_schema *sc
     if (r < 0)
         return r;
     db_close(db);
-    r = flush_path(made, 0, e);
+    r = file_flush(made, 0, e);
     if (r == 0 && rename(made, path) < 0)
         r = file_error(e, made, "cannot be renamed");
-    return r < 0 ? r : flush_path(dirname(directory), O_DIRECTORY, e);
+    return r < 0 ? r : file_flush(dirname(directory), O_DIRECTORY, e);
 }
 
 /* ---- setting aside ---- */
@@ -582,7 +565,7 @@ static int copy_into(struct db *db, const char *copy, struct err *e)
     if (r == 0)
         r = db_run(statement, &name, 1, e);
     db_statement_free(statement);
-    return r < 0 ? r : flush_path(copy, 0, e);
+    return r < 0 ? r : file_flush(copy, 0, e);
 }
 
 int db_copy(const char *path, const char *copy, struct err *e)

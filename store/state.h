@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "store/claims.h"
 #include "store/crypt.h"
 #include "store/edit.h"
 #include "store/keeper.h"
@@ -36,13 +37,8 @@ struct form {
 /* What was in effect of an exposure before: taken from its service, or at the start from the database. */
 struct prior {
     const char *rid;
-    struct declaration *declaration; /* that x stands in, borrowed */
-    const struct exposure *x;        /* NULL: nothing was in effect */
-    const char *gateway;             /* NULL: none */
-    uint16_t port;                   /* the effective one */
-    uint64_t since;
-    const struct name_since *later;
-    size_t n_later;
+    struct declaration *declaration; /* that claims.x stands in, borrowed */
+    struct claims claims;
 };
 
 struct priors {

@@ -7,23 +7,22 @@
  */
 #include "store/store.h"
 
+#include "base/text.h"
+#include "store/files.h"
 #include "store/migrations.h"
 #include "store/state.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- alarms ---- */
 
 void store_set_alarm(struct store *s, const char *name, char **current, const char *text)
 {
-    if (*current == text || (*current && text && strcmp(*current, text) == 0))
+    if (text_equal(*current, text))
         return;
     mem_free(*current);
     *current = mem_strdup(text);
@@ -96,28 +95,6 @@ void store_take_news(struct store *s)
 
 /* ---- opening ---- */
 
-static int system_error(struct err *e, const char *path, const char *what)
-{
-    return err_set(e, -errno, path, "", "%s: %s", what, strerrordesc_np(errno));
-}
-
-static int lock_directory(struct store *s, struct err *e)
-{
-    _cleanup_(mem_free_p) char *path = mem_printf("%s/lock", s->directory);
-
-    if (mkdir(s->directory, 0700) < 0 && errno != EEXIST)
-        return system_error(e, s->directory, "the state directory cannot be made");
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (s->lock_fd < 0)
-        return system_error(e, path, "the lock cannot be opened");
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK)
-            return err_set(e, -EEXIST, s->directory, "", "another igwd uses this state directory");
-        return system_error(e, path, "the directory cannot be locked");
-    }
-    return 0;
-}
-
 static int load_key(struct store *s, struct err *e)
 {
     _cleanup_(mem_free_p) char *path = mem_printf("%s/key", s->directory);
@@ -133,13 +110,6 @@ static bool can_go_on(int code)
     return code == -EUCLEAN || code == -ENOSPC || code == -EIO || code == -EBADMSG;
 }
 
-static bool is_there(const char *path)
-{
-    struct stat status;
-
-    return lstat(path, &status) == 0;
-}
-
 static void clear_config(struct store *s);
 
 static int open_config(struct store *s, struct err *e)
@@ -152,7 +122,7 @@ static int open_config(struct store *s, struct err *e)
         .wake = s->options.wake,
         .wake_arg = s->options.wake_arg,
     };
-    bool existed = is_there(s->config_path);
+    bool existed = file_exists(s->config_path);
     struct db *db = NULL;
     int r = db_open(s->config_path, &config_schema, &db, e);
 
@@ -279,7 +249,7 @@ int store_open(const struct store_options *options, struct store **ret_store, st
     buf_init(&s->scratch, 0);
     buf_init(&s->scratch2, 0);
     s->view = view_new(NULL);
-    r = lock_directory(s, e);
+    r = directory_lock(s->directory, &s->lock_fd, e);
     if (r == 0)
         r = load_key(s, e);
     if (r == 0)

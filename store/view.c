@@ -27,12 +27,6 @@ struct gateway *gateway_new(const char *name, bool is_default, const struct gate
     return g;
 }
 
-static void ignore_fault(void *arg, const struct err *e)
-{
-    (void)arg;
-    (void)e;
-}
-
 int gateway_settings_read(const char *body, struct gateway_settings *settings)
 {
     struct raw_settings {
@@ -60,7 +54,7 @@ int gateway_settings_read(const char *body, struct gateway_settings *settings)
     if (r < 0)
         return -EINVAL;
     arena = arena_new();
-    r = json_decode(json, fields, ARRAY_LEN(fields), 0, arena, &raw, ignore_fault, NULL);
+    r = json_decode(json, fields, ARRAY_LEN(fields), 0, arena, &raw, NULL, NULL);
     *settings = (struct gateway_settings){(uint16_t)raw.port_min, (uint16_t)raw.port_max, raw.allow_files,
                                           raw.allow_cluster_header};
     json_decref(json);
@@ -174,30 +168,57 @@ void view_unref(struct view *v)
     mem_free(v);
 }
 
-struct document *view_document(const struct view *v, enum document_kind kind, const char *name)
+const struct service_exposure *view_exposure(const struct view *v, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    _cleanup_(mem_free_p) char *path = dot ? mem_strndup(name, (size_t)(dot - name)) : NULL;
+
+    return path ? service_exposure_find(view_service(v, path), dot + 1) : NULL;
+}
+
+struct listener_plan *view_exposure_plan(const struct view *v, const struct service_exposure *sx)
+{
+    _cleanup_(mem_free_p) char *key = sx->gateway && sx->listener_port ? exposure_listener_key(sx) : NULL;
+
+    return key ? view_listener(v, key) : NULL;
+}
+
+struct document *documents_find(const struct pmap *documents, enum document_kind kind, const char *name)
 {
     _cleanup_(mem_free_p) char *key = NULL;
 
-    if (!v->documents)
+    if (!documents)
         return NULL;
     key = mem_printf("%s/%s", document_kind_name(kind), name);
-    return pmap_get(v->documents, &view_documents, key);
+    return pmap_get(documents, &view_documents, key);
 }
 
-struct document *view_document_after(const struct view *v, enum document_kind kind, const char *after)
+struct document *documents_after(const struct pmap *documents, enum document_kind kind, const char *after)
 {
-    _cleanup_(mem_free_p) char *key = mem_printf("%s/%s", document_kind_name(kind), after);
-    struct document *d = pmap_after(v->documents, &view_documents, key);
+    _cleanup_(mem_free_p) char *key = NULL;
+    struct document *d;
 
+    if (!documents)
+        return NULL;
+    key = mem_printf("%s/%s", document_kind_name(kind), after);
+    d = pmap_after(documents, &view_documents, key);
     return d && d->kind == kind ? d : NULL;
 }
 
-struct revision *view_revision(const struct view *v, uint64_t number)
+struct pmap *documents_set(struct pmap *documents, enum document_kind kind, const char *name, struct document *d)
+{
+    if (d)
+        return pmap_put(documents, &view_documents, d);
+    d = documents_find(documents, kind, name);
+    return d ? pmap_remove(documents, &view_documents, d->key) : documents;
+}
+
+struct revision *revisions_find(const struct pmap *revisions, uint64_t number)
 {
     char key[17];
 
     revision_key(number, key);
-    return pmap_get(v->revisions, &view_revisions, key);
+    return pmap_get(revisions, &view_revisions, key);
 }
 
 static struct pmap **view_map(struct view *v, enum view_kind kind)

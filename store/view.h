@@ -81,10 +81,30 @@ static inline struct listener_plan *view_listener(const struct view *v, const ch
     return pmap_get(v->listeners, &view_listeners, key);
 }
 
-struct document *view_document(const struct view *v, enum document_kind kind, const char *name);
+/* PATH.expose#N; borrowed from v, or NULL. */
+const struct service_exposure *view_exposure(const struct view *v, const char *name);
+/* The plan of the listener that it is on, or would be; NULL: there is none, or it has no gateway or port. */
+struct listener_plan *view_exposure_plan(const struct view *v, const struct service_exposure *sx);
+/* Of a map of documents. */
+struct document *documents_find(const struct pmap *documents, enum document_kind kind, const char *name);
 /* The first of a kind whose name is > after ("" gives the first of all), or NULL. */
-struct document *view_document_after(const struct view *v, enum document_kind kind, const char *after);
-struct revision *view_revision(const struct view *v, uint64_t number);
+struct document *documents_after(const struct pmap *documents, enum document_kind kind, const char *after);
+/* The map with d in its place (NULL: without it); takes the caller's reference to the map. */
+struct pmap *documents_set(struct pmap *documents, enum document_kind kind, const char *name, struct document *d);
+static inline struct document *view_document(const struct view *v, enum document_kind kind, const char *name)
+{
+    return documents_find(v->documents, kind, name);
+}
+static inline struct document *view_document_after(const struct view *v, enum document_kind kind, const char *after)
+{
+    return documents_after(v->documents, kind, after);
+}
+/* Of a map of revisions. */
+struct revision *revisions_find(const struct pmap *revisions, uint64_t number);
+static inline struct revision *view_revision(const struct view *v, uint64_t number)
+{
+    return revisions_find(v->revisions, number);
+}
 
 /*
  * What differs between two views: before NULL: new, after NULL: gone. References are held by the delta. Documents and
