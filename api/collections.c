@@ -193,7 +193,7 @@ static void write_listener_status(struct call *c, const void *item, struct write
     writer_open(w, "exposures", '[');
     for (size_t i = 0; i < p->n_verdicts; i++) {
         const struct verdict *v = &p->verdicts[i];
-        const struct service_exposure *sx = exposure_find(c->view, v->exposure);
+        const struct service_exposure *sx = view_exposure(c->view, v->exposure);
         writer_open(w, NULL, '{');
         writer_text(w, "name", v->exposure);
         writer_text(w, "verdict", verdicts[v->kind]);
@@ -277,7 +277,7 @@ static void write_topology(struct call *c, const void *item, struct writer *w)
     writer_close(w, ']');
     writer_open(w, "exposures", '[');
     for (size_t i = 0; i < p->n_verdicts; i++) {
-        const struct service_exposure *sx = exposure_find(c->view, p->verdicts[i].exposure);
+        const struct service_exposure *sx = view_exposure(c->view, p->verdicts[i].exposure);
         struct conditions all;
         if (!sx)
             continue;
@@ -308,7 +308,7 @@ static void expect_topology(struct call *c, const void *const *items, size_t n)
     for (size_t i = 0; i < n; i++) {
         const struct listener_plan *p = items[i];
         for (size_t k = 0; k < p->n_verdicts; k++) {
-            const struct service_exposure *sx = exposure_find(c->view, p->verdicts[k].exposure);
+            const struct service_exposure *sx = view_exposure(c->view, p->verdicts[k].exposure);
             if (sx)
                 all[n_all++] = sx;
         }

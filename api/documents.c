@@ -264,7 +264,7 @@ static void write_override(struct call *c, const void *item, struct writer *w)
 
 static void prepare_one(struct call *c)
 {
-    if (exposure_find(c->view, c->arguments[0]) || view_document(c->view, DOCUMENT_OVERRIDE, c->arguments[0]))
+    if (view_exposure(c->view, c->arguments[0]) || view_document(c->view, DOCUMENT_OVERRIDE, c->arguments[0]))
         c->prepared = (void *)(uintptr_t)c->arguments[0]; /* read only, all the way */
     else
         call_not_found(c, "Exposure");

@@ -290,7 +290,7 @@ static bool may_edit(struct call *c, const struct draft *d, const struct edit *e
         return true;
     if (!name || c->who.role < ROLE_OPERATOR)
         return false;
-    before = exposure_find(c->view, name);
+    before = view_exposure(c->view, name);
     after = draft_exposure(d, c->view, name);
     return (!before || is_of_gateways(&c->who, before->gateway)) &&
            (!after || is_of_gateways(&c->who, after->gateway)) && (before || after);
@@ -459,7 +459,7 @@ static void write_changes(struct call *c, const struct draft *d, const struct wr
         const struct edit *e = &w->edits[i];
         const struct document *document = view_document(c->view, e->kind, e->name);
         if (e->kind == DOCUMENT_EXPOSURE || e->kind == DOCUMENT_OVERRIDE)
-            write_change(out, "exposure", e->name, shown_exposure(c, exposure_find(c->view, e->name)),
+            write_change(out, "exposure", e->name, shown_exposure(c, view_exposure(c->view, e->name)),
                          shown_exposure(c, draft_exposure(d, c->view, e->name)));
         else
             write_change(out, document_kind_name(e->kind), e->name,

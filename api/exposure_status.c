@@ -31,21 +31,10 @@ int64_t days_left(struct call *c, int64_t then)
     return days;
 }
 
-const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx)
-{
-    char name[64];
-
-    if (!sx->gateway || !sx->listener_port)
-        return NULL;
-    (void)listener_name(&sx->x->listener_addr, sx->listener_port, sx->x->protocol, name); /* it is in name */
-    _cleanup_(mem_free_p) char *key = mem_printf("%s|%s", sx->gateway, name);
-    return view_listener(v, key);
-}
-
 static const char *first_text(const struct problem *items, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(items[i].code, "warning") != 0 && strcmp(items[i].code, "shadowed") != 0)
+        if (problem_is_fatal(&items[i]))
             return items[i].text;
     return n ? items[0].text : "";
 }
@@ -84,7 +73,7 @@ static struct condition accepted_condition(struct call *c, const struct service_
         return (struct condition){CONDITION_FAILED, invalid_reason(x), first_text(x->problems, x->n_problems)};
     if (sx->hindrance)
         return (struct condition){CONDITION_FAILED, sx->hindrance->code, sx->hindrance->text};
-    const struct listener_plan *plan = exposure_plan(c->view, sx);
+    const struct listener_plan *plan = view_exposure_plan(c->view, sx);
     const struct verdict *v = plan ? listener_plan_verdict(plan, sx->x->name) : NULL;
     if (!v)
         return (struct condition){CONDITION_UNKNOWN, "unplanned", "it has not been put on its listener yet"};

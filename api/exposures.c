@@ -58,17 +58,6 @@ const struct service_exposure *exposure_next(const struct view *v, const struct 
     return from_service(v, pmap_after(v->services, &view_services, s->path), NULL);
 }
 
-const struct service_exposure *exposure_find(const struct view *v, const char *name)
-{
-    _cleanup_(mem_free_p) char *path = mem_strndup(name, path_length(name));
-    const struct service *s = view_service(v, path);
-
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (strcmp(s->exposures[i].x->name, name) == 0)
-            return &s->exposures[i];
-    return NULL;
-}
-
 /* ---- problems ---- */
 
 void write_problems(struct writer *w, const struct exposure *x, const struct problem *items, size_t n,
@@ -326,7 +315,7 @@ static void write_all_problems(struct call *c, const struct service_exposure *sx
 static void write_exposure_status(struct call *c, const void *item, struct writer *w)
 {
     const struct service_exposure *sx = item;
-    const struct listener_plan *plan = exposure_plan(c->view, sx);
+    const struct listener_plan *plan = view_exposure_plan(c->view, sx);
     struct conditions all;
 
     exposure_conditions(c, sx, &all);
@@ -371,7 +360,7 @@ static const void *next_exposure(struct call *c, const void *item)
 
 static const void *find_exposure(struct call *c, const char *key)
 {
-    return exposure_find(c->view, key);
+    return view_exposure(c->view, key);
 }
 
 ITEM_KEY(exposure_key, service_exposure, x->name)
@@ -393,7 +382,7 @@ static void get_namespace(struct call *c, const void *item, struct values *v)
 
 static void get_listener(struct call *c, const void *item, struct values *v)
 {
-    const struct listener_plan *plan = exposure_plan(c->view, item);
+    const struct listener_plan *plan = view_exposure_plan(c->view, item);
 
     values_text(v, plan ? plan->key : NULL);
 }
@@ -524,7 +513,7 @@ const struct collection exposure_collection = {
 
 static void prepare_endpoints(struct call *c)
 {
-    c->prepared = (void *)(uintptr_t)exposure_find(c->view, c->arguments[0]); /* read only, all the way */
+    c->prepared = (void *)(uintptr_t)view_exposure(c->view, c->arguments[0]); /* read only, all the way */
     if (!c->prepared)
         call_not_found(c, "Exposure");
 }

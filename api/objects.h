@@ -50,10 +50,7 @@ struct api_programmed exposure_programmed(struct call *c, const struct service_e
 /* In the order of services' paths, then of sections' numbers. */
 const struct service_exposure *exposure_first(const struct view *v, const char *after);
 const struct service_exposure *exposure_next(const struct view *v, const struct service_exposure *sx);
-const struct service_exposure *exposure_find(const struct view *v, const char *name);
 int exposure_name_compare(const char *a, const char *b);
-/* The plan of its listener, or NULL. */
-const struct listener_plan *exposure_plan(const struct view *v, const struct service_exposure *sx);
 
 /* Members of an object: what can be set of an exposure. reveal: secrets as well; that is shown to nobody. */
 void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena);

@@ -152,7 +152,7 @@ void exposures_expect(struct call *c, const struct service_exposure *const *item
     s->items = arena_array(c->arena, struct one, n);
     for (size_t i = 0; i < n; i++) {
         const struct service_exposure *sx = items[i];
-        const struct listener_plan *plan = exposure_plan(c->view, sx);
+        const struct listener_plan *plan = view_exposure_plan(c->view, sx);
         if (c->said && find_one(c->said, sx->x->name))
             continue; /* asked about already, as all were */
         s->items[s->n++] = (struct one){.name = sx->x->name,

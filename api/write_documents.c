@@ -339,7 +339,7 @@ const struct write_resource grant_resource = {
 /* The mark's name in the arena; NULL: the call failed. */
 static const char *find_endpoint(struct call *c, bool must_exist)
 {
-    const struct service_exposure *sx = exposure_find(c->view, c->arguments[0]);
+    const struct service_exposure *sx = view_exposure(c->view, c->arguments[0]);
     char host[ENDPOINT_NAME_MAX], text[ENDPOINT_NAME_MAX];
     struct endpoint wanted = {0};
     bool found = false;
@@ -363,7 +363,7 @@ static bool drain_precondition(struct call *c, const char *mark)
     struct writer w = {.out = &b};
 
     buf_init(&b, 0);
-    bool there = exposure_find(c->view, c->arguments[0]) && item_write(c, &endpoint_collection, key, &w, etag);
+    bool there = view_exposure(c->view, c->arguments[0]) && item_write(c, &endpoint_collection, key, &w, etag);
     buf_clear(&b);
     return !c->answer->status &&
            write_precondition(c, there ? etag : NULL, view_document(c->view, DOCUMENT_DRAIN, mark) != NULL);
@@ -397,7 +397,7 @@ static void plan_delete_drain(struct call *c, struct write *w, const void *arg)
     const char *mark = find_endpoint(c, false);
 
     (void)arg; /* there is one kind */
-    if (exposure_find(c->view, c->arguments[0]))
+    if (view_exposure(c->view, c->arguments[0]))
         show_endpoint(c, w);
     if (!mark || !drain_precondition(c, mark))
         return;

@@ -84,7 +84,7 @@ static bool is_exposure(const char *path, const char *rid)
 /* False: the call failed. */
 static bool find_target(struct call *c, const char *name, struct target_exposure *ret)
 {
-    *ret = (struct target_exposure){.name = name, .current = exposure_find(c->view, name)};
+    *ret = (struct target_exposure){.name = name, .current = view_exposure(c->view, name)};
     ret->path = exposure_path(name, c->arena, &ret->rid);
     if (strlen(name) > OBJECT_NAME_MAX || !ret->path || (!ret->current && !is_exposure(ret->path, ret->rid))) {
         call_fail(c, 404, "an exposure is named PATH.expose#N, as \"test/svc/web.expose#0\"");
@@ -220,7 +220,7 @@ static void tell_problems(struct call *c, const struct exposure *x, const json_t
     for (size_t i = 0; i < x->n_problems; i++) {
         const struct problem *p = &x->problems[i];
         const char *pointer = exposure_pointer(x, p->field ? p->field : "", c->arena);
-        if (strcmp(p->code, "warning") == 0 || strcmp(p->code, "shadowed") == 0)
+        if (!problem_is_fatal(p))
             continue;
         pointer = pointer ? pointer : "#";
         if (!is_untouched(pointer, before, wanted))
@@ -339,7 +339,7 @@ static void delete_exposure(struct call *c, struct write *w, const char *name, c
 /* As it is shown, so that a patch finds what its author saw. */
 static json_t *current_exposure(struct call *c, const char *name)
 {
-    const struct service_exposure *sx = exposure_find(c->view, name);
+    const struct service_exposure *sx = view_exposure(c->view, name);
 
     return sx ? exposure_json(sx->declared, true, c->arena) : NULL;
 }
