@@ -6,6 +6,8 @@
  */
 #include "server/mirror_state.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,11 +128,6 @@ void instance_unref(struct pools *p, struct instance *i)
     mem_free(i);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool same_addresses(const struct instance *a, const struct instance *b)
 {
     if (a->n_addresses != b->n_addresses)
@@ -139,7 +136,7 @@ static bool same_addresses(const struct instance *a, const struct instance *b)
         const struct address_item *x = &a->addresses[i], *y = &b->addresses[i];
 
         if (x->rid != y->rid || x->status != y->status || x->exposes != y->exposes || x->slot != y->slot ||
-            x->info_slot != y->info_slot || !same_text(x->address, y->address))
+            x->info_slot != y->info_slot || !text_equal(x->address, y->address))
             return false;
     }
     return true;

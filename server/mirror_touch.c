@@ -7,6 +7,8 @@
  */
 #include "server/mirror_core.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,15 +43,10 @@ const char *path_queue_take(struct path_queue *q)
     return path;
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 void path_queue_sort(struct path_queue *q)
 {
     if (q->count > q->head)
-        qsort(q->paths + q->head, q->count - q->head, sizeof(*q->paths), compare_texts);
+        qsort(q->paths + q->head, q->count - q->head, sizeof(*q->paths), text_compare);
 }
 
 void path_queue_clear(struct mirror *m, struct path_queue *q)
@@ -128,7 +125,7 @@ static struct scaler *scaler_new(struct mirror *m, const char *path)
         add_slaves(m, s, instance->head.slaves, &cap);
     }
     if (s->n_slaves)
-        qsort(s->slaves, s->n_slaves, sizeof(*s->slaves), compare_texts);
+        qsort(s->slaves, s->n_slaves, sizeof(*s->slaves), text_compare);
     for (size_t i = 0; i < s->n_slaves; i++) {
         if (i + 1 < s->n_slaves && s->slaves[i] == s->slaves[i + 1])
             intern_unref(m->pools.texts, s->slaves[i]);
@@ -157,7 +154,7 @@ static void scaler_free(struct mirror *m, struct scaler *s)
 
 static bool scaler_lists(const struct scaler *s, const char *slave)
 {
-    return s->n_slaves && bsearch(&slave, s->slaves, s->n_slaves, sizeof(*s->slaves), compare_texts);
+    return s->n_slaves && bsearch(&slave, s->slaves, s->n_slaves, sizeof(*s->slaves), text_compare);
 }
 
 static void scaler_claim(struct mirror *m, struct scaler *s)

@@ -6,20 +6,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool has_problem(const struct problem *list, size_t n, const struct problem *p)
 {
     for (size_t i = 0; i < n; i++)
-        if (same_text(list[i].code, p->code) && same_text(list[i].field, p->field) &&
-            same_text(list[i].text, p->text))
+        if (text_equal(list[i].code, p->code) && text_equal(list[i].field, p->field) &&
+            text_equal(list[i].text, p->text))
             return true;
     return false;
 }
@@ -33,14 +29,6 @@ static void report_problems(const char *exposure, const struct problem *now, siz
                       now[i].field && now[i].field[0] ? now[i].field : NULL, "problem", now[i].text, NULL);
     if (n_before && !n_now)
         log_event(LOG_LEVEL_NOTICE, "exposure is mended", "exposure", exposure, NULL);
-}
-
-static const struct service_exposure *find_exposure(const struct service *s, const char *name)
-{
-    for (size_t i = 0; s && i < s->n_exposures; i++)
-        if (strcmp(s->exposures[i].declared->name, name) == 0)
-            return &s->exposures[i];
-    return NULL;
 }
 
 static void report_exposure(const struct service_exposure *now, const struct service_exposure *old)
@@ -60,7 +48,7 @@ static void report_service(const struct service *before, const struct service *a
 {
     if (!after)
         return;
-    if (after->disagreement && !same_text(after->disagreement, before ? before->disagreement : NULL))
+    if (after->disagreement && !text_equal(after->disagreement, before ? before->disagreement : NULL))
         log_event(LOG_LEVEL_WARNING, "instances disagree", "service", after->path, "problem", after->disagreement,
                   NULL);
     for (size_t i = 0; i < after->n_warnings; i++) {
@@ -71,7 +59,7 @@ static void report_service(const struct service *before, const struct service *a
                       w->field, "problem", w->text, NULL);
     }
     for (size_t i = 0; i < after->n_exposures; i++)
-        report_exposure(&after->exposures[i], find_exposure(before, after->exposures[i].declared->name));
+        report_exposure(&after->exposures[i], service_exposure_find(before, after->exposures[i].declared->rid));
 }
 
 static void report_listener(const struct listener_plan *before, const struct listener_plan *after)
@@ -89,13 +77,13 @@ static void report_secret(const struct secret *before, const struct secret *afte
     if (!after)
         return;
     if (after->has_pair && (double)after->info.not_after < clock_wall() &&
-        !(before && same_text(before->info.fingerprint, after->info.fingerprint)))
+        !(before && text_equal(before->info.fingerprint, after->info.fingerprint)))
         log_event(LOG_LEVEL_ERROR, "alarm", "alarm", "certificate has expired and is served all the same", "secret",
                   after->path, "subject", after->info.subject, NULL);
     const char *old[] = {before ? before->pair_problem : NULL, before ? before->trust_problem : NULL};
     const char *now[] = {after->pair_problem, after->trust_problem};
     for (size_t i = 0; i < ARRAY_LEN(now); i++) {
-        if (same_text(old[i], now[i]))
+        if (text_equal(old[i], now[i]))
             continue;
         if (now[i])
             log_event(LOG_LEVEL_WARNING, "secret has a problem", "secret", after->path, "problem", now[i], NULL);

@@ -6,6 +6,7 @@
  */
 #include "server/xds_status.h"
 
+#include "base/text.h"
 #include "server/xds_question.h"
 #include "server/xds_stream.h"
 
@@ -457,11 +458,6 @@ static int step_rollout(struct xds_directory *d, struct xds_question *question, 
     return 1;
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void gather_gateways(struct xds_rollout_status *ret, struct arena *arena)
 {
     size_t n = 0;
@@ -470,7 +466,7 @@ static void gather_gateways(struct xds_rollout_status *ret, struct arena *arena)
     for (size_t i = 0; i < ret->n_proxies; i++)
         ret->gateways[n++] = ret->proxies[i].gateway;
     if (n > 0)
-        qsort(ret->gateways, n, sizeof(ret->gateways[0]), compare_texts);
+        qsort(ret->gateways, n, sizeof(ret->gateways[0]), text_compare);
     for (size_t i = 0; i < n; i++)
         if (i == 0 || strcmp(ret->gateways[i], ret->gateways[ret->n_gateways - 1]) != 0)
             ret->gateways[ret->n_gateways++] = ret->gateways[i];
