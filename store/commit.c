@@ -600,42 +600,33 @@ static void show_documents(struct commit *c)
 
 /* ---- events ---- */
 
-struct announcement {
-    char **texts;
-    size_t n;
-};
-
 static void add_text(void *arg, const char *json)
 {
-    struct announcement *a = arg;
-
-    if ((a->n & (a->n - 1)) == 0)
-        a->texts = mem_realloc(a->texts, a->n ? 2 * a->n : 1, sizeof(*a->texts));
-    a->texts[a->n++] = mem_strdup(json);
+    pointers_add(arg, mem_strdup(json));
 }
 
 /* Events go to the disk with what they are about; they are told when it can be seen. */
-static void prepare_events(struct commit *c, struct announcement *a)
+static void prepare_events(struct commit *c, struct pointers *texts)
 {
     struct store *s = c->store;
 
     c->after->event = event_ring_last(s->events);
     if (s->loading)
         return;
-    announce_delta(c->delta, clock_wall(), add_text, a);
+    announce_delta(c->delta, clock_wall(), add_text, texts);
     /* A ring holds no more: who watched has to read everything again. */
-    for (size_t i = a->n > EVENTS_MAX ? a->n - EVENTS_MAX : 0; i < a->n; i++)
-        row_put_event(s, c->after->event.seq + 1 + i, a->texts[i]);
-    c->after->event.seq += a->n;
+    for (size_t i = texts->count > EVENTS_MAX ? texts->count - EVENTS_MAX : 0; i < texts->count; i++)
+        row_put_event(s, c->after->event.seq + 1 + i, texts->items[i]);
+    c->after->event.seq += texts->count;
 }
 
-static void tell_events(struct store *s, struct announcement *a)
+static void tell_events(struct store *s, struct pointers *texts)
 {
-    for (size_t i = 0; i < a->n; i++) {
-        event_ring_add(s->events, a->texts[i]);
-        mem_free(a->texts[i]);
+    for (size_t i = 0; i < texts->count; i++) {
+        event_ring_add(s->events, texts->items[i]);
+        mem_free(texts->items[i]);
     }
-    mem_free(a->texts);
+    pointers_clear(texts);
 }
 
 void store_announce(struct store *s, const char *kind, const char *name, enum event_change change)
@@ -681,7 +672,7 @@ static void settle(struct commit *c)
 static struct view_delta *run_commit(struct store *s, const char *cause, struct revision *edit)
 {
     struct commit c = {.store = s, .cause = cause, .edit = edit, .arena = arena_new()};
-    struct announcement announcement = {0};
+    struct pointers texts = {0};
     bool flags;
     uint64_t ticket;
 
@@ -692,7 +683,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
     c.delta = view_delta_new(s->view, c.after);
     settle(&c);
     view_delta_sort(c.delta);
-    prepare_events(&c, &announcement);
+    prepare_events(&c, &texts);
     keeper_flush(s->config);
     ticket = keeper_flush(s->observed);
     keeper_wait(s->observed, ticket, STORE_OBSERVED_WAIT_MS + (unsigned)c.n_works / SERVICES_A_MS);
@@ -702,7 +693,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
         view_delta_free(c.delta);
         c.delta = NULL;
     }
-    tell_events(s, &announcement);
+    tell_events(s, &texts);
     view_unref(c.after);
     arena_free(c.arena);
     return c.delta;

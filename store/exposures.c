@@ -80,26 +80,21 @@ static struct port_space *find_gateway(struct commit *c, const struct exposure *
 /* Endpoints that shall get nothing new. */
 static void find_drained(struct commit *c, const char *exposure, struct exposure_state *state)
 {
-    const struct pmap *documents = c->store->documents;
-    const char **names = NULL;
+    _cleanup_(mem_free_p) char *prefix = c->store->documents ? mem_printf("%s|", exposure) : NULL;
+    size_t n = prefix ? strlen(prefix) : 0;
+    struct pointers found = {0};
+    const char **names;
 
-    if (!documents)
+    if (!prefix)
         return;
-    _cleanup_(mem_free_p) char *prefix = mem_printf("drain/%s|", exposure);
-    size_t n = strlen(prefix), count = 0;
-
-    for (struct document *d = pmap_after(documents, &view_documents, prefix); d && strncmp(d->key, prefix, n) == 0;
-         d = pmap_after(documents, &view_documents, d->key)) {
-        if ((count & (count - 1)) == 0)
-            names = mem_realloc(names, count ? 2 * count : 1, sizeof(*names));
-        names[count++] = d->key + n;
-    }
-    if (!count)
-        return;
-    qsort(names, count, sizeof(*names), text_compare);
-    state->drained = arena_dup(c->arena, names, count * sizeof(*names));
-    state->n_drained = count;
-    mem_free(names);
+    for (struct document *d = documents_after(c->store->documents, DOCUMENT_DRAIN, prefix);
+         d && strncmp(d->name, prefix, n) == 0; d = documents_after(c->store->documents, DOCUMENT_DRAIN, d->name))
+        pointers_add(&found, d);
+    state->drained = names = arena_array(c->arena, const char *, found.count);
+    state->n_drained = found.count;
+    for (size_t i = 0; i < found.count; i++) /* they come sorted */
+        names[i] = ((struct document *)found.items[i])->name + n;
+    pointers_clear(&found);
 }
 
 void exposures_begin(struct commit *c, struct work *w)
