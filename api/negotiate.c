@@ -183,9 +183,11 @@ static size_t spec_length(const char *text, size_t n)
 bool etag_is_listed(const char *if_none_match, const char *etag)
 {
     const char *at = if_none_match ? if_none_match : "";
-    size_t n = strlen(etag) - 2;
     struct tag t;
 
+    if (!etag)
+        return is_any(at);
+    size_t n = strlen(etag) - 2;
     while (next_tag(&at, &t))
         if (without_gzip(t.text, t.n) == n && memcmp(t.text, etag + 1, n) == 0)
             return true;

@@ -21,7 +21,8 @@ unsigned prefer_wait(const char *prefer, unsigned max);
 enum { ETAG_MAX = 64 };
 
 /* Whether an If-None-Match field names this tag (with quotes). Weak comparison; "*" matches any. The tag of the
- * compressed form of the same content matches too. */
+ * compressed form of the same content matches too. etag NULL: there is something, without a tag: "*" alone matches.
+ */
 bool etag_is_listed(const char *if_none_match, const char *etag);
 /* Whether an If-Match field names this tag: strong comparison (RFC 9110, 13.1.1). Of "SPEC.STATUS" SPEC alone
  * counts. */

@@ -217,3 +217,14 @@ def test_endpoints_are_drained_and_get_traffic_again(api):
     done(api.delete(one))
     assert api.v1(exposure(WEB))["status"]["endpoints"]["up"] == 2
     assert api.delete(one).status == 404
+
+
+def test_a_mark_of_an_endpoint_that_is_gone_is_taken_back_under_conditions(api):
+    one = drain(WEB, "10.0.0.2:8000")
+    done(api.put(one, {"reason": "disk"}), 201)
+    api.agent.remove_service("test/svc/web")
+    wait_until(lambda: api.get("/api/v1" + exposure(WEB)).status == 404)
+    assert api.delete(one, headers={"If-None-Match": "*"}).status == 412, "there is a mark"
+    assert api.delete(one, headers={"If-Match": '"a"'}).status == 412, "the endpoint has no tag any more"
+    done(api.delete(one, headers={"If-None-Match": '"a"'}))
+    assert api.delete(one).status == 404

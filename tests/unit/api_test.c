@@ -642,6 +642,9 @@ TEST(tags_match_weakly_in_lists_and_in_both_forms)
     CHECK(!etag_is_listed("b", "\"b\""));
     CHECK(!etag_is_listed("\"b", "\"b\""));
     CHECK(!etag_is_listed(NULL, "\"b\""));
+    CHECK(etag_is_listed("*", NULL)); /* what has no tag is there all the same */
+    CHECK(!etag_is_listed("\"b\", W/\"a\"", NULL));
+    CHECK(!etag_is_listed(NULL, NULL));
 }
 
 TEST(if_match_compares_the_part_of_a_tag_that_an_edit_changes)
