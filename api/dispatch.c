@@ -325,7 +325,7 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
                      .arena = a->arena,
                      .faults = {.arena = a->arena},
                      .now = clock_wall(),
-                     .until = INFINITY};
+                     .until = (double)INFINITY};
     struct err e = {0};
     int bad = target_parse(r->target, c.arena, &c.target, &e);
 

@@ -129,7 +129,7 @@ bool write_members(struct call *c, const json_t *object, const char *const *memb
     json_object_foreach((json_t *)(uintptr_t)object, name, value)
     {
         bool known = text_is_listed(members, name), may_be_null = text_is_listed(nullable, name);
-        const char *pointer = arena_printf(c->arena, "%s/%s", place, name);
+        const char *pointer = fault_pointer(c->arena, place, name);
         if (!known && !may_be_null && !text_is_listed(read_only, name))
             write_fault(c, pointer, "unknown", "there is no such member here");
         else if (known && !may_be_null && json_is_null(value))
@@ -142,7 +142,7 @@ static void decode_fault(void *arg, const struct err *e)
 {
     const struct write_place *p = arg;
 
-    write_fault(p->c, arena_printf(p->c->arena, "%s/%s", p->place, e->field), "invalid", e->text);
+    write_fault(p->c, fault_pointer(p->c->arena, p->place, e->field), "invalid", e->text);
 }
 
 bool write_decode(struct call *c, const json_t *object, const struct write_form *form, const char *place, void *out)

@@ -2,6 +2,7 @@
 #include "api/fault.h"
 
 #include "api/writer.h"
+#include "base/json.h"
 
 #include <stdarg.h>
 
@@ -21,19 +22,9 @@ void fault_add(struct fault_list *l, enum fault_place place, const char *name, c
 
 const char *fault_pointer(struct arena *arena, const char *place, const char *member)
 {
-    struct buf b;
+    _cleanup_(mem_free_p) char *pointer = json_pointer(place, member);
 
-    buf_init(&b, 0);
-    (void)buf_printf(&b, "%s/", place); /* far below the buffer's limit, as what follows */
-    for (; *member; member++) {
-        if (*member == '~' || *member == '/')
-            (void)buf_append_str(&b, *member == '~' ? "~0" : "~1");
-        else
-            (void)buf_append_byte(&b, (uint8_t)*member);
-    }
-    const char *text = arena_strdup(arena, buf_cstr(&b));
-    buf_clear(&b);
-    return text;
+    return arena_strdup(arena, pointer);
 }
 
 const char *fault_title(unsigned status)

@@ -715,7 +715,7 @@ static size_t leave_encoded(void *arg, struct MHD_Connection *mhd, char *text)
 }
 
 /* What clients do wrong is theirs; it is of interest only to who looks for it. */
-static void on_library_log(void *arg, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *arg, const char *format, va_list ap)
 {
     (void)arg; /* the log is everybody's */
     if (!log_enabled(LOG_LEVEL_DEBUG))

@@ -240,7 +240,7 @@ static void tell_nulls(struct write_place *at, const json_t *value, const char *
     if (json_is_null(value))
         write_placed_fault(at, pointer, "invalid", "null is no value of this member");
     json_object_foreach((json_t *)(uintptr_t)value, name, item)
-        tell_nulls(at, item, arena_printf(at->c->arena, "%s/%s", pointer, name));
+        tell_nulls(at, item, fault_pointer(at->c->arena, pointer, name));
     json_array_foreach(value, i, item) tell_nulls(at, item, arena_printf(at->c->arena, "%s/%zu", pointer, i));
 }
 

@@ -75,6 +75,21 @@ static int check_depth(const char *text, size_t n, struct err *e)
     return 0;
 }
 
+char *json_pointer(const char *place, const char *member)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    buf_append_str(&b, place);
+    buf_append_byte(&b, '/');
+    for (; *member; member++)
+        if (*member == '~' || *member == '/')
+            buf_append_str(&b, *member == '~' ? "~0" : "~1");
+        else
+            buf_append_byte(&b, (uint8_t)*member);
+    return buf_take(&b, NULL);
+}
+
 int json_parse(const char *text, size_t n, json_t **ret_json, struct err *e)
 {
     json_error_t fault;

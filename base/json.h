@@ -13,6 +13,8 @@
 /* Parses n bytes; a fault is -EBADMSG with line and column in e; duplicate keys and depth above 64 are faults.
  * -EINVAL: it is good JSON, but with a NUL in a text, or a number that nothing here can hold. */
 int json_parse(const char *text, size_t n, json_t **ret_json, struct err *e);
+/* RFC 6901: the pointer to a member of the object at place ("#", "#/vhosts/0"); mem_free() it. */
+char *json_pointer(const char *place, const char *member);
 /* Compact, keys sorted: the same value gives the same bytes. mem_free() it. */
 char *json_canonical(const json_t *json);
 

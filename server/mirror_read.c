@@ -446,10 +446,10 @@ static void clear_upper_level(struct reader *r, enum level level)
     switch (level) {
     case LEVEL_ROOT:
         r->tree->monitor = SLOT_ABSENT;
-        /* fall through */
+        __attribute__((fallthrough));
     case LEVEL_MONITOR:
         r->tree->nodes_slot = SLOT_ABSENT;
-        /* fall through */
+        __attribute__((fallthrough));
     case LEVEL_NODES:
         tree_clear(r->pools, r->tree);
         r->node = NULL;

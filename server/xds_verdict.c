@@ -403,7 +403,8 @@ void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, s
     r->sent_at = now;
     sub->n_unanswered--;
     /* Refused for something that is known, or named: the others are not to blame. */
-    explained = holds_refused(s, sub, r) | (convict_named(s, sub, r, words) > 0);
+    explained = holds_refused(s, sub, r);
+    explained = convict_named(s, sub, r, words) > 0 || explained;
     if (xds_is_full(s, sub->type) && next_unanswered(r)) {
         pass_on(r, next_unanswered(r));
         return;

@@ -47,8 +47,9 @@ void problem_add_err(struct problem_list *l, const char *code, const char *rid, 
     add_err(l, code, rid, keyword, NULL, e);
 }
 
-static void add_text(struct problem_list *l, const char *code, const char *rid, const char *keyword,
-                     const char *other, const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static void add_text(struct problem_list *l, const char *code, const char *rid,
+                                                           const char *keyword, const char *other, const char *fmt,
+                                                           va_list ap)
 {
     char text[2 * ERR_TEXT_MAX]; /* err_set() cuts it, at a character's border */
     struct err e = {0};

@@ -140,22 +140,6 @@ static void tell(struct check *c, const char *pointer, const char *code, const c
     c->fault(c->arg, pointer, code, text);
 }
 
-/* RFC 6901: "~" and "/" of a member's name. */
-static char *member_pointer(const char *pointer, const char *name)
-{
-    struct buf b;
-
-    buf_init(&b, 0);
-    buf_append_str(&b, pointer);
-    buf_append_byte(&b, '/');
-    for (; *name; name++)
-        if (*name == '~' || *name == '/')
-            buf_append_str(&b, *name == '~' ? "~0" : "~1");
-        else
-            buf_append_byte(&b, (uint8_t)*name);
-    return buf_take(&b, NULL);
-}
-
 static void check_endpoint(struct check *c, const json_t *value, const char *pointer)
 {
     const char *address = json_string_value(json_object_get(value, "address"));
@@ -247,7 +231,7 @@ static void check_object(struct check *c, const json_t *object, const struct sha
     json_object_foreach((json_t *)(uintptr_t)object, name, value)
     {
         const struct member *m = find_member(shape, name);
-        _cleanup_(mem_free_p) char *at = member_pointer(pointer, name);
+        _cleanup_(mem_free_p) char *at = json_pointer(pointer, name);
 
         if (strcmp(name, "rid") == 0) {
             if (!json_is_string(value))
@@ -698,7 +682,7 @@ static json_t *unredact(struct redaction *r, json_t *value, const json_t *known,
     }
     json_object_foreach(value, name, item)
     {
-        _cleanup_(mem_free_p) char *at = member_pointer(pointer, name);
+        _cleanup_(mem_free_p) char *at = json_pointer(pointer, name);
 
         json_object_set_new(value, name, unredact(r, item, json_object_get(known, name), at));
     }
