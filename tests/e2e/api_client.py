@@ -5,7 +5,7 @@ import json
 import socket
 import urllib.parse
 
-from harness import SLOW, exchange, wait_until
+from harness import SLOW, answers, exchange, wait_until
 
 TOKEN = "igwd_" + "V" * 43
 VIEWER = "igwd_" + "w" * 43
@@ -129,9 +129,11 @@ class Api:
         return self.v1(exposure(name))["status"]["programmed"]
 
     def wait_live(self):
-        wait_until(lambda: self.get("/livez").status == 200)
+        """On both of its addresses: one is served a moment before the other."""
+        wait_until(lambda: answers(self.tcp) and self.get("/livez").status == 200, what="the REST interface")
         return self
 
     def wait_exposures(self, n):
+        self.wait_live()
         wait_until(lambda: len(self.v1("/exposures?limit=1000")["items"]) == n, what="%d exposures" % n)
         return self

@@ -262,7 +262,7 @@ def test_what_was_answered_survives_a_kill(api):
     made = api.post("/tokens", {"name": "dash", "role": "viewer"}).json
     api.igwd.kill()
     api.igwd.start()
-    wait_until(lambda: api.get("/api/v1" + exposure(WEB)).status == 200)
+    api.wait_live()
     assert api.v1(exposure(WEB))["overridden"] == ["lb_policy"] and api.v1(exposure(WEB))["lb_policy"] == "random"
     assert api.v1("/auth/whoami", **bearer(made["token"]))["name"] == "dash"
 
