@@ -13,6 +13,7 @@
 #include "proto/cluster.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "proto/passthrough.h"
 #include "proto/wire.h"
 
@@ -53,6 +54,11 @@ static bool is_dns(const struct exposure *x)
 bool cluster_uses_eds(const struct exposure *x)
 {
     return x->lb_policy != LB_ORIGINAL_DST && !is_dns(x);
+}
+
+bool cluster_equal(const struct service_exposure *a, const struct service_exposure *b)
+{
+    return a->x == b->x && (!is_dns(a->x) || assignment_equal(a, b));
 }
 
 static pb_health_check *tcp_health_check(struct arena *a)
@@ -150,17 +156,23 @@ static void set_lb_policy(const struct exposure *x, const struct passthrough *gi
         m->lb_policy = policies[x->lb_policy];
 }
 
-static pb_assignment *dns_assignment(struct arena *a, const struct exposure *x)
+static bool serves(const struct endpoint *p)
+{
+    return p->up && !p->refused;
+}
+
+static pb_assignment *dns_assignment(struct arena *a, const struct service_exposure *sx)
 {
     pb_assignment *m = pb_assignment_new(a);
     pb_locality *locality = pb_locality_new(a);
 
-    m->cluster_name = PB_TEXT(x->name);
+    m->cluster_name = PB_TEXT(sx->x->name);
     m->endpoints = pb_list_of(a, locality);
     m->n_endpoints = 1;
-    locality->lb_endpoints = arena_array(a, pb_lb_endpoint *, x->n_fixed);
-    locality->n_lb_endpoints = x->n_fixed;
-    for (size_t i = 0; i < x->n_fixed; i++) {
+    locality->lb_endpoints = arena_array(a, pb_lb_endpoint *, sx->n_endpoints);
+    for (size_t i = 0; i < sx->n_endpoints; i++) {
+        if (!serves(&sx->endpoints[i]))
+            continue;
         pb_lb_endpoint *one = pb_lb_endpoint_new(a);
         pb_address *address = pb_address_new(a);
 
@@ -169,17 +181,19 @@ static pb_assignment *dns_assignment(struct arena *a, const struct exposure *x)
         one->endpoint->address = address;
         address->address_case = PB_CORE(ADDRESS__ADDRESS_SOCKET_ADDRESS);
         address->socket_address = pb_socket_address_new(a);
-        address->socket_address->address = PB_TEXT(x->fixed[i].host);
+        address->socket_address->address = PB_TEXT(sx->endpoints[i].host);
         address->socket_address->port_specifier_case = PB_CORE(SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE);
-        address->socket_address->port_value = x->fixed[i].port;
-        locality->lb_endpoints[i] = one;
+        address->socket_address->port_value = sx->endpoints[i].port;
+        locality->lb_endpoints[locality->n_lb_endpoints++] = one;
     }
     return m;
 }
 
 /* What is ours whatever the JSON says. */
-static void set_owned(struct arena *a, const struct exposure *x, pb_cluster *m)
+static void set_owned(struct arena *a, const struct service_exposure *sx, pb_cluster *m)
 {
+    const struct exposure *x = sx->x;
+
     m->name = PB_TEXT(x->name);
     m->load_assignment = NULL;
     m->cluster_discovery_type_case = PB_CLUSTER(CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE);
@@ -189,7 +203,7 @@ static void set_owned(struct arena *a, const struct exposure *x, pb_cluster *m)
         m->eds_cluster_config->eds_config = pb_ads_source(a);
     } else if (is_dns(x)) {
         m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__STRICT_DNS);
-        m->load_assignment = dns_assignment(a, x);
+        m->load_assignment = dns_assignment(a, sx);
         m->eds_cluster_config = NULL;
     } else {
         m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__ORIGINAL_DST);
@@ -215,9 +229,10 @@ static struct resource *pack(const struct exposure *x, const pb_cluster *m, cons
     return resource_pack(&info, &m->base);
 }
 
-int cluster_make(const struct exposure *x, const struct translate_policy *policy, struct resource **ret,
+int cluster_make(const struct service_exposure *sx, const struct translate_policy *policy, struct resource **ret,
                  struct err *e)
 {
+    const struct exposure *x = sx->x;
     _cleanup_(arena_free_p) struct arena *a = arena_new();
     struct sds_ref refs[CLUSTER_SDS_MAX];
     size_t n_refs = cluster_sds_refs(a, x, refs);
@@ -235,7 +250,7 @@ int cluster_make(const struct exposure *x, const struct translate_policy *policy
     }
     set_defaults(a, x, &given, m);
     set_lb_policy(x, &given, m);
-    set_owned(a, x, m);
+    set_owned(a, sx, m);
     if (x->cluster_certificate)
         m->transport_socket = tls_upstream(a, x, refs, n_refs);
     passthrough_clear(&given);
@@ -278,11 +293,6 @@ enum {
     SOCKET_ADDRESS_PORT_VALUE = 3,
     SOCKET_ADDRESS_DEPTH = 4, /* messages around it in its locality */
 };
-
-static bool serves(const struct endpoint *p)
-{
-    return p->up && !p->refused;
-}
 
 static void put_endpoint(struct buf *b, const struct endpoint *p)
 {
@@ -353,7 +363,7 @@ bool assignment_equal(const struct service_exposure *a, const struct service_exp
             j++;
         if (i == a->n_endpoints || j == b->n_endpoints)
             return i == a->n_endpoints && j == b->n_endpoints;
-        if (a->endpoints[i].port != b->endpoints[j].port ||
+        if (a->endpoints[i].port != b->endpoints[j].port || !text_equal(a->endpoints[i].host, b->endpoints[j].host) ||
             address_compare(&a->endpoints[i].address, &b->endpoints[j].address))
             return false;
     }

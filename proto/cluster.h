@@ -11,14 +11,17 @@ size_t cluster_sds_refs(struct arena *a, const struct exposure *x, struct sds_re
 /* Whether its endpoints come over EDS. */
 bool cluster_uses_eds(const struct exposure *x);
 
-/* The cluster of x, checked. An error names the field ("cluster_data.connect_timeout") and not the object. */
-int cluster_make(const struct exposure *x, const struct translate_policy *policy, struct resource **ret,
+/* The cluster of sx, checked; it holds the endpoints that are up where they are DNS names, which Envoy resolves itself
+ * (STRICT_DNS). An error names the field ("cluster_data.connect_timeout") and not the object. */
+int cluster_make(const struct service_exposure *sx, const struct translate_policy *policy, struct resource **ret,
                  struct err *e);
 /*
  * A cluster of that name which never has an endpoint: what stands for one that can't be made or must not be used, so
  * that listeners and routes which name it keep working for all else.
  */
 struct resource *cluster_placeholder(const struct exposure *x);
+/* Whether both give the same cluster under the same policy. */
+bool cluster_equal(const struct service_exposure *a, const struct service_exposure *b);
 /* The endpoints that are up. */
 int assignment_make(const struct service_exposure *sx, struct resource **ret, struct err *e);
 /* Whether both give the same assignment. */

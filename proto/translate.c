@@ -236,7 +236,7 @@ static struct resource *own_cluster(const struct translator *t, const struct vie
 
     if (!secrets_ready(t, v, em, refs, n))
         return NULL;
-    if (cluster_make(em->sx->x, &em->group->policy, &cluster, &e) == 0)
+    if (cluster_make(em->sx, &em->group->policy, &cluster, &e) == 0)
         return cluster;
     err_set_object(&e, em->name);
     t->problem(t->arg, em->group->name, em->name, &e);
@@ -353,7 +353,7 @@ static void update(struct translator *t, const struct view *v, struct service *s
         emit(t, v, em);
         return;
     }
-    cluster_changed = em->sx->x != sx->x;
+    cluster_changed = !cluster_equal(em->sx, sx);
     endpoints_changed = !assignment_equal(em->sx, sx);
     set_source(em, s, sx);
     if (cluster_changed)
@@ -706,13 +706,14 @@ int translate_check(const struct exposure *x, const struct gateway *gateway, voi
     const struct translate_policy widest = {true, true},
                                   own = {gateway && gateway->allow_files, gateway && gateway->allow_cluster_header};
     const struct translate_policy *policy = gateway ? &own : &widest;
+    const struct service_exposure sx = {.x = x};
     struct resource *cluster = NULL;
     int r = 0;
 
     (void)arg; /* it is pure */
     /* Without JSON there is nothing in a cluster or a filter that could be wrong. */
     if (x->cluster_data || x->cluster_certificate)
-        r = cluster_make(x, policy, &cluster, e);
+        r = cluster_make(&sx, policy, &cluster, e);
     resource_unref(cluster);
     if (r == 0 && x->filter_config_data)
         r = filter_check(x, policy, e);

@@ -83,8 +83,7 @@ static bool is_drained(const struct exposure_state *state, const struct candidat
     const struct endpoint p = {.address = c->address, .host = c->host, .port = c->port};
     char name[ENDPOINT_NAME_MAX];
 
-    /* Names are for Envoy to resolve: it is not told of one of them alone. */
-    if (state->n_drained == 0 || c->host)
+    if (state->n_drained == 0)
         return false;
     endpoint_name(&p, name, sizeof(name));
     return bsearch(name, state->drained, state->n_drained, sizeof(*state->drained), compare_text_to) != NULL;

@@ -107,6 +107,28 @@ def test_a_drained_endpoint_gets_nothing_new_and_no_request_is_lost(world):
     assert not load.failures, load.failures[:3]
 
 
+def test_a_drained_name_leaves_its_cluster(world):
+    """Envoy resolves names itself: they stand in the cluster."""
+    scene = Scene(world)
+    names = ["one.test", "two.test"]
+    done(scene.api.put(exposure(OWN), scene.own(8101, endpoints=[{"address": name, "port": 80} for name in names])), 201)
+
+    def resolved():
+        cluster = scene.envoy.dynamic_clusters().get(OWN, {})
+        return [one["endpoint"]["address"]["socket_address"]["address"]
+                for part in cluster.get("load_assignment", {}).get("endpoints", [])
+                for one in part.get("lb_endpoints", [])]
+
+    wait_until(lambda: resolved() == names)
+    for name in names:
+        done(scene.api.put(drain(OWN, name + ":80")), 201)
+        wait_until(lambda: name not in resolved(), what=name + " to leave")
+    assert scene.api.v1(exposure(OWN))["status"]["endpoints"]["up"] == 0
+    for name in names:
+        done(scene.api.delete(drain(OWN, name + ":80")))
+    wait_until(lambda: resolved() == names)
+
+
 def test_a_certificate_of_the_apis_own_is_served_and_replaced_without_a_new_chain(world, ca):
     scene = Scene(world)
     certificates = [ca.issue("own.test"), ca.issue("own.test", "more.test")]
