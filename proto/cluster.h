@@ -11,8 +11,10 @@ size_t cluster_sds_refs(struct arena *a, const struct exposure *x, struct sds_re
 /* Whether its endpoints come over EDS. */
 bool cluster_uses_eds(const struct exposure *x);
 
-/* The cluster of sx, checked; it holds the endpoints that are up where they are DNS names, which Envoy resolves itself
- * (STRICT_DNS). An error names the field ("cluster_data.connect_timeout") and not the object. */
+/*
+ * The cluster of sx, checked. Endpoints that are DNS names stand in it, where they are up: Envoy resolves them itself
+ * (STRICT_DNS). An error names the field ("cluster_data.connect_timeout") and not the object.
+ */
 int cluster_make(const struct service_exposure *sx, const struct translate_policy *policy, struct resource **ret,
                  struct err *e);
 /*
