@@ -16,6 +16,10 @@ GEN ?= build/gen
 VENV ?= build/venv
 PREFIX ?= /usr/local
 DESTDIR ?=
+SBINDIR = $(PREFIX)/sbin
+UNITDIR = $(PREFIX)/lib/systemd/system
+SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+DOCDIR = $(PREFIX)/share/doc/igwd
 LAYERS ?= base store proto server api
 T ?=
 CC = gcc
@@ -264,9 +268,15 @@ gen: $(GEN_STAMP) $(GEN_LIB)
 # ---- installing ----------------------------------------------------------------------------------------------------
 
 .PHONY: install clean FORCE
+# Into DESTDIR. Settings are the administrator's: the sample lies beside the documentation.
 install: $(BUILD)/igwd
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/sbin
-	$(INSTALL) -m 0755 $(BUILD)/igwd $(DESTDIR)$(PREFIX)/sbin/igwd
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 0755 $(BUILD)/igwd $(DESTDIR)$(SBINDIR)/igwd
+	sed 's,@SBINDIR@,$(SBINDIR),' dist/systemd/igwd.service.in > $(DESTDIR)$(UNITDIR)/igwd.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/igwd.service
+	$(INSTALL) -m 0644 dist/systemd/igwd-xds.socket dist/systemd/igwd-api.socket $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 0644 dist/systemd/igwd.sysusers $(DESTDIR)$(SYSUSERSDIR)/igwd.conf
+	$(INSTALL) -m 0644 dist/igwd.conf $(DESTDIR)$(DOCDIR)/igwd.conf
 
 clean:
 	rm -rf $(BUILD)

@@ -120,6 +120,7 @@ static int start_http(struct api *a, const struct api_options *options, struct e
     a->hosts = make_hosts(options);
     const struct http_options http = {.addresses = options->addresses,
                                       .n_addresses = options->n_addresses,
+                                      .sockets = options->sockets,
                                       .socket_group = a->dispatcher.group,
                                       .handle = on_request,
                                       .takes_body = on_takes_body,

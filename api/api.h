@@ -150,6 +150,9 @@ struct api_options {
     /* "unix:/PATH", "127.0.0.1:PORT", "[::1]:PORT"; beyond loopback only with a certificate */
     const char *const *addresses;
     size_t n_addresses;
+    /* By address: a socket that listens there and was passed in (it is the interface's then, its file stays), or 0.
+     * NULL: none was. */
+    const int *sockets;
     const char *group;      /* its members may do everything over unix sockets, as root and the daemon's user; NULL */
     const char *token_file; /* of TCP's callers (api/auth.h); NULL: nothing but the probes answers there */
     /* Of TCP, which speaks TLS then; both or none. client_ca: of client certificates; NULL: none are asked for. */

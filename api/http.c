@@ -61,6 +61,7 @@ struct place {
     struct http *http;
     struct listen_address address;
     bool is_tls;
+    bool passed; /* the socket was passed in: it outlives the shell */
     int fd;
     struct MHD_Daemon *daemon;
 };
@@ -727,17 +728,30 @@ __attribute__((format(printf, 2, 0))) static void on_library_log(void *arg, cons
 
 /* ---- start and stop ---- */
 
-static int start_place(struct http *h, const char *text, struct err *e)
+/* Those of a socket that was passed in stay with it, and its file. */
+static void close_place(struct place *p, int fd)
+{
+    if (!p->passed)
+        listen_close(&p->address, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
+static int start_place(struct http *h, const char *text, int socket, struct err *e)
 {
     struct place *p = &h->places[h->n_places];
     int r = listen_address_parse(text, &p->address, e);
 
     p->http = h;
+    p->passed = socket > 0;
+    p->fd = socket;
     p->is_tls = h->tls && !p->address.path[0];
     if (!r && !p->is_tls && !listen_address_is_local(&p->address))
         r = err_set(e, -EPERM, text, NULL, "beyond loopback the REST interface is served with TLS only");
-    if (!r)
+    if (!r && !p->passed)
         r = listen_open(&p->address, h->options.socket_group, &p->fd, e);
+    if (r && p->passed)
+        close(socket);
     if (r)
         return r;
     struct MHD_OptionItem secure[] = {
@@ -756,7 +770,7 @@ static int start_place(struct http *h, const char *text, struct err *e)
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, p, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
         MHD_OPTION_ARRAY, p->is_tls ? secure : &secure[ARRAY_LEN(secure) - 1], MHD_OPTION_END);
     if (!p->daemon) {
-        listen_close(&p->address, p->fd);
+        close_place(p, p->fd);
         return err_set(e, -EIO, text, NULL, "the HTTP library can't serve there");
     }
     h->n_places++;
@@ -798,7 +812,7 @@ int http_start(struct http *h, struct err *e)
     int r = deadlines_start(durations, &h->deadlines, e);
 
     for (size_t i = 0; !r && i < h->options.n_addresses; i++)
-        r = start_place(h, h->options.addresses[i], e);
+        r = start_place(h, h->options.addresses[i], h->options.sockets ? h->options.sockets[i] : 0, e);
     return r;
 }
 
@@ -809,8 +823,10 @@ void http_stop(struct http *h)
     wake_all(h);
     for (size_t i = 0; i < h->n_places; i++) {
         struct place *p = &h->places[i];
-        MHD_stop_daemon(p->daemon); /* and closes the socket */
-        listen_close(&p->address, -1);
+        /* The library would shut down the socket that it listens on, for whoever else holds it, too. */
+        int fd = p->passed ? MHD_quiesce_daemon(p->daemon) : -1;
+        MHD_stop_daemon(p->daemon);
+        close_place(p, fd);
     }
     deadlines_stop(h->deadlines);
     tls_unref(h->tls);

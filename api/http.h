@@ -110,6 +110,7 @@ extern const double http_buckets[HTTP_BUCKETS];
 struct http_options {
     const char *const *addresses;
     size_t n_addresses;
+    const int *sockets; /* as in struct api_options; borrowed until http_start() returns */
     gid_t socket_group; /* of unix sockets; (gid_t)-1: the daemon's */
     void (*handle)(void *arg, const struct http_request *r, struct http_answer *a);
     /* Whether a request with content may be sent there; else it is refused before its content is read. */

@@ -17,6 +17,7 @@
 #include "server/notify.h"
 #include "server/report.h"
 #include "server/version.h"
+#include "server/watchdog.h"
 #include "server/xds_server.h"
 #include "server/xds_status.h"
 #include "store/store.h"
@@ -58,6 +59,8 @@ struct edit_queue {
 struct daemon {
     const struct config *config;
     const struct daemon_hooks *hooks;
+    struct activation *sockets;
+    struct watchdog *watchdog; /* NULL: nobody watches */
     struct loop *loop;
     struct store *store;
     struct translator *translator;
@@ -224,9 +227,11 @@ static void on_signal(void *arg, unsigned events)
     struct signalfd_siginfo info;
     while (read(d->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGHUP) {
+            notify_reloading();
             d->hooks->reload(d->hooks->arg);
             xds_server_reload(d->xds);
             reload_api(d);
+            notify_supervisor("READY=1");
         } else {
             log_event(LOG_LEVEL_NOTICE, "stopping", "signal", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
             loop_stop(d->loop);
@@ -321,6 +326,7 @@ static int start_xds(struct daemon *d, struct err *e)
             .n_gateways = only_default ? 1 : a->n_gateways,
             /* Beyond loopback the client certificate decides. */
             .all = a->all || (!a->loopback && !a->n_gateways),
+            .socket = activation_take(d->sockets, a->address),
             .certificate_file = a->loopback ? NULL : c->xds_certificate_file,
             .key_file = a->loopback ? NULL : c->xds_key_file,
             .client_ca_file = a->loopback ? NULL : c->xds_client_ca_file,
@@ -781,13 +787,18 @@ static int start_api(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
     const char *addresses[CONFIG_VALUES_MAX];
-    if (!c->n_api)
-        return 0;
-    for (size_t i = 0; i < c->n_api; i++)
+    int sockets[CONFIG_VALUES_MAX];
+    for (size_t i = 0; i < c->n_api; i++) {
         addresses[i] = c->api[i].address;
+        sockets[i] = activation_take(d->sockets, addresses[i]);
+    }
+    int r = activation_all_taken(d->sockets, e);
+    if (r || !c->n_api)
+        return r;
     const struct api_options options = {
         .addresses = addresses,
         .n_addresses = c->n_api,
+        .sockets = sockets,
         .group = c->api_group,
         .token_file = c->api_token_file,
         .tls_certificate = c->api_tls_certificate_file,
@@ -816,6 +827,12 @@ static int start_api(struct daemon *d, struct err *e)
     return api_start(&options, &d->api, e);
 }
 
+static bool xds_turns(void *arg)
+{
+    const struct daemon *d = arg;
+    return xds_server_turned(d->xds);
+}
+
 static int start(struct daemon *d, struct err *e)
 {
     pthread_mutex_init(&d->edits.lock, NULL);
@@ -833,11 +850,13 @@ static int start(struct daemon *d, struct err *e)
     _cleanup_(view_delta_free_p) struct view_delta *delta = store_initial_delta(d->store);
     publish(d, delta);
     start_agent(d);
+    d->watchdog = watchdog_new(d->loop, xds_turns, d);
     return start_api(d, e);
 }
 
 static void stop(struct daemon *d)
 {
+    watchdog_free(d->watchdog);
     close_edits(d); /* who waits for one is answered while there is somebody to answer */
     api_stop(d->api);
     agent_free(d->agent);
@@ -857,9 +876,10 @@ static void stop(struct daemon *d)
     pthread_mutex_destroy(&d->edits.lock);
 }
 
-int daemon_run(const struct config *config, const struct daemon_hooks *hooks, struct err *e)
+int daemon_run(const struct config *config, struct activation *sockets, const struct daemon_hooks *hooks,
+               struct err *e)
 {
-    struct daemon d = {.config = config, .hooks = hooks, .signal_fd = -1};
+    struct daemon d = {.config = config, .hooks = hooks, .sockets = sockets, .signal_fd = -1};
     int r = start(&d, e);
     if (!r) {
         log_event(LOG_LEVEL_NOTICE, "ready", "state", config->state_directory, "gateway", config->gateway, NULL);

@@ -5,6 +5,7 @@
 #ifndef SERVER_DAEMON_H
 #define SERVER_DAEMON_H
 
+#include "server/activation.h"
 #include "server/config.h"
 
 /*
@@ -16,6 +17,8 @@ struct daemon_hooks {
     void (*reload)(void *arg);
     void *arg;
 };
-int daemon_run(const struct config *config, const struct daemon_hooks *hooks, struct err *e);
+/* sockets: those passed in, of which it takes what the settings name; all of them, or it does not start. */
+int daemon_run(const struct config *config, struct activation *sockets, const struct daemon_hooks *hooks,
+               struct err *e);
 
 #endif

@@ -145,13 +145,16 @@ static int run(int argc, char **argv, const struct config *c)
 {
     struct process p = {.argc = argc, .argv = argv, .config = c, .ready_fd = -1};
     struct err e = {0};
+    _cleanup_(activation_free_p) struct activation *sockets = NULL;
+    if (activation_new(&sockets, &e))
+        return fail(&e, EXIT_FAILURE);
     int r = c->background ? go_to_background(&p) : 0;
     if (r)
         return err_set(&e, r, "background", NULL, "%s", strerrordesc_np(-r)), fail(&e, EXIT_FAILURE);
     log_setup(c->log_level, c->log_format);
     log_event(LOG_LEVEL_NOTICE, "starting", "version", IGWD_VERSION, NULL);
     const struct daemon_hooks hooks = {.ready = on_ready, .reload = on_reload, .arg = &p};
-    if (daemon_run(c, &hooks, &e) == 0)
+    if (daemon_run(c, sockets, &hooks, &e) == 0)
         return EXIT_SUCCESS;
     log_err(LOG_LEVEL_ERROR, &e, "can't run", NULL);
     return EXIT_FAILURE;

@@ -1,7 +1,10 @@
 /* sd_notify(3)'s protocol: one datagram with NAME=VALUE lines to the unix socket in $NOTIFY_SOCKET. */
 #include "server/notify.h"
 
+#include "base/clock.h"
+
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,4 +27,11 @@ void notify_supervisor(const char *state)
     (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&a,
                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)); /* see the header */
     close(fd);
+}
+
+void notify_reloading(void)
+{
+    char state[64];
+    (void)snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(clock_now(NULL) / 1000));
+    notify_supervisor(state);
 }

@@ -8,13 +8,18 @@
  * thread. gRPC's C interface has no alarm: a connectivity watch that is over before it began comes out of the
  * completion queue at once.
  *
- * Threads: `lock` protects inbox, waking, stopping and what is read by handshakes (struct credentials); everything
- * else belongs to the xDS thread. gRPC's own threads only release parts of messages and ask for certificates.
+ * On a socket that was passed in, the acceptor (server/xds_acceptor.h) takes the connections and hands them to gRPC,
+ * which knows them by their descriptors alone.
+ *
+ * Threads: `lock` protects inbox, waking, stopping, asked and what is read by handshakes (struct credentials);
+ * everything else belongs to the xDS thread. gRPC's own threads only release parts of messages and ask for
+ * certificates; the acceptor's only hands over connections.
  */
 #include "server/xds_server.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/xds_acceptor.h"
 #include "server/xds_session.h"
 #include "server/xds_status.h"
 
@@ -25,6 +30,7 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
+#include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
@@ -33,6 +39,7 @@
 #include <libgen.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +57,7 @@ enum {
     DIRECTORY_MODE = 0750,
     KEEPALIVE_MS = 30000,    /* a peer that is silent for that long is asked whether it is there */
     PING_INTERVAL_MS = 1000, /* the shortest between a client's pings that is taken as good manners */
+    SILENT_MS = 120000,      /* for a first stream, as gRPC gives it on what it accepts itself */
 };
 
 enum op_kind { OP_CLOSED, OP_READ, OP_SENT, OP_ENDED, OP_KINDS };
@@ -78,6 +86,8 @@ struct listener {
     struct credentials credentials;
     grpc_server *grpc;
     int port;
+    int socket;                         /* that was passed in; 0: gRPC listens */
+    grpc_server_credentials *plaintext; /* for its connections */
     char *unlink_path;
     struct tag shutdown;
     bool is_down;
@@ -133,6 +143,7 @@ struct xds_server {
     struct tag wake;
     pthread_t thread;
     bool has_thread;
+    struct xds_acceptor *acceptor; /* NULL: no socket was passed in */
 
     struct stream *streams, *ready, **ready_end;
     size_t n_streams;
@@ -146,6 +157,7 @@ struct xds_server {
     pthread_mutex_t lock;
     struct inbox *inbox, **inbox_end;
     bool waking, stopping;
+    bool asked; /* whether it turns, and it did not turn since */
 };
 
 /* ---- services ---- */
@@ -246,6 +258,39 @@ static void set_deadline(struct stream *stream, clock_ns at)
     }
 }
 
+/* ---- peers ---- */
+
+/* In gRPC's way: "ipv4:10.0.0.1:40312", "ipv6:%5B::1%5D:40312", "unix:". */
+static char *socket_peer(int fd)
+{
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t n = sizeof(name);
+    char host[INET6_ADDRSTRLEN] = "";
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+
+    if (getpeername(fd, (struct sockaddr *)&name, &n))
+        return mem_strdup("unknown:"); /* it is gone by now */
+    memcpy(&four, &name, sizeof(four));
+    memcpy(&six, &name, sizeof(six));
+    if (name.ss_family == AF_INET)
+        return mem_printf("ipv4:%s:%u", inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host)), ntohs(four.sin_port));
+    if (name.ss_family == AF_INET6)
+        return mem_printf("ipv6:%%5B%s%%5D:%u", inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host)),
+                          ntohs(six.sin6_port));
+    return mem_strdup("unix:");
+}
+
+/* Who calls, for people; mem_free() it. gRPC calls those that it did not accept itself "fd:N". */
+static char *peer_of(grpc_call *call)
+{
+    char *given = grpc_call_get_peer(call);
+    char *peer = strncmp(given, "fd:", 3) == 0 ? socket_peer((int)strtol(given + 3, NULL, 10)) : mem_strdup(given);
+
+    gpr_free(given);
+    return peer;
+}
+
 /* ---- operations of a stream ---- */
 
 static void mark_ready(void *arg)
@@ -314,11 +359,10 @@ static grpc_status_code code_of(int error)
 static void fail_stream(struct stream *stream, const struct err *e, clock_ns now)
 {
     char text[ERR_OBJECT_MAX + ERR_FIELD_MAX + ERR_TEXT_MAX];
-    char *peer = grpc_call_get_peer(stream->call);
+    _cleanup_(mem_free_p) char *peer = peer_of(stream->call);
 
     log_err(LOG_LEVEL_WARNING, e, "xDS stream refused", "peer", peer, "node",
             stream->session ? xds_session_node(stream->session) : NULL, NULL);
-    gpr_free(peer);
     end_stream(stream, code_of(e->code), err_format(e, text, sizeof(text)), now);
 }
 
@@ -377,15 +421,13 @@ static void start_send(struct stream *stream, struct xds_message *m)
 static void tell_unknown(struct stream *stream)
 {
     const char *gateway = xds_session_unknown_gateway(stream->session);
-    char *peer;
 
     if (!gateway || stream->told_unknown)
         return;
     stream->told_unknown = true;
-    peer = grpc_call_get_peer(stream->call);
+    _cleanup_(mem_free_p) char *peer = peer_of(stream->call);
     log_event(LOG_LEVEL_WARNING, "a proxy asks for a gateway that does not exist; it is not answered", "peer", peer,
               "node", xds_session_node(stream->session), "gateway", gateway, NULL);
-    gpr_free(peer);
 }
 
 /* Sends what there is to send, reads on if it may. */
@@ -514,14 +556,13 @@ static void begin_stream(struct stream *stream, const struct service *service, c
                                           .ready = mark_ready,
                                           .arg = stream};
     grpc_op ops[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_RECV_MESSAGE}};
-    char *peer = grpc_call_get_peer(stream->call);
+    _cleanup_(mem_free_p) char *peer = peer_of(stream->call);
 
     options.peer = peer;
     if (stream->listener->tls)
         stream->names = peer_names(stream->call);
     xds_status_changed(stream->server->status);
     stream->session = xds_session_new(&options, now);
-    gpr_free(peer);
     ops[1].data.recv_message.recv_message = &stream->incoming;
     stream->reading = true;
     start(stream, OP_READ, ops, ARRAY_LEN(ops));
@@ -664,6 +705,7 @@ static void take_inbox(struct xds_server *s, bool *ret_stopping)
     list = take_ptr(s->inbox);
     s->inbox_end = &s->inbox;
     s->waking = false;
+    s->asked = false;
     *ret_stopping = s->stopping;
     pthread_mutex_unlock(&s->lock);
     while (list) {
@@ -811,6 +853,16 @@ static void wake_for_status(void *arg)
     pthread_mutex_lock(&s->lock);
     wake(s);
     pthread_mutex_unlock(&s->lock);
+}
+
+bool xds_server_turned(struct xds_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool turned = !s->asked;
+    s->asked = true;
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
+    return turned;
 }
 
 struct xds_status *xds_server_status(const struct xds_server *s)
@@ -983,6 +1035,26 @@ static grpc_server_credentials *make_credentials(struct listener *l)
     return grpc_ssl_server_credentials_create_with_options(options);
 }
 
+/* In the acceptor's thread; the descriptor is gRPC's from now on. */
+static void on_connection(void *arg, int connection)
+{
+    struct listener *l = arg;
+
+    grpc_server_add_channel_from_fd(l->grpc, connection, l->plaintext);
+}
+
+static void start_acceptor(struct xds_server *s)
+{
+    _cleanup_(mem_free_p) struct xds_door *doors = mem_array(struct xds_door, s->n_listeners);
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n_listeners; i++)
+        if (s->listeners[i].socket)
+            doors[n++] = (struct xds_door){s->listeners[i].socket, &s->listeners[i]};
+    if (n)
+        s->acceptor = xds_acceptor_start(doors, n, on_connection);
+}
+
 static int check_address(const struct xds_address *a, struct err *e)
 {
     unsigned files = !!a->certificate_file + !!a->key_file + !!a->client_ca_file;
@@ -994,6 +1066,9 @@ static int check_address(const struct xds_address *a, struct err *e)
         return err_set(e, -EINVAL, a->address, NULL,
                        "an address beyond loopback needs TLS with client certificates: what is served there includes "
                        "private keys");
+    if (files && a->socket)
+        return err_set(e, -EINVAL, a->address, NULL,
+                       "speaks TLS, which a socket that is passed in can't: take it out of the socket unit");
     return 0;
 }
 
@@ -1003,6 +1078,10 @@ static int bind_listener(struct listener *l, struct err *e)
     grpc_server_credentials *credentials;
     int r;
 
+    if (l->socket) {
+        l->plaintext = make_credentials(l);
+        return 0;
+    }
     if (path) {
         r = prepare_unix(path, e);
         if (r < 0)
@@ -1045,8 +1124,10 @@ static int listener_init(struct listener *l, struct xds_server *s, const struct 
         {.type = GRPC_ARG_INTEGER,
          .key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
          .value.integer = (int)s->max_streams + 1},
+        /* The last one: for a socket that was passed in. */
+        {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_CONNECTION_IDLE_MS, .value.integer = SILENT_MS},
     };
-    grpc_channel_args channel_args = {.num_args = ARRAY_LEN(args), .args = args};
+    grpc_channel_args channel_args = {.num_args = ARRAY_LEN(args) - !a->socket, .args = args};
     int r = check_address(a, e);
 
     if (r < 0)
@@ -1055,6 +1136,7 @@ static int listener_init(struct listener *l, struct xds_server *s, const struct 
     l->address = mem_strdup(a->address);
     l->all = a->all;
     l->tls = a->certificate_file != NULL;
+    l->socket = a->socket;
     l->credentials.server = s;
     l->credentials.certificate_file = mem_strdup(a->certificate_file);
     l->credentials.key_file = mem_strdup(a->key_file);
@@ -1074,6 +1156,10 @@ static void listener_clear(struct listener *l)
 
     if (l->grpc)
         grpc_server_destroy(l->grpc);
+    if (l->plaintext)
+        grpc_server_credentials_release(l->plaintext);
+    if (l->socket)
+        close(l->socket);
     clear_pems(pems);
     if (l->unlink_path)
         (void)unlink(l->unlink_path); /* somebody may have removed it already */
@@ -1186,6 +1272,7 @@ int xds_server_start(const struct xds_options *options, struct xds_server **ret_
     s->has_thread = true;
     r = pthread_create(&s->thread, NULL, run, s);
     assert(r == 0);
+    start_acceptor(s);
     *ret_server = s;
     return 0;
 }
@@ -1199,6 +1286,7 @@ void xds_server_stop(struct xds_server *s)
 {
     if (!s)
         return;
+    xds_acceptor_stop(take_ptr(s->acceptor));
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     wake(s);

@@ -20,6 +20,9 @@ struct xds_address {
     const char *const *gateways; /* which gateways it serves; NULL with all set: every one */
     size_t n_gateways;
     bool all;
+    /* A listening socket of that address that was passed in, or 0: the server opens it itself. It is closed with the
+     * server, its file is left. Plaintext only: gRPC speaks TLS on what it accepts itself, and on nothing else. */
+    int socket;
     /* TLS with client certificates; NULL: plaintext, which is refused beyond loopback. A client certificate's DNS or
      * URI names, else its common name, name the gateways that it may have (within those of the address). */
     const char *certificate_file, *key_file, *client_ca_file;
@@ -56,6 +59,8 @@ int xds_server_start(const struct xds_options *options, struct xds_server **ret_
 int xds_server_port(const struct xds_server *s, size_t address);
 /* Any thread. Takes the batch. */
 void xds_server_publish(struct xds_server *s, struct xds_batch *batch);
+/* Whether the xDS thread has turned since this was asked the last time; true at first. For one thread. */
+bool xds_server_turned(struct xds_server *s);
 /* What its proxies have: see server/xds_status.h. Borrowed; valid until xds_server_stop(). */
 struct xds_status;
 struct xds_status *xds_server_status(const struct xds_server *s);

@@ -11,6 +11,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -870,6 +872,211 @@ TEST(a_client_that_does_not_read_gets_the_newest_state_once_and_slows_nobody)
     xds_call_free(lazy);
     xds_call_free(reader);
     xds_client_free(quick);
+    stop(w);
+}
+
+/* ---- sockets that were passed in ---- */
+
+/* A socket that listens there, as a supervisor opens it; its port in *ret_port. */
+static int open_socket(const char *path, int *ret_port)
+{
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(four);
+    int fd = socket(path ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    CHECK(fd >= 0);
+    if (path) {
+        snprintf(local.sun_path, sizeof(local.sun_path), "%s", path);
+        CHECK_INT(bind(fd, (const struct sockaddr *)&local, sizeof(local)), 0);
+    } else {
+        CHECK_INT(bind(fd, (const struct sockaddr *)&four, sizeof(four)), 0);
+        CHECK_INT(getsockname(fd, (struct sockaddr *)&four, &n), 0);
+        *ret_port = ntohs(four.sin_port);
+    }
+    CHECK_INT(listen(fd, 16), 0);
+    return fd;
+}
+
+static struct xds_server *start_passed(const char *address, int socket)
+{
+    struct xds_address a = {
+        .address = address, .gateways = the_gateway, .n_gateways = 1, .socket = fcntl(socket, F_DUPFD_CLOEXEC, 3)};
+    struct xds_options o = {.addresses = &a, .n_addresses = 1, .default_gateway = "envoy"};
+    struct xds_server *s;
+    struct err e = {0};
+
+    if (xds_server_start(&o, &s, &e) < 0)
+        test_fail(__FILE__, __LINE__, "%s: %s", e.object, e.text);
+    return s;
+}
+
+static void publish_one(struct xds_server *s, const char *content)
+{
+    publish(&(struct world){.server = s}, XDS_CLUSTER, "a", content);
+}
+
+TEST(on_a_socket_that_was_passed_in_nobody_is_refused_while_one_server_follows_the_other)
+{
+    char address[PATH_BYTES];
+    struct xds_server *s;
+    int port, fd = open_socket(NULL, &port);
+
+    snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+    s = start_passed(address, fd);
+    publish_one(s, "one");
+    struct xds_client *c = connect_to(address);
+    expect_served(c, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
+    xds_client_free(c);
+    xds_server_stop(s);
+    /* There is no server now: the connection stands, and the call waits for the next one. */
+    c = connect_to(address);
+    struct xds_call *k = xds_call_new(c, ADS_DELTA);
+    CHECK(!xds_call_receive(k, XDS_DELTA, NEVER_MS));
+    s = start_passed(address, fd);
+    publish_one(s, "two");
+    CHECK(xds_call_send(k, XDS_DELTA, &ask_clusters));
+    expect_content(xds_call_receive(k, XDS_DELTA, SOON_MS), "a", "two");
+    xds_call_free(k);
+    xds_client_free(c);
+    xds_server_stop(s);
+    close(fd);
+}
+
+TEST(a_unix_socket_that_was_passed_in_keeps_its_file)
+{
+    char directory[PATH_BYTES], address[PATH_BYTES + 32];
+    struct stat st;
+    int port, fd;
+
+    make_directory(directory);
+    snprintf(address, sizeof(address), "unix:%s/xds.sock", directory);
+    fd = open_socket(address + 5, &port);
+    CHECK_INT(chmod(address + 5, 0600), 0);
+    struct xds_server *s = start_passed(address, fd);
+    publish_one(s, "one");
+    struct xds_client *c = connect_to(address);
+    expect_served(c, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
+    xds_client_free(c);
+    xds_server_stop(s);
+    CHECK_INT(stat(address + 5, &st), 0);
+    CHECK_INT(st.st_mode & 07777, 0600); /* it is the supervisor's to say */
+    close(fd);
+    CHECK_INT(unlink(address + 5), 0);
+    CHECK_INT(rmdir(directory), 0);
+}
+
+TEST(who_comes_over_a_socket_that_was_passed_in_is_known_by_the_address)
+{
+    char address[PATH_BYTES];
+    int port, fd = open_socket(NULL, &port);
+
+    snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+    listen_to_log();
+    struct xds_server *s = start_passed(address, fd);
+    publish_one(s, "one");
+    struct xds_client *c = connect_to(address);
+    struct xds_call *k = xds_call_new(c, ADS_DELTA);
+    CHECK(xds_call_send_bytes(k, (const uint8_t *)"\xff\xff", 2)); /* no request */
+    CHECK_INT(xds_call_status(k, SOON_MS), STATUS_INVALID_ARGUMENT);
+    xds_call_free(k);
+    xds_client_free(c);
+    xds_server_stop(s);
+    log_set_sink(NULL, NULL);
+    CHECK(strstr(buf_cstr(&logged), "peer=ipv4:127.0.0.1:"));
+    close(fd);
+}
+
+TEST(garbage_on_a_socket_that_was_passed_in_harms_nobody)
+{
+    enum { ATTEMPTS = 50 };
+    char address[PATH_BYTES], byte;
+    int port, fd = open_socket(NULL, &port);
+
+    snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+    struct xds_server *s = start_passed(address, fd);
+    publish_one(s, "one");
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        struct sockaddr_in to = {
+            .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int guest = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK_INT(connect(guest, (const struct sockaddr *)&to, sizeof(to)), 0);
+        CHECK_INT(send(guest, "GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", 36, MSG_NOSIGNAL), 36);
+        while (i % 2 && recv(guest, &byte, 1, 0) > 0) /* the others leave before the answer */
+            ;
+        close(guest);
+    }
+    struct xds_client *c = connect_to(address);
+    expect_served(c, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
+    xds_client_free(c);
+    xds_server_stop(s);
+    close(fd);
+}
+
+TEST(a_socket_that_was_passed_in_can_not_speak_tls)
+{
+    int port, fd = open_socket(NULL, &port);
+
+    expect_start_fails(&(struct xds_address){.address = "127.0.0.1:1",
+                                             .all = true,
+                                             .socket = fcntl(fd, F_DUPFD_CLOEXEC, 3),
+                                             .certificate_file = "c",
+                                             .key_file = "k",
+                                             .client_ca_file = "a"},
+                       -EINVAL, "socket unit");
+    close(fd);
+}
+
+/* ---- the watchdog ---- */
+
+static pthread_mutex_t obstacle = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool at_obstacle;
+
+static void on_nacked_blocked(void *arg, const struct xds_report *r)
+{
+    (void)arg, (void)r;
+    atomic_store(&at_obstacle, true);
+    pthread_mutex_lock(&obstacle);
+    pthread_mutex_unlock(&obstacle);
+}
+
+static bool turns_soon(struct xds_server *s)
+{
+    clock_ns end = clock_now(NULL) + SOON_MS * (clock_ns)CLOCK_NS_PER_MS;
+
+    while (clock_now(NULL) < end)
+        if (xds_server_turned(s))
+            return true;
+    return false;
+}
+
+TEST(a_thread_that_stands_still_is_seen)
+{
+    struct xds_address a = {.address = "127.0.0.1:0", .gateways = the_gateway, .n_gateways = 1};
+    struct xds_options o = {
+        .addresses = &a, .n_addresses = 1, .default_gateway = "envoy", .nacked = on_nacked_blocked};
+    struct world *w = start_with(&o);
+
+    CHECK(xds_server_turned(w->server));
+    CHECK(turns_soon(w->server));
+    publish(w, XDS_CLUSTER, "a", "one");
+    struct xds_call *k = xds_call_new(w->client, ADS_DELTA);
+    CHECK(xds_call_send(k, XDS_DELTA, &ask_clusters));
+    struct wire_response *r = xds_call_receive(k, XDS_DELTA, SOON_MS);
+    CHECK(r);
+    pthread_mutex_lock(&obstacle);
+    CHECK(
+        xds_call_send(k, XDS_DELTA, &(struct wire_request){.type = XDS_CLUSTER, .nonce = r->nonce, .refusal = "no"}));
+    while (!atomic_load(&at_obstacle))
+        ;
+    /* From now on no question is answered. */
+    (void)xds_server_turned(w->server);
+    CHECK(!xds_call_receive(k, XDS_DELTA, NEVER_MS));
+    CHECK(!xds_server_turned(w->server));
+    pthread_mutex_unlock(&obstacle);
+    CHECK(turns_soon(w->server));
+    wire_response_free(r);
+    xds_call_free(k);
     stop(w);
 }
 
