@@ -27,6 +27,7 @@ UNIT_LIMIT = 1200   # seconds for one program
 E2E_LIMIT = 2400    # seconds for one run of pytest
 LINT_LIMIT = 600
 RETRIES_MAX = 8     # more failures than that are no accident
+REASON_MAX = 900    # characters of what a failure says, in the list of failures
 KINDS = ["lint", "unit", "asan", "tsan", "e2e", "e2e-asan", "e2e-tsan"]
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
@@ -107,14 +108,20 @@ def run_lint():
     return result
 
 
+def in_one_line(message):
+    """What a failure says. Its end says what was wrong (the innermost exception), so what is too long loses its middle."""
+    text = " / ".join(line.strip() for line in message.splitlines() if line.strip())
+    return text if len(text) <= REASON_MAX else text[:REASON_MAX // 3] + " [...] " + text[-REASON_MAX * 2 // 3:]
+
+
 def read_report(path, result):
     """Counts what a report of pytest holds."""
     for case in xml.parse(path).getroot().iter("testcase"):
         bad = [child for child in case if child.tag in ("failure", "error", "skipped")]
         if bad:
             what = "skipped: " if bad[0].tag == "skipped" else ""
-            reason = (bad[0].get("message") or "").splitlines() or [""]
-            result.failures.append("%s::%s: %s%s" % (case.get("classname"), case.get("name"), what, reason[0][:300]))
+            result.failures.append("%s::%s: %s%s" % (case.get("classname"), case.get("name"), what,
+                                                     in_one_line(bad[0].get("message") or "")))
             result.nodes.append("%s.py::%s" % (case.get("classname").replace(".", "/"), case.get("name")))
         else:
             result.passed += 1

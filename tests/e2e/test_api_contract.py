@@ -187,6 +187,40 @@ def test_every_example_fits_its_schema(method, path, operation):
                 assert not found, (validator.__name__, status, found)
 
 
+def schemas_of_requests():
+    """Each schema that a request's content is held against, once, with its name."""
+    seen = set()
+
+    def walk(schema, where):
+        while "$ref" in schema:
+            where = schema["$ref"].rpartition("/")[2]
+            schema = CONTRACT["components"]["schemas"][where]
+        if id(schema) in seen:
+            return
+        seen.add(id(schema))
+        yield where, schema
+        for name, one in schema.get("properties", {}).items():
+            yield from walk(one, where + "." + name)
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                yield from walk(schema[key], where + "/" + key)
+
+    for _method, path, operation in (parameter.values for parameter in operations()):
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            yield from walk(media["schema"], path)
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b"])
+def test_no_text_of_a_request_may_hold_a_nul(api, text):
+    """The daemon takes no content that holds one, so the contract must not say that it does."""
+    assert api.post("/explain", {"address": "10.0.0.1", "port": 80, "gateway": text}).status == 400
+    kinds = [(where, [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", []), schema)
+             for where, schema in schemas_of_requests()]
+    texts = [(where, schema) for where, types, schema in kinds if "string" in types]
+    assert len(texts) > 50
+    assert not [where for where, schema in texts if not errors_of(schema, text)]
+
+
 def errors_of(part, value):
     import jsonschema
     document = {"$ref": "#/components/wanted", "components": {**CONTRACT["components"], "wanted": part}}
