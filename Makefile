@@ -7,13 +7,14 @@
 #   make lint bench demo install clean
 #
 # BUILD is where everything goes that is made. SAN chooses a sanitizer: empty, address, thread or fuzz. GEN (Envoy's schema
-# as C) and VENV (Python with Envoy and the test tools) do not depend on SAN and are shared by all variants. LAYERS
-# leaves out the upper ones, while they do not compile: make LAYERS="base store" build/unit/map_test
+# as C), VENV (Python with Envoy, node and the test tools) and NODE (what web/ and tests/ take from npm) do not depend on
+# SAN and are shared by all variants. LAYERS leaves out the upper ones, while they do not compile: make LAYERS="base store" build/unit/map_test
 
 BUILD ?= build
 SAN ?=
 GEN ?= build/gen
 VENV ?= build/venv
+NODE ?= build/node
 PREFIX ?= /usr/local
 DESTDIR ?=
 SBINDIR = $(PREFIX)/sbin
@@ -63,6 +64,7 @@ GEN_STAMP := $(GEN)/stamp
 GEN_LIB := $(GEN)/libenvoy.a
 GEN_TABLES := $(BUILD)/obj/schema_tables.o
 endif
+WEB_PAGES := $(if $(filter api,$(LAYERS)),$(BUILD)/obj/web_pages.o)
 
 # ---- flags ---------------------------------------------------------------------------------------------------------
 
@@ -137,7 +139,7 @@ $(BUILD)/objects.list: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIB_OBJECTS)' | cmp -s - $@ || echo '$(LIB_OBJECTS)' > $@
 
-$(LIB): $(LIB_OBJECTS) $(GEN_TABLES) $(BUILD)/objects.list
+$(LIB): $(LIB_OBJECTS) $(GEN_TABLES) $(WEB_PAGES) $(BUILD)/objects.list
 	@echo "  AR    $@"
 	@rm -f $@
 	@$(AR) qcs $@ $(filter %.o,$^)
@@ -193,10 +195,28 @@ $(filter $(BUILD)/obj/proto/% $(BUILD)/obj/server/%,$(LIB_OBJECTS) $(MAIN_OBJECT
     $(call objects,$(UNIT_TESTS) $(UNIT_SHARED) $(TOOLS) $(FUZZERS)): | $(GEN_STAMP)
 endif
 
+# ---- the dashboard, compressed and as part of the program ------------------------------------------------------------
+
+WEB_FILES := $(wildcard web/*.html web/*.js web/*.css web/*.svg)
+
+# A file that was removed leaves the program too: the list is a prerequisite by content.
+$(BUILD)/web/files.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(WEB_FILES)' | cmp -s - $@ || echo '$(WEB_FILES)' > $@
+
+$(BUILD)/web/pages.c: web/build.py $(WEB_FILES) $(BUILD)/web/files.list $(NODE)/web/stamp
+	@echo "  WEB   $@"
+	@/usr/bin/python3 web/build.py --modules $(NODE)/web/node_modules --out $(@D)
+
+$(BUILD)/obj/web_pages.o: $(BUILD)/web/pages.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+-include $(BUILD)/obj/web_pages.d
+
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test asan tsan lint bench demo fuzz
-SUB = $(MAKE) --no-print-directory GEN=$(GEN) VENV=$(VENV)
+SUB = $(MAKE) --no-print-directory GEN=$(GEN) VENV=$(VENV) NODE=$(NODE)
 
 unit: $(UNIT_PROGRAMS)
 	@failed=0; for p in $(UNIT_PROGRAMS); do $$p $(T) || { failed=1; echo "FAILED: $$p" >&2; }; done; exit $$failed
@@ -209,12 +229,12 @@ tsan:
 
 # The sanitized builds wait for the plain one: they share what is generated.
 .PHONY: san-programs
-san-programs: all unit-programs tools $(VENV)/stamp
+san-programs: all unit-programs tools $(VENV)/stamp $(NODE)/tests/stamp
 	@$(SUB) BUILD=$(BUILD)/asan SAN=address all unit-programs
 	@$(SUB) BUILD=$(BUILD)/tsan SAN=thread all unit-programs
 
 test: san-programs
-	@$(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(T),--name '$(T)')
+	@TEST_NODE='$(abspath $(NODE))' $(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(T),--name '$(T)')
 
 demo: all tools $(VENV)/stamp
 	@$(VENV)/bin/python tests/demo.py --build $(BUILD) $(if $(ONCE),--once)
@@ -262,6 +282,14 @@ $(VENV)/stamp: requirements.txt | $(FIRST)
 	@/usr/bin/python3 -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@cp requirements.txt $@
+
+# What a directory takes from npm, as its lock has it: checked by hash, nothing of it is run.
+$(NODE)/%/stamp: %/package.json %/package-lock.json %/.npmrc $(VENV)/stamp
+	@echo "  NPM   $(@D)"
+	@mkdir -p $(@D)
+	@cp $*/package.json $*/package-lock.json $*/.npmrc $(@D)/
+	@cd $(@D) && '$(abspath $(VENV))/bin/npm' ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
 
 gen: $(GEN_STAMP) $(GEN_LIB)
 
