@@ -3,6 +3,7 @@
 
 #include "api/cache.h"
 #include "api/dispatch.h"
+#include "api/pages.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -147,6 +148,8 @@ int api_start(const struct api_options *options, struct api **ret_api, struct er
     a->tls_client_ca = mem_strdup(options->tls_client_ca);
     a->dispatcher = (struct dispatcher){.routes = api_routes,
                                         .n_routes = api_n_routes,
+                                        .pages = web_pages,
+                                        .n_pages = web_n_pages,
                                         .backend = options->backend,
                                         .version = a->version,
                                         .group = (gid_t)-1};

@@ -1,11 +1,12 @@
 /*
  * Dispatching. The order matters: who may not be here learns nothing but that (401, 403), neither which objects exist
- * nor which paths.
+ * nor which paths; the dashboard's files alone are everybody's.
  */
 #include "api/dispatch.h"
 
 #include "api/cache.h"
 #include "api/list.h"
+#include "api/pages.h"
 #include "base/clock.h"
 
 #include <assert.h>
@@ -329,6 +330,8 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
     struct err e = {0};
     int bad = target_parse(r->target, c.arena, &c.target, &e);
 
+    if (!bad && pages_answer(&c, d->pages, d->n_pages))
+        return;
     if (!bad)
         c.route = route_find(d->routes, d->n_routes, r->method, &c.target, c.arguments);
     if (!authorize(&c, d, tokens))

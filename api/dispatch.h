@@ -8,10 +8,13 @@
 #include "api/call.h"
 
 struct cache;
+struct page;
 
 struct dispatcher {
     const struct api_route *routes;
     size_t n_routes;
+    const struct page *pages; /* the dashboard's, sorted by path; may be none */
+    size_t n_pages;
     struct api_backend backend;
     const char *version;
     struct http *http;   /* NULL in tests */

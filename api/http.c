@@ -456,7 +456,8 @@ static enum MHD_Result add_size(void *arg, enum MHD_ValueKind kind, const char *
 
 /* ---- answering ---- */
 
-/* The first one alone belongs to a 304 (RFC 9110, 15.4.5): the others are about content, which it does not have. */
+/* Where an answer does not say otherwise. The first one alone belongs to a 304 (RFC 9110, 15.4.5): the others are
+ * about content, which it does not have. */
 static const struct http_header always[] = {
     {"Cache-Control", "no-store"},
     {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
@@ -531,6 +532,15 @@ static struct MHD_Response *whole_response(struct http_answer *a)
     return r;
 }
 
+/* Whether an answer says by itself what would else be added. */
+static bool says(const struct http_answer *a, const char *name)
+{
+    for (size_t i = 0; i < a->n_headers; i++)
+        if (strcmp(a->headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static enum MHD_Result send_answer(struct exchange *x)
 {
     struct http_answer *a = &x->answer;
@@ -541,7 +551,8 @@ static enum MHD_Result send_answer(struct exchange *x)
         return MHD_NO;
     enum MHD_Result ok = MHD_add_response_header(r, "X-Request-Id", x->request.id);
     for (size_t i = 0; ok && i < (a->status == 304 ? 1 : ARRAY_LEN(always)); i++)
-        ok = MHD_add_response_header(r, always[i].name, always[i].value);
+        if (!says(a, always[i].name))
+            ok = MHD_add_response_header(r, always[i].name, always[i].value);
     for (size_t i = 0; ok && i < a->n_headers; i++)
         ok = MHD_add_response_header(r, a->headers[i].name, a->headers[i].value);
     if (ok && a->content_type)

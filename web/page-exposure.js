@@ -1,0 +1,3 @@
+// placeholder
+import { html } from "./html.js";
+export default () => html`<p>later</p>`;

@@ -1,0 +1,130 @@
+// The first screen: is everything reachable that should be; if not, what is wrong, and where it is mended.
+import { useGet, useList } from "./store.js";
+import { RolloutBody, useRollout } from "./edit.js";
+import { Ago, Card, Empty, Icon, Loading, PageHead, Read, Tag, href, days } from "./ui.js";
+import { html } from "./html.js";
+
+const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
+const FIELDS = "name,status.gateway,status.accepted,status.programmed,status.endpoints,status.certificate";
+const EXPOSURE_EVENTS = ["Exposure", "Proxy", "Certificate"];
+
+const exposure = (item) => href("exposures", [item.name]);
+
+// A kind of trouble with exposures: which to ask for, what to say of one, what helps.
+const TROUBLES = [
+    { state: "failed", filter: { programmed: "failed" }, title: "refused by an Envoy",
+        only: (item) => item.status.programmed.reason === "nacked",
+        says: (item) => item.status.programmed.message },
+    { state: "failed", filter: { accepted: "failed" }, title: "not accepted",
+        says: (item) => item.status.accepted.message || item.status.accepted.problems[0]?.detail },
+    { state: "failed", filter: { endpoints: "failed" }, title: "without a healthy endpoint",
+        says: (item) => item.status.endpoints.message },
+    { state: "warning", filter: { accepted: "warning" }, title: "accepted in part",
+        says: (item) => item.status.accepted.message || item.status.accepted.problems[0]?.detail },
+    { state: "warning", filter: { programmed: "warning" }, title: "not live yet, or without a proxy",
+        only: (item) => item.status.programmed.reason !== "not_accepted",
+        says: (item) => item.status.programmed.message },
+];
+
+const Row = ({ state, what, says, to, remedy }) => html`<li><${Icon} state=${state} label=${state} />
+    <div><strong>${what}</strong>${says && html`<p>${says}</p>`}</div>
+    <a class="remedy" href=${to}>${remedy}</a></li>`;
+
+function Trouble({ of: { state, title, says, filter }, list, items }) {
+    return html`${items.slice(0, SHOWN).map((item) => html`<${Row} key=${item.name} state=${state} says=${says(item)} to=${exposure(item)}
+            remedy="Look at it" what=${html`<code>${item.name}</code> ${title}`} />`)}
+        ${(items.length > SHOWN || !list.complete) && html`<li><${Icon} state=${state} label=${state} /><div>
+            and ${Math.max(items.length - SHOWN, 0)}${list.complete ? "" : " or more"} other exposures ${title}</div>
+            <a class="remedy" href=${href("exposures", [], filter)}>All of them</a></li>`}`;
+}
+
+function Attention({ summary }) {
+    const lists = TROUBLES.map((one) => useList("/exposures", { ...one.filter, fields: FIELDS }, EXPOSURE_EVENTS, 50));
+    const alarms = useList("/alarms", {}, ["Alarm", "Proxy"]);
+    const certificates = useList("/certificates", { pair: ["expired", "missing", "kept", "expires_soon"],
+        sort: "not_after", fields: "name,status.pair,status.pair_problem,status.leaf" }, ["Certificate"], 50);
+    const all = [...lists, alarms, certificates];
+    const failed = all.find((one) => one.error);
+    if (failed) return html`<${Card} title="Needs attention"><div class="body"><${Read} of=${failed} /></div><//>`;
+    if (all.some((one) => one.loading)) return html`<${Card} title="Needs attention"><${Loading} /><//>`;
+    const troubles = TROUBLES.map((one, i) => lists[i].items.filter(one.only || (() => true)));
+    // What certificates lack stands in their own rows, with more.
+    const others = alarms.items.filter((one) => !one.name.startsWith("certificate "));
+    const isQuiet = ![others, certificates.items, ...troubles].some((one) => one.length) && !summary.stale && summary.complete;
+    const certificateRows = certificates.items.map((item) => ({ key: item.name, ...certificateTrouble(item),
+        to: href("certificates", [item.name]), remedy: "Look at it" }));
+    const rowsOf = (state) => html`${TROUBLES.map((one, i) => one.state === state && html`
+            <${Trouble} of=${one} list=${lists[i]} items=${troubles[i]} />`)}
+        ${certificateRows.filter((one) => one.state === state).map((one) => html`<${Row} ...${one} />`)}`;
+    return html`<${Card} title="Needs attention">
+        ${isQuiet ? html`<p class="quiet"><${Icon} state="ok" /> Nothing. Everything that is declared is accepted, live in every
+            connected Envoy, and served by a healthy endpoint; no certificate ends within 30 days.</p>`
+        : html`<ul class="rows">
+            ${!summary.complete && html`<${Row} state="failed" what="There is no state to serve yet" says=${
+                "Nothing was persisted, and the agent did not answer yet: proxies are held, not answered."} to=${href("events")}
+                remedy="Watch events" />`}
+            ${summary.stale && html`<${Row} state="warning" what="The OpenSVC agent does not answer" says=${
+                "The last known state is served; changes in the cluster are not seen. Is the agent running on this node?"}
+                to=${href("events")} remedy="Watch events" />`}
+            ${others.map((item) => html`<${Row} key=${item.name} state="failed" what=${item.name} says=${html`${item.text}
+                ${item.since && html` <span class="muted">(<${Ago} time=${item.since} />)</span>`}`} ...${remedyOf(item)} />`)}
+            ${rowsOf("failed")}${rowsOf("warning")}
+        </ul>`}<//>`;
+}
+
+// Where an alarm can be mended, as far as its name tells.
+function remedyOf(alarm) {
+    const [kind, name] = [alarm.name.split(/[ :/]/)[0], alarm.name];
+    if (/prox|xds/i.test(kind)) return { to: href("proxies"), remedy: "Proxies" };
+    if (/cert|secret|tls/i.test(kind)) return { to: href("certificates"), remedy: "Certificates" };
+    return { to: href("events", [], { q: name }), remedy: "Events" };
+}
+
+function certificateTrouble({ name, status: { pair, pair_problem: problem, leaf } }) {
+    const what = (text) => html`Certificate <code>${name}</code> ${text}`;
+    if (pair === "expires_soon") return { state: "warning", what: what(`expires in ${days(leaf.days_left)}`) };
+    if (pair === "kept") return { state: "warning", what: what("is not good any more; the last good one is served"),
+        says: problem };
+    return { state: "failed", what: what(pair === "expired" ? "has expired" : "is missing"), says: problem };
+}
+
+function Counts({ summary: s }) {
+    const wrong = ({ failed }) => (failed ? html`<${Icon} state="failed" label=${failed + " failed"} /> ` : null);
+    return html`<nav class="counts" aria-label="Counts">
+        <a href=${href("exposures")}><b>${wrong(s.exposures.accepted)}${s.exposures.total}</b><span>exposures</span></a>
+        <a href=${href("exposures", [], { sort: "endpoints_up" })}><b>${wrong(s.exposures.endpoints)}${s.endpoints.up}/${s.endpoints.total}</b>
+            <span>endpoints up</span></a>
+        <a href=${href("proxies")}><b>${s.proxies}</b><span>Envoys connected</span></a>
+        <a href=${href("topology")}><b>${s.listeners}</b><span>open listeners</span></a>
+        <a href=${href("gateways")}><b>${s.gateways}</b><span>gateways</span></a>
+        <a href=${href("certificates")}><b>${s.certificates}</b><span>certificates</span></a>
+    </nav>`;
+}
+
+function Rollout({ revision }) {
+    const rollout = useRollout(revision);
+    return html`<${Card} title="Rollout of the latest revision" action=${html`<a href=${href("changes", [String(revision)])}>Revision ${revision}</a>`}>
+        <div class="body"><${Read} of=${rollout}>${rollout.data && html`<${RolloutBody} of=${rollout.data} />`}<//></div><//>`;
+}
+
+function LastChanges() {
+    const list = useList("/revisions", { sort: "-number", fields: "number,time,cause,author,names,n_changed" },
+        ["Revision"], 10);
+    return html`<${Card} title="Last changes" action=${html`<a href=${href("changes")}>All changes</a>`}>
+        <${Read} of=${list} empty=${html`<${Empty} title="Nothing was changed yet" />`}>
+        <ul class="rows">${list.items.slice(0, 10).map((item) => html`<li key=${item.number}>
+            <a class="num" href=${href("changes", [String(item.number)])}>${item.number}</a>
+            <div><span class="mono">${item.names.slice(0, 3).join(", ") || item.cause}</span>
+                ${item.n_changed > 3 && html` and ${item.n_changed - 3} more`}
+                <p class="muted">${item.author ? html`<${Tag} kind="accent">${item.author}<//>` : "the agent"} <span>${item.cause}</span></p></div>
+            <span class="muted"><${Ago} time=${item.time} /></span></li>`)}</ul><//><//>`;
+}
+
+export default function Overview() {
+    const summary = useGet("/summary", () => true);
+    const s = summary.data;
+    return html`<${PageHead} title="Overview" sub=${s && html`Agent: ${s.agent || "not connected"}${s.stale ? " (its last known state)" : ""}`} />
+        <${Read} of=${summary}>${s && html`<${Counts} summary=${s} />
+            <div class="columns"><${Attention} summary=${s} />
+            <div class="stack"><${Rollout} revision=${s.revision} /><${LastChanges} /></div></div>`}<//>`;
+}

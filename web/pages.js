@@ -1,0 +1,6 @@
+// The pages, in the order of the menu. A page's module is loaded when it is gone to; its default export is a component
+// with {args, query} of the address. key: `g` and this letter go there.
+export const pages = [
+    { name: "overview", title: "Overview", key: "o", load: () => import("./page-overview.js") },
+    { name: "exposures", title: "Exposures", key: "e", load: () => import("./page-exposures.js") },
+];

@@ -1,0 +1,268 @@
+// What was read, kept by its path, and read again when an event says that it became another. Nothing polls: without
+// events nothing is asked. What is shown while it is read again is what was there before.
+import { get, query } from "./api.js";
+import { onEvent, onLiveState, liveState } from "./live.js";
+import { useEffect, useState, useMemo, useRef } from "./html.js";
+
+const GAP_MS = 1000; // between two readings of the same
+const RETRY_MS = 5000;
+const KEPT_MAX = 200;
+
+// Runs work() soon after each call, never twice at once, and at most once in GAP_MS.
+function throttle(work) {
+    let timer = null;
+    let running = false;
+    let again = false;
+    let last = 0;
+    const run = async () => {
+        timer = null;
+        running = true;
+        last = Date.now();
+        await work();
+        running = false;
+        if (again) soon();
+    };
+    const soon = () => {
+        again = running;
+        if (!running && timer === null) timer = setTimeout(run, Math.max(30, last + GAP_MS - Date.now()));
+    };
+    return { soon, now: run, busy: () => running, cancel: () => clearTimeout(timer) };
+}
+
+class Source {
+    constructor() {
+        this.listeners = new Set();
+        this.error = null;
+        this.work = throttle(() => this.load());
+    }
+
+    changed() {
+        for (const listener of this.listeners) listener();
+    }
+
+    // Reads it now, unless it is being read.
+    refresh() {
+        if (!this.work.busy()) return this.work.now();
+        this.work.soon();
+        return Promise.resolve();
+    }
+
+    use(listener, concerns) {
+        this.listeners.add(listener);
+        const stopEvents = onEvent((event) => {
+            if (event === null || concerns(event)) this.stale();
+        });
+        // What could not be read is tried again, at once when events come again.
+        const retry = () => {
+            if (this.error && (this.error.unreachable || this.error.status === 503)) this.work.soon();
+        };
+        const stopState = onLiveState(({ state }) => state === "live" && retry());
+        const timer = setInterval(retry, RETRY_MS);
+        return () => {
+            this.listeners.delete(listener);
+            stopEvents();
+            stopState();
+            clearInterval(timer);
+        };
+    }
+
+    stale() {
+        this.work.soon();
+    }
+}
+
+// One document.
+class Document extends Source {
+    constructor(path) {
+        super();
+        this.path = path;
+        this.data = undefined;
+        this.etag = null;
+        this.at = 0;
+    }
+
+    async load() {
+        try {
+            const answer = await get(this.path, { ifNoneMatch: this.etag });
+            if (answer.status !== 304) {
+                this.data = answer.data;
+                this.etag = answer.etag;
+            }
+            this.at = answer.at;
+            this.error = null;
+        } catch (error) {
+            this.error = error;
+            // What is gone is not shown any more; what could not be read is.
+            if (error.status === 404 || error.status === 403) this.data = undefined;
+        }
+        this.changed();
+    }
+}
+
+// A list in pages, as many as were looked at.
+class List extends Source {
+    constructor(path, parameters, limit) {
+        super();
+        this.path = path;
+        this.parameters = parameters;
+        this.limit = limit;
+        this.pages = []; // {cursor, items, next, etag, stale}
+        this.shown = [0, 0]; // rows
+        this.at = 0;
+    }
+
+    get count() {
+        return this.pages.reduce((n, page) => n + page.items.length, 0);
+    }
+
+    get complete() {
+        return this.pages.length > 0 && this.pages.at(-1).next === null;
+    }
+
+    get items() {
+        if (this.flat?.pages !== this.pages) this.flat = { pages: this.pages, items: this.pages.flatMap((p) => p.items) };
+        return this.flat.items;
+    }
+
+    // These rows are looked at: their pages are read if they are not there, or are stale.
+    show(first, last) {
+        this.shown = [first, last];
+        if ((last + this.limit / 2 >= this.count && !this.complete) || this.pages.some((p, i) => p.stale && this.isShown(i)))
+            this.refresh();
+    }
+
+    isShown(index) {
+        const begin = this.pages.slice(0, index).reduce((n, page) => n + page.items.length, 0);
+        return begin <= this.shown[1] && begin + this.pages[index].items.length >= this.shown[0];
+    }
+
+    stale() {
+        for (const page of this.pages) page.stale = true;
+        this.work.soon();
+    }
+
+    refresh() {
+        if (!this.work.busy()) return this.work.now();
+        return Promise.resolve(); // it looks for what is missing until nothing is
+    }
+
+    async read(cursor, etag) {
+        return get(this.path + query({ ...this.parameters, limit: this.limit, after: cursor }), { ifNoneMatch: etag });
+    }
+
+    async load() {
+        try {
+            if (this.error) for (const page of this.pages) page.stale = true;
+            this.error = null;
+            while ((await this.loadOne()) && this.listeners.size > 0);
+        } catch (error) {
+            this.error = error;
+        }
+        this.changed();
+    }
+
+    // Whether there was anything to read.
+    async loadOne() {
+        const index = this.pages.findIndex((page, i) => page.stale && this.isShown(i));
+        if (index >= 0) {
+            const page = this.pages[index];
+            const answer = await this.read(page.cursor, page.etag);
+            page.stale = false;
+            this.at = answer.at;
+            if (answer.status !== 304) this.put(index, page.cursor, answer);
+            return true;
+        }
+        if (this.pages.length && (this.complete || this.shown[1] + this.limit / 2 < this.count)) return false;
+        const cursor = this.pages.length ? this.pages.at(-1).next : null;
+        const answer = await this.read(cursor);
+        this.at = answer.at;
+        this.put(this.pages.length, cursor, answer);
+        return true;
+    }
+
+    // Where pages do not fit together any more, those behind are read anew as they are looked at.
+    put(index, cursor, { data, etag }) {
+        const pages = this.pages.slice();
+        pages[index] = { cursor, items: data.items, next: data.next, etag, stale: false };
+        if (pages[index + 1] && pages[index + 1].cursor !== data.next) pages.length = index + 1;
+        this.pages = pages;
+        this.changed();
+    }
+}
+
+const kept = new Map();
+
+// The source of that key; the least recently used are dropped when there are too many.
+function keep(key, make) {
+    let source = kept.get(key);
+    if (!source) {
+        source = make();
+        for (const [old, other] of kept) {
+            if (kept.size < KEPT_MAX) break;
+            if (other.listeners.size === 0) kept.delete(old);
+        }
+    }
+    kept.delete(key);
+    kept.set(key, source);
+    return source;
+}
+
+// Somebody else may sign in: nothing is kept of what was seen before.
+export function forgetAll() {
+    kept.clear();
+}
+
+const concernsNothing = () => false;
+
+function concernsOf(on) {
+    if (!on) return concernsNothing;
+    if (typeof on === "function") return on;
+    return (event) => on.includes(event.kind);
+}
+
+function useSource(source, on) {
+    const [, draw] = useState(0);
+    const concerns = useRef(null);
+    concerns.current = concernsOf(on);
+    useEffect(() => {
+        if (!source) return undefined;
+        const stop = source.use(() => draw((n) => n + 1), (event) => concerns.current(event));
+        source.refresh();
+        return stop;
+    }, [source]);
+}
+
+// A document of the REST interface, read again when an event concerns it.
+//   path: below /api/v1; null: nothing is read
+//   on: kinds of events that concern it, or a function of an event; nothing: it is read once
+// Returns {data, etag, at, error, loading, reload}; data is undefined until it is there.
+export function useGet(path, on) {
+    const source = useMemo(() => (path === null ? null : keep("1 " + path, () => new Document(path))), [path]);
+    useSource(source, on);
+    if (!source) return { data: undefined, etag: null, at: 0, error: null, loading: false, reload: () => {} };
+    return {
+        data: source.data, etag: source.etag, at: source.at, error: source.error,
+        loading: source.data === undefined && source.error === null, reload: () => source.refresh(),
+    };
+}
+
+// A list of the REST interface, for a Table (table.js) or to be walked over.
+//   parameters: of its query: filters, q, sort, fields
+// Returns the list itself: items, count, complete, error, at, show(first, last), refresh(); loading: nothing is there.
+export function useList(path, parameters, on, limit = 200) {
+    const key = path + query({ ...parameters, limit });
+    const list = useMemo(() => keep("n " + key, () => new List(path, parameters, limit)), [key]);
+    useSource(list, on);
+    list.loading = list.pages.length === 0 && list.error === null;
+    return list;
+}
+
+// Whether events come, and when igwd was heard last.
+export function useLive() {
+    const [state, setState] = useState(liveState());
+    useEffect(() => {
+        setState(liveState());
+        return onLiveState(setState);
+    }, []);
+    return state;
+}
