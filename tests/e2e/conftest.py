@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from certificates import CA  # noqa: E402
 from declare import Lab  # noqa: E402
+import desk as the_desk  # noqa: E402
 from harness import World  # noqa: E402
 
 
@@ -45,6 +46,18 @@ def world(request):
 @pytest.fixture(scope="session")
 def ca():
     return CA()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    with the_desk.browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def desk(world, chromium):
+    """A cluster for the dashboard to show; its daemon once the test says desk.start(). See desk.py."""
+    return world.add(the_desk.Desk(world, chromium))
 
 
 @pytest.hookimpl(hookwrapper=True)
