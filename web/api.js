@@ -63,8 +63,10 @@ function signalOf(signal, milliseconds) {
 // Asks. Answers {status, data, etag, at}; status 304: data is null. Throws a Problem, or AbortError when signal did it.
 //   body: any value, as JSON; type: of the body, merge patch for PATCH else JSON
 //   dryRun: nothing is changed; wait: seconds to wait for the rollout; ifMatch, ifNoneMatch: tags
-export async function ask(method, path, { body, type, dryRun, wait, ifMatch, ifNoneMatch, signal } = {}) {
+//   token: instead of the session's cookie, to sign in with
+export async function ask(method, path, { body, type, dryRun, wait, ifMatch, ifNoneMatch, token, signal } = {}) {
     const headers = { Accept: "application/json" };
+    if (token) headers.Authorization = "Bearer " + token;
     if (body !== undefined)
         headers["Content-Type"] = type || (method === "PATCH" ? "application/merge-patch+json" : "application/json");
     if (ifMatch) headers["If-Match"] = ifMatch;
@@ -108,6 +110,9 @@ export function curlOf({ method = "GET", path, body, type, ifMatch, dryRun }) {
     }
     return parts.join(" \\\n  ");
 }
+
+// Whether a text can be a token at all: what is none is not sent anywhere.
+export const isToken = (text) => /^igwd_[A-Za-z0-9_-]{43}$/.test(text);
 
 // ---- merge patches (RFC 7396) and JSON pointers (RFC 6901) ----------------------------------------------------------
 

@@ -1,5 +1,5 @@
 // The frame: who looks, where to go, what is shown. A page's module comes when it is gone to.
-import { get, ask, onSignedOut } from "./api.js";
+import { get, ask, isToken, onSignedOut } from "./api.js";
 import { startLive, stopLive } from "./live.js";
 import { forgetAll, useLive } from "./store.js";
 import { useKeys, focusSearch } from "./keys.js";
@@ -21,10 +21,15 @@ function Login({ onDone }) {
     }, []);
     const submit = async (event) => {
         event.preventDefault();
+        const token = field.current.value.trim();
+        if (!isToken(token)) {
+            setError({ title: "That is no token", message: "A token is igwd_ and 43 letters, digits, - or _." });
+            return;
+        }
         setBusy(true);
         setError(null);
         try {
-            await ask("POST", "/sessions", { body: { token: field.current.value.trim() } });
+            await ask("POST", "/sessions", { token });
             field.current.value = "";
             onDone();
         } catch (failure) {

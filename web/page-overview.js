@@ -116,7 +116,7 @@ function LastChanges() {
             <a class="num" href=${href("changes", [String(item.number)])}>${item.number}</a>
             <div><span class="mono">${item.names.slice(0, 3).join(", ") || item.cause}</span>
                 ${item.n_changed > 3 && html` and ${item.n_changed - 3} more`}
-                <p class="muted">${item.author ? html`<${Tag} kind="accent">${item.author}<//>` : "the agent"} <span>${item.cause}</span></p></div>
+                <p class="muted">${item.author && html`<${Tag} kind="accent">${item.author}<//> `}${item.cause}</p></div>
             <span class="muted"><${Ago} time=${item.time} /></span></li>`)}</ul><//><//>`;
 }
 
