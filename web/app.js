@@ -41,6 +41,7 @@ function Login({ onDone }) {
     return html`<main class="login"><form onSubmit=${submit}>
         <h1><${Logo} /> igwd</h1>
         <p>The ingress gateways of this cluster: what is reachable, what is wrong, and how to mend it.</p>
+        <input type="text" autocomplete="username" value="token" readonly hidden />
         <label for="token">Token</label>
         <input id="token" ref=${field} type="password" autocomplete="current-password" spellcheck="false" required
             placeholder="igwd_…" aria-describedby="token-help" />

@@ -5,7 +5,7 @@ import { ExposureEditor } from "./page-exposure-edit.js";
 import { Table } from "./table.js";
 import { Value } from "./diff.js";
 import {
-    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, PageHead, Pairs, Read, ReadOnly, Tag, factsOf, href, go, setQuery,
+    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, ReadOnly, Tag, factsOf, href, go, setQuery,
     toast, useMe, whyReadOnly, worst,
 } from "./ui.js";
 import { html, useState } from "./html.js";
@@ -30,7 +30,7 @@ function remedyOf(item, which) {
 
 const Condition = ({ title, fact, detail, remedy }) => html`<div class=${"condition state-" + fact.state}>
     <h2>${title}</h2><${Fact} state=${fact.state} text=${fact.text} />
-    ${detail && html`<p>${detail}</p>`}${remedy}</div>`;
+    ${detail && html`<p>${typeof detail === "string" ? html`<${Linked} text=${detail} />` : detail}</p>`}${remedy}</div>`;
 
 function Conditions({ item }) {
     const { accepted: a, programmed: p, endpoints: e, certificate: c } = item.status;
@@ -51,7 +51,7 @@ function Problems({ problems, onEdit }) {
     if (!problems.length) return null;
     return html`<${Card} title="What is wrong with it"><ul class="rows">${problems.map((one) => html`<li>
         <${Icon} state=${one.code === "warning" ? "warning" : "failed"} label=${one.code} />
-        <div><strong>${one.detail}</strong><p class="muted"><${Tag}>${one.code}<//> <code>${one.field || one.pointer}</code></p></div>
+        <div><strong><${Linked} text=${one.detail} /></strong><p class="muted"><${Tag}>${one.code}<//> <code>${one.field || one.pointer}</code></p></div>
         ${one.pointer && html`<${Button} onClick=${onEdit}>Edit<//>`}</li>`)}</ul><//>`;
 }
 

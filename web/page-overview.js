@@ -1,7 +1,7 @@
 // The first screen: is everything reachable that should be; if not, what is wrong, and where it is mended.
 import { useGet, useList } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
-import { Ago, Card, Empty, Icon, Loading, PageHead, Read, Tag, href, days } from "./ui.js";
+import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, href, days } from "./ui.js";
 import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
@@ -27,7 +27,7 @@ const TROUBLES = [
 ];
 
 const Row = ({ state, what, says, to, remedy }) => html`<li><${Icon} state=${state} label=${state} />
-    <div><strong>${what}</strong>${says && html`<p>${says}</p>`}</div>
+    <div><strong>${what}</strong>${says && html`<p>${typeof says === "string" ? html`<${Linked} text=${says} />` : says}</p>`}</div>
     <a class="remedy" href=${to}>${remedy}</a></li>`;
 
 function Trouble({ of: { state, title, says, filter }, list, items }) {

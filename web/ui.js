@@ -131,6 +131,10 @@ export function Facts({ status }) {
     </span>`;
 }
 
+// A sentence of igwd's, in which the exposures that it names are links.
+export const Linked = ({ text }) => html`${String(text ?? "").split(/([^\s",;()]+\.expose#\d+)/).map((part, i) => (i % 2
+    ? html`<a href=${href("exposures", [part])}>${part}</a>` : part))}`;
+
 // A short word in a frame: an origin, a role, a protocol.
 export const Tag = ({ kind = "", children }) => html`<span class=${"tag " + kind}>${children}</span>`;
 
