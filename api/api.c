@@ -4,6 +4,7 @@
 #include "api/cache.h"
 #include "api/dispatch.h"
 #include "api/pages.h"
+#include "api/sessions.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -133,6 +134,7 @@ static int start_http(struct api *a, const struct api_options *options, struct e
         return r;
     a->dispatcher.http = a->http;
     a->dispatcher.cache = cache_new();
+    a->dispatcher.sessions = sessions_new(NULL);
     return http_start(a->http, e);
 }
 
@@ -176,6 +178,7 @@ void api_stop(struct api *a)
         return;
     http_stop(a->http);
     cache_free(a->dispatcher.cache);
+    sessions_free(a->dispatcher.sessions);
     tokens_unref(a->tokens);
     pthread_mutex_destroy(&a->lock);
     hosts_free(a->hosts);

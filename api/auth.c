@@ -5,9 +5,13 @@
 #include "api/auth.h"
 
 #include "api/base64url.h"
+#include "api/browser.h"
+#include "api/sessions.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -20,17 +24,12 @@
 #include <unistd.h>
 
 #define TOKEN_PREFIX "igwd_"
-enum { TOKEN_RANDOM_BYTES = 32, TOKEN_RANDOM = 43 /* digits */ };
-_Static_assert((int)TOKEN_DIGEST_DIGITS == 2 * SHA256_DIGEST_LENGTH, "two digits a byte");
-
-struct token {
-    struct principal who;
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-};
+enum { TOKEN_RANDOM_BYTES = 32, TOKEN_RANDOM = 43 /* digits */, RANDOM_MAX = 64 };
+_Static_assert((int)CREDENTIAL_DIGEST == SHA256_DIGEST_LENGTH, "digests are SHA-256");
 
 struct tokens {
     int refs; /* atomic */
-    struct token *items;
+    struct principal *items;
     size_t n;
     struct arena *arena;
 };
@@ -57,9 +56,49 @@ void tokens_unref(struct tokens *t)
     }
 }
 
+/* ---- secrets ---- */
+
+void digest_of(const char *text, uint8_t ret[CREDENTIAL_DIGEST])
+{
+    SHA256((const uint8_t *)text, strlen(text), ret);
+}
+
+void digest_digits(const uint8_t *digest, size_t n, char *ret)
+{
+    for (size_t i = 0; i < n / 2; i++)
+        (void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
+
+const char *random_text(size_t n, struct arena *arena)
+{
+    uint8_t random[RANDOM_MAX];
+
+    assert(n <= sizeof(random));
+    if (getrandom(random, n, 0) != (ssize_t)n)
+        return NULL;
+    char *digits = base64url_write(random, n);
+    const char *text = arena_strdup(arena, digits);
+    mem_wipe(random, n);
+    mem_free_secret(digits, strlen(digits));
+    return text;
+}
+
+bool credential_equal(const struct credential *a, const struct credential *b)
+{
+    return a->kind == b->kind && CRYPTO_memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
+}
+
+static struct credential credential_of(int kind, const char *text)
+{
+    struct credential c = {.kind = kind};
+
+    digest_of(text, c.digest);
+    return c;
+}
+
 /* ---- the file ---- */
 
-static bool parse_digest(const char *text, uint8_t ret[SHA256_DIGEST_LENGTH])
+static bool parse_digest(const char *text, uint8_t ret[CREDENTIAL_DIGEST])
 {
     if (strlen(text) != TOKEN_DIGEST_DIGITS || strspn(text, "0123456789abcdefABCDEF") != TOKEN_DIGEST_DIGITS)
         return false;
@@ -98,7 +137,7 @@ static int parse_line(struct tokens *t, char *line, const char *place, struct er
     static const char blanks[] = " \t\r";
     char *save = NULL, *name = strtok_r(line, blanks, &save);
     char *role = name ? strtok_r(NULL, blanks, &save) : NULL, *digest = role ? strtok_r(NULL, blanks, &save) : NULL;
-    struct token *one = &t->items[t->n];
+    struct principal *one = &t->items[t->n];
 
     if (!name || name[0] == '#')
         return 0;
@@ -106,16 +145,18 @@ static int parse_line(struct tokens *t, char *line, const char *place, struct er
         return err_set(e, -EINVAL, place, NULL, "NAME ROLE SHA256 or NAME ROLE certificate is expected");
     if (t->n == TOKENS_MAX)
         return err_set(e, -E2BIG, place, NULL, "more than %d tokens", TOKENS_MAX);
-    *one = (struct token){.who = {.name = name, .method = "token"}};
-    if (!parse_role(role, t->arena, &one->who))
+    *one = (struct principal){.name = name, .method = "token", .credential = {.kind = CREDENTIAL_TOKEN}};
+    if (!parse_role(role, t->arena, one))
         return err_set(e, -EINVAL, place, NULL, "the role is viewer, admin or operator=GATEWAY,...");
-    if (strcmp(digest, of_certificate) == 0)
-        one->who.method = of_certificate;
-    else if (!parse_digest(digest, one->digest))
+    if (strcmp(digest, of_certificate) == 0) {
+        one->method = of_certificate;
+        one->credential = credential_of(CREDENTIAL_CERTIFICATE, name);
+    } else if (!parse_digest(digest, one->credential.digest)) {
         return err_set(e, -EINVAL, place, NULL,
                        "a SHA-256 of 64 hexadecimal digits is expected, or the word certificate");
+    }
     for (size_t i = 0; i < t->n; i++)
-        if (strcmp(t->items[i].who.name, name) == 0)
+        if (strcmp(t->items[i].name, name) == 0)
             return err_set(e, -EINVAL, place, NULL, "the name \"%s\" is there twice", name);
     t->n++;
     return 0;
@@ -129,7 +170,7 @@ int tokens_parse(const char *path, const char *text, struct tokens **ret, struct
 
     t->refs = 1;
     t->arena = arena_new();
-    t->items = arena_array(t->arena, struct token, TOKENS_MAX);
+    t->items = arena_array(t->arena, struct principal, TOKENS_MAX);
     for (const char *at = text; *at && !r;) {
         size_t n = strcspn(at, "\n");
         const char *place = arena_printf(t->arena, "%s:%u", path, ++number);
@@ -168,25 +209,16 @@ int tokens_read(const char *path, struct tokens **ret, struct err *e)
 
 /* ---- tokens ---- */
 
-/* Of the first bytes: n digits, an even number of them. */
-static void write_digits(const uint8_t *digest, size_t n, char *ret)
-{
-    for (size_t i = 0; i < n / 2; i++)
-        (void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
-}
-
 const char *token_new(struct arena *arena, char ret_sha256[TOKEN_DIGEST_DIGITS + 1])
 {
-    uint8_t random[TOKEN_RANDOM_BYTES], digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[CREDENTIAL_DIGEST];
+    const char *random = random_text(TOKEN_RANDOM_BYTES, arena);
 
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+    if (!random)
         return NULL;
-    char *digits = base64url_write(random, sizeof(random));
-    const char *token = arena_printf(arena, TOKEN_PREFIX "%s", digits);
-    mem_wipe(random, sizeof(random));
-    mem_free_secret(digits, strlen(digits));
-    SHA256((const uint8_t *)token, strlen(token), digest);
-    write_digits(digest, TOKEN_DIGEST_DIGITS, ret_sha256);
+    const char *token = arena_printf(arena, TOKEN_PREFIX "%s", random);
+    digest_of(token, digest);
+    digest_digits(digest, TOKEN_DIGEST_DIGITS, ret_sha256);
     return token;
 }
 
@@ -200,24 +232,11 @@ static bool token_is_well_formed(const char *text)
 
 /* ---- requests ---- */
 
-/* By the name in a certificate that was believed. */
-static unsigned by_certificate(const char *name, const struct tokens *tokens, struct principal *ret,
-                               const char **ret_detail)
-{
-    for (size_t i = 0; tokens && i < tokens->n; i++)
-        if (tokens->items[i].who.method == of_certificate && strcmp(tokens->items[i].who.name, name) == 0) {
-            *ret = tokens->items[i].who;
-            return 0;
-        }
-    *ret_detail = "the name in the client certificate has no role";
-    return 401;
-}
-
 /* One that was made over the API. */
-static bool read_document(const char *text, const uint8_t digest[SHA256_DIGEST_LENGTH], struct arena *arena,
+static bool read_document(const char *text, const uint8_t digest[CREDENTIAL_DIGEST], struct arena *arena,
                           struct principal *ret)
 {
-    uint8_t known[SHA256_DIGEST_LENGTH] = {0};
+    uint8_t known[CREDENTIAL_DIGEST] = {0};
     json_t *body = NULL, *gateway;
     size_t i;
 
@@ -244,61 +263,129 @@ static bool read_document(const char *text, const uint8_t digest[SHA256_DIGEST_L
     return good;
 }
 
-static bool by_document(const uint8_t digest[SHA256_DIGEST_LENGTH], const struct view *view, struct arena *arena,
-                        struct principal *ret)
+static bool find_document(const struct credential *c, const struct view *view, struct arena *arena,
+                          struct principal *ret)
 {
     char id[TOKEN_ID_DIGITS + 1];
 
-    write_digits(digest, TOKEN_ID_DIGITS, id);
+    digest_digits(c->digest, TOKEN_ID_DIGITS, id);
     const struct document *d = view ? view_document(view, DOCUMENT_TOKEN, id) : NULL;
-    return d && read_document(d->body, digest, arena, ret);
+    return d && read_document(d->body, c->digest, arena, ret);
 }
 
-static unsigned by_token(const struct http_request *r, const struct tokens *tokens, const struct view *view,
-                         struct arena *arena, struct principal *ret, const char **ret_detail)
+/* Who that is at this moment. All of the file are looked at, so that the time says nothing. */
+static bool find(const struct credential *c, const struct door *door, struct arena *arena, struct principal *ret)
 {
-    static const char scheme[] = "Bearer ";
-    const char *field = http_request_header(r, "Authorization");
-    uint8_t digest[SHA256_DIGEST_LENGTH];
+    const struct tokens *tokens = door->tokens;
+    const struct principal *found = NULL;
 
-    *ret_detail = "a token is needed: Authorization: Bearer igwd_...";
-    if (!field || strncasecmp(field, scheme, sizeof(scheme) - 1) != 0)
-        return 401;
-    field += sizeof(scheme) - 1;
-    field += strspn(field, " ");
-    *ret_detail = "the token is not known";
-    if (!token_is_well_formed(field))
-        return 401;
-    SHA256((const uint8_t *)field, strlen(field), digest);
-    const struct token *found = NULL;
     for (size_t i = 0; tokens && i < tokens->n; i++)
-        if (tokens->items[i].who.method != of_certificate &&
-            CRYPTO_memcmp(tokens->items[i].digest, digest, sizeof(digest)) == 0)
+        if (credential_equal(&tokens->items[i].credential, c))
             found = &tokens->items[i];
     if (found)
-        *ret = found->who;
-    return found || by_document(digest, view, arena, ret) ? 0 : 401;
+        *ret = *found;
+    else if (c->kind != CREDENTIAL_TOKEN || !find_document(c, door->view, arena, ret))
+        return false;
+    ret->credential = *c;
+    return true;
 }
 
-unsigned authenticate(const struct http_request *r, const struct tokens *tokens, const struct view *view, gid_t group,
-                      struct arena *arena, struct principal *ret, const char **ret_detail)
+static bool refuse(struct refusal *ret, unsigned status, const char *detail, bool is_guess)
+{
+    *ret = (struct refusal){status, detail, is_guess};
+    return false;
+}
+
+static bool by_token(const char *field, const struct door *door, struct arena *arena, struct principal *ret,
+                     struct refusal *ret_refusal)
+{
+    static const char scheme[] = "Bearer ";
+
+    if (!field || strncasecmp(field, scheme, sizeof(scheme) - 1) != 0)
+        return refuse(ret_refusal, 401, "a token is needed: Authorization: Bearer igwd_...", false);
+    field += sizeof(scheme) - 1;
+    field += strspn(field, " ");
+    if (token_is_well_formed(field)) {
+        const struct credential c = credential_of(CREDENTIAL_TOKEN, field);
+        if (find(&c, door, arena, ret))
+            return true;
+    }
+    return refuse(ret_refusal, 401, "the token is not known", true);
+}
+
+static bool by_certificate(const struct http_peer *p, const struct door *door, struct arena *arena,
+                           struct principal *ret, struct refusal *ret_refusal)
+{
+    const struct credential c = credential_of(CREDENTIAL_CERTIFICATE, p->certificate);
+
+    if (p->certificate_ends > 0 && p->certificate_ends < clock_wall()) /* a connection can last longer */
+        return refuse(ret_refusal, 401, "the client certificate has expired", false);
+    if (!find(&c, door, arena, ret))
+        return refuse(ret_refusal, 401, "the name in the client certificate has no role", true);
+    ret->expires_at = p->certificate_ends;
+    return true;
+}
+
+static bool has_same_rights(const struct principal *who, const struct session *s)
+{
+    if (who->role != s->role || who->n_gateways != s->n_gateways)
+        return false;
+    for (size_t i = 0; i < s->n_gateways; i++)
+        if (!text_equal(who->gateways[i], s->gateways[i]))
+            return false;
+    return true;
+}
+
+/* A session that is over is no guess: browsers keep the cookie for longer. */
+static bool by_session(const char *cookie, const struct door *door, struct arena *arena, struct principal *ret,
+                       struct refusal *ret_refusal)
+{
+    struct principal now;
+    struct session s;
+
+    if (!door->sessions || !sessions_use(door->sessions, cookie, arena, &s))
+        return refuse(ret_refusal, 401, "the session is over: log in again", false);
+    if (!find(&s.of, door, arena, &now) || !has_same_rights(&now, &s)) {
+        (void)sessions_end(door->sessions, s.id); /* another request may have done so */
+        return refuse(ret_refusal, 401, "the session is over: what it was begun with is gone, or has other rights",
+                      false);
+    }
+    *ret = now;
+    ret->method = "session";
+    ret->session = s.id;
+    ret->expires_at = s.expires_at;
+    return true;
+}
+
+static bool by_tcp(const struct http_request *r, const struct door *door, struct arena *arena, struct principal *ret,
+                   struct refusal *ret_refusal)
+{
+    const char *field = http_request_header(r, "Authorization");
+    const char *cookie = field ? NULL : browser_cookie(r, arena);
+
+    if (cookie && by_session(cookie, door, arena, ret, ret_refusal))
+        return true;
+    if (r->peer->certificate && !field)
+        return by_certificate(r->peer, door, arena, ret, ret_refusal);
+    return !cookie && by_token(field, door, arena, ret, ret_refusal);
+}
+
+bool authenticate(const struct http_request *r, const struct door *door, struct arena *arena, struct principal *ret,
+                  struct refusal *ret_refusal)
 {
     const struct http_peer *p = r->peer;
     bool may = p->is_unix && (p->uid == 0 || p->uid == geteuid());
 
-    if (!p->is_unix && p->certificate && !http_request_header(r, "Authorization"))
-        return by_certificate(p->certificate, tokens, ret, ret_detail);
     if (!p->is_unix)
-        return by_token(r, tokens, view, arena, ret, ret_detail);
-    for (size_t i = 0; group != (gid_t)-1 && i < p->n_groups; i++)
-        if (p->groups[i] == group)
+        return by_tcp(r, door, arena, ret, ret_refusal);
+    for (size_t i = 0; door->group != (gid_t)-1 && i < p->n_groups; i++)
+        if (p->groups[i] == door->group)
             may = true;
-    if (!may) {
-        *ret_detail = "only root, the daemon's user and the configured group may use this socket";
-        return 403;
-    }
+    if (!may)
+        return refuse(ret_refusal, 403, "only root, the daemon's user and the configured group may use this socket",
+                      false);
     *ret = (struct principal){.name = p->uid == 0 ? "root" : arena_printf(arena, "uid %u", (unsigned)p->uid),
                               .method = "unix",
                               .role = ROLE_ADMIN};
-    return 0;
+    return true;
 }

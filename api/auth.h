@@ -3,7 +3,8 @@
  *
  * On a unix socket the kernel says who it is: root, the daemon's own user and the members of the configured group may
  * do everything, others nothing. On TCP a bearer token (RFC 6750) says it, of which only the SHA-256 is known here;
- * without one, the name in a client certificate that was believed in the TLS handshake.
+ * without one, the cookie of a session that was begun with one (api/sessions.h); without that, the name in a client
+ * certificate that was believed in the TLS handshake.
  *
  * The token file holds a line per caller: NAME ROLE SHA256, where ROLE is viewer, admin, or operator=GATEWAY,...; the
  * word "certificate" instead of a SHA-256 stands for client certificates whose subject's common name is NAME. '#'
@@ -22,18 +23,29 @@ enum {
     TOKEN_GATEWAYS_MAX = 32,
     TOKEN_FILE_MAX = 1 << 20,
     TOKEN_ID_DIGITS = 16,
-    TOKEN_DIGEST_DIGITS = 64
+    TOKEN_DIGEST_DIGITS = 64,
+    CREDENTIAL_DIGEST = TOKEN_DIGEST_DIGITS / 2
+};
+
+/* What somebody is known by, over TCP. */
+struct credential {
+    enum { CREDENTIAL_NONE, CREDENTIAL_TOKEN, CREDENTIAL_CERTIFICATE } kind;
+    uint8_t digest[CREDENTIAL_DIGEST]; /* SHA-256 of the token, of the name in the certificate */
 };
 
 struct principal {
     const char *name;   /* "root", "uid 1000", or the token's */
-    const char *method; /* "unix", "token", "certificate"; NULL: nobody known */
+    const char *method; /* "unix", "token", "certificate", "session"; NULL: nobody known */
     enum role role;
     const char *const *gateways; /* of an operator */
     size_t n_gateways;
+    struct credential credential; /* of a session: what it was begun with */
+    const char *session;          /* its id; NULL: it is none */
+    double expires_at;            /* of the certificate, the session: seconds since 1970; 0: of neither */
 };
 
 struct tokens;
+struct sessions;
 
 /* The file's path and line stand in an error. */
 int tokens_read(const char *path, struct tokens **ret, struct err *e);
@@ -42,15 +54,33 @@ int tokens_parse(const char *path, const char *text, struct tokens **ret, struct
 void tokens_unref(struct tokens *t); /* NULL is allowed */
 struct tokens *tokens_ref(struct tokens *t);
 
-/*
- * Who sent it. tokens may be NULL; group (gid_t)-1: none; view: where the tokens are that were made over the API; may
- * be NULL. Texts live in the arena or as long as tokens. Returns the status to refuse it with: 0, 401 (no or a bad
- * token) or 403 (a peer who may nothing), with a sentence.
- */
-unsigned authenticate(const struct http_request *r, const struct tokens *tokens, const struct view *view, gid_t group,
-                      struct arena *arena, struct principal *ret, const char **ret_detail);
+/* Where callers are known from. All but the group may be NULL. */
+struct door {
+    const struct tokens *tokens;
+    const struct view *view; /* where the tokens are that were made over the API */
+    struct sessions *sessions;
+    gid_t group; /* (gid_t)-1: none */
+};
+
+/* Why somebody is not let in. */
+struct refusal {
+    unsigned status; /* 401: nobody known; 403: a peer who may nothing */
+    const char *detail;
+    bool is_guess; /* a token, or a certificate's name, that is not known */
+};
+
+/* Who sent it; texts live in the arena or as long as the tokens. False: nobody who may. */
+bool authenticate(const struct http_request *r, const struct door *door, struct arena *arena, struct principal *ret,
+                  struct refusal *ret_refusal);
+bool credential_equal(const struct credential *a, const struct credential *b);
 const char *role_name(enum role r);
 /* A new token in the arena, and the digits of its SHA-256. NULL: no random bits can be had. */
 const char *token_new(struct arena *arena, char ret_sha256[TOKEN_DIGEST_DIGITS + 1]);
+
+/* For secrets: n random bytes as base64url, in the arena (NULL: none can be had); a text's SHA-256; its first digits
+ * (an even number of them) with a NUL behind them. */
+const char *random_text(size_t n, struct arena *arena);
+void digest_of(const char *text, uint8_t ret[CREDENTIAL_DIGEST]);
+void digest_digits(const uint8_t *digest, size_t n, char *ret);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "api/dispatch.h"
 
+#include "api/browser.h"
 #include "api/cache.h"
 #include "api/list.h"
 #include "api/pages.h"
@@ -14,7 +15,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-static const char vary[] = "Accept, Accept-Encoding, Authorization";
+static const char vary[] = "Accept, Accept-Encoding, Authorization, Cookie";
 enum { GZIP_WORTH = 1400 /* bytes: what fits one packet gains nothing */ };
 
 void call_fail(struct call *c, unsigned status, const char *fmt, ...)
@@ -66,29 +67,58 @@ void call_stream(struct call *c, const struct http_stream *s)
     c->answer->stream = *s;
 }
 
-static void refuse_unknown(struct call *c, unsigned status, const char *detail)
+static void refuse_unknown(struct call *c, const struct refusal *refusal)
 {
-    if (status == 401)
+    if (refusal->status == 401)
         http_answer_header(c->answer, "WWW-Authenticate", "Bearer realm=\"igwd\"");
-    call_fail(c, status, "%s", detail);
+    call_fail(c, refusal->status, "%s", refusal->detail);
+}
+
+static bool method_is_safe(const char *method)
+{
+    static const char *const safe[] = {"GET", "HEAD", "OPTIONS", NULL};
+
+    return text_is_listed(safe, method);
+}
+
+/*
+ * What a browser sends along by itself (a cookie, a certificate) says nothing of who made it send the request: a page
+ * from elsewhere may have (CSRF). Programs have certificates too and say nothing of origins; cookies are browsers'.
+ */
+static bool origin_is_good(struct call *c)
+{
+    bool cookie = c->who.session;
+
+    if (method_is_safe(c->request->method) || !(cookie || c->who.credential.kind == CREDENTIAL_CERTIFICATE))
+        return true;
+    enum browser_origin origin = browser_origin(c->request, c->arena);
+    if (origin == BROWSER_SAME_ORIGIN || (origin == BROWSER_SILENT && !cookie))
+        return true;
+    call_fail(c, 403, "%s",
+              origin == BROWSER_SILENT
+                  ? "with a session's cookie, a browser that says where the request comes from is needed"
+                  : "this request comes from a page of another origin (Sec-Fetch-Site, Origin)");
+    return false;
 }
 
 /* Whether the caller may go on. */
 static bool authorize(struct call *c, const struct dispatcher *d, const struct tokens *tokens)
 {
-    const char *detail = NULL;
+    struct refusal refusal;
 
     if (c->route && c->route->access == ROLE_NONE)
         return true;
-    /* Tokens stand there; who needs none is known by the socket. */
-    bool has_token = http_request_header(c->request, "Authorization");
-    _cleanup_(view_unref_p) struct view *view = has_token ? d->backend.view(d->backend.arg) : NULL;
-    unsigned status = authenticate(c->request, tokens, view, d->group, c->arena, &c->who, &detail);
-    if (status) {
-        refuse_unknown(c, status, detail);
+    /* Tokens stand in the view; who needs none is known by the socket. */
+    bool needs_view = http_request_header(c->request, "Authorization") || http_request_header(c->request, "Cookie");
+    _cleanup_(view_unref_p) struct view *view = needs_view ? d->backend.view(d->backend.arg) : NULL;
+    const struct door door = {tokens, view, d->sessions, d->group};
+    if (!authenticate(c->request, &door, c->arena, &c->who, &refusal)) {
+        refuse_unknown(c, &refusal);
         return false;
     }
     c->answer->who = arena_strdup(c->arena, c->who.name); /* it outlives the tokens */
+    if (!origin_is_good(c))
+        return false;
     if (c->route && c->who.role < c->route->access) {
         call_fail(c, 403, "this needs the role %s, \"%s\" has %s", role_name(c->route->access), c->who.name,
                   role_name(c->who.role));

@@ -9,6 +9,7 @@
 
 struct cache;
 struct page;
+struct sessions;
 
 struct dispatcher {
     const struct api_route *routes;
@@ -17,9 +18,10 @@ struct dispatcher {
     size_t n_pages;
     struct api_backend backend;
     const char *version;
-    struct http *http;   /* NULL in tests */
-    struct cache *cache; /* NULL: every document is written anew */
-    gid_t group;         /* (gid_t)-1: none */
+    struct http *http;         /* NULL in tests */
+    struct cache *cache;       /* NULL: every document is written anew */
+    struct sessions *sessions; /* NULL: there are none */
+    gid_t group;               /* (gid_t)-1: none */
 };
 
 /* tokens: of this moment; may be NULL. */

@@ -69,6 +69,11 @@ void handle_whoami(struct call *c)
     writer_text(&w, "method", c->who.method);
     writer_text(&w, "role", role_name(c->who.role));
     writer_texts(&w, "gateways", c->who.gateways, c->who.n_gateways);
+    writer_text(&w, "session", c->who.session);
+    if (c->who.expires_at > 0)
+        writer_time(&w, "expires_at", c->who.expires_at);
+    else
+        writer_null(&w, "expires_at");
     writer_close(&w, '}');
     call_done(c);
 }

@@ -14,6 +14,9 @@ void handle_summary(struct call *c);
 void handle_bootstrap(struct call *c);
 void handle_rollout(struct call *c);
 void handle_events(struct call *c);
+void handle_post_session(struct call *c);
+void handle_delete_sessions(struct call *c);
+void handle_delete_session(struct call *c);
 
 extern const char *const event_kinds[]; /* NULL-terminated */
 void handle_explain(struct call *c);

@@ -179,6 +179,22 @@ static void write_address(const struct sockaddr_storage *name, char *text, size_
     }
 }
 
+static void read_address(const struct sockaddr_storage *name, uint8_t ret[16])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+
+    if (name->ss_family == AF_INET) {
+        memcpy(&four, name, sizeof(four));
+        memcpy(ret, mapped, sizeof(mapped));
+        memcpy(ret + sizeof(mapped), &four.sin_addr, sizeof(four.sin_addr));
+    } else if (name->ss_family == AF_INET6) {
+        memcpy(&six, name, sizeof(six));
+        memcpy(ret, &six.sin6_addr, sizeof(six.sin6_addr));
+    }
+}
+
 static void read_names(struct connection *c)
 {
     struct sockaddr_storage name = {0};
@@ -191,6 +207,7 @@ static void read_names(struct connection *c)
         return;
     }
     write_address(&name, c->peer.text, sizeof(c->peer.text));
+    read_address(&name, c->peer.address);
     n = sizeof(name);
     if (getsockname(c->deadline.fd, (struct sockaddr *)&name, &n) == 0)
         write_address(&name, c->local, sizeof(c->local));
@@ -202,6 +219,7 @@ static void begin_tls(struct connection *c, struct MHD_Connection *mhd)
     pthread_mutex_lock(&c->http->lock);
     c->tls = tls_ref(c->http->tls);
     pthread_mutex_unlock(&c->http->lock);
+    c->peer.is_tls = true;
     tls_begin(c->tls, MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session);
 }
 
@@ -211,7 +229,8 @@ static void know_client(struct connection *c, struct MHD_Connection *mhd)
     if (!c->tls || c->client_is_known)
         return;
     c->client_is_known = true;
-    if (tls_client_name(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session, c->client))
+    if (tls_client(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session, c->client,
+                   &c->peer.certificate_ends))
         c->peer.certificate = c->client;
 }
 

@@ -393,6 +393,54 @@ static size_t gather_in_order(struct call *c, const struct collection *l, const 
     return n;
 }
 
+/* ---- arrays ---- */
+
+struct array {
+    const char *items;
+    size_t n, size;
+};
+
+void array_prepare(struct call *c, const void *items, size_t n, size_t size)
+{
+    struct array *a = arena_new_of(c->arena, struct array);
+
+    *a = (struct array){items, n, size};
+    c->prepared = a;
+}
+
+const void *array_begin(struct call *c)
+{
+    const struct array *a = c->prepared;
+
+    return a->n ? a->items : NULL;
+}
+
+const void *array_next(struct call *c, const void *item)
+{
+    const struct array *a = c->prepared;
+    const char *next = (const char *)item + a->size;
+
+    return next < a->items + a->n * a->size ? next : NULL;
+}
+
+const void *array_first(struct call *c, const char *after, const char *(*key)(struct call *, const void *))
+{
+    const void *item = array_begin(c);
+
+    while (item && strcmp(key(c, item), after) <= 0)
+        item = array_next(c, item);
+    return item;
+}
+
+const void *array_find(struct call *c, const char *name, const char *(*key)(struct call *, const void *))
+{
+    const void *item = array_begin(c);
+
+    while (item && strcmp(key(c, item), name) != 0)
+        item = array_next(c, item);
+    return item;
+}
+
 /* ---- writing ---- */
 
 /* Where the members that are the status stand in what was written. */

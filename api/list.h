@@ -95,6 +95,16 @@ struct collection {
     }                                                                                                                \
     ITEM_KEY(prefix##_key, type, member)
 
+/*
+ * Objects that stand in an array, sorted by their keys: prepare() hands them to array_prepare(); they live as long as
+ * the call. The others are its parts of a collection.
+ */
+void array_prepare(struct call *c, const void *items, size_t n, size_t size);
+const void *array_begin(struct call *c); /* NULL: there is none */
+const void *array_next(struct call *c, const void *item);
+const void *array_first(struct call *c, const char *after, const char *(*key)(struct call *, const void *));
+const void *array_find(struct call *c, const char *name, const char *(*key)(struct call *, const void *));
+
 /* Faults of what the collection's own parameters say, beside those of parameters_check(). */
 void list_check(struct call *c);
 /* Handlers: a page of the route's collection; the object that the first path argument names. */

@@ -10,49 +10,6 @@ static const char *const states[] = {
     [API_DOES_NOT_EXIST] = "DOES_NOT_EXIST", [API_DOES_NOT_EXIST + 1] = NULL,
 };
 
-/* A list that the collection walks through; in the call's arena. */
-struct span_of {
-    const char *items;
-    size_t n, size;
-};
-
-static void prepare_span(struct call *c, const void *items, size_t n, size_t size)
-{
-    struct span_of *s = arena_new_of(c->arena, struct span_of);
-
-    *s = (struct span_of){items, n, size};
-    c->prepared = s;
-}
-
-static const void *next_in_span(struct call *c, const void *item)
-{
-    const struct span_of *s = c->prepared;
-    const char *next = (const char *)item + s->size;
-
-    return next < s->items + s->n * s->size ? next : NULL;
-}
-
-/* Lists are sorted by key. */
-static const void *first_in_span(struct call *c, const char *after, const char *(*key)(struct call *, const void *))
-{
-    const struct span_of *s = c->prepared;
-
-    for (size_t i = 0; i < s->n; i++)
-        if (strcmp(key(c, s->items + i * s->size), after) > 0)
-            return s->items + i * s->size;
-    return NULL;
-}
-
-static const void *find_in_span(struct call *c, const char *name, const char *(*key)(struct call *, const void *))
-{
-    const struct span_of *s = c->prepared;
-
-    for (size_t i = 0; i < s->n; i++)
-        if (strcmp(key(c, s->items + i * s->size), name) == 0)
-            return s->items + i * s->size;
-    return NULL;
-}
-
 /* ---- proxies ---- */
 
 static void prepare_proxies(struct call *c)
@@ -62,19 +19,19 @@ static void prepare_proxies(struct call *c)
 
     if (c->backend->proxies)
         c->backend->proxies(c->backend->arg, NULL, c->arena, &items, &n);
-    prepare_span(c, items, n, sizeof(*items));
+    array_prepare(c, items, n, sizeof(*items));
 }
 
 ITEM_KEY(proxy_key, api_proxy, id)
 
 static const void *first_proxy(struct call *c, const char *after)
 {
-    return first_in_span(c, after, proxy_key);
+    return array_first(c, after, proxy_key);
 }
 
 static const void *find_proxy(struct call *c, const char *key)
 {
-    return find_in_span(c, key, proxy_key);
+    return array_find(c, key, proxy_key);
 }
 
 static void write_proxy(struct call *c, const void *item, struct writer *w)
@@ -142,7 +99,7 @@ const struct collection proxy_collection = {
     .kind = "Proxy",
     .prepare = prepare_proxies,
     .first = first_proxy,
-    .next = next_in_span,
+    .next = array_next,
     .find = find_proxy,
     .key = proxy_key,
     .write = write_proxy,
@@ -161,7 +118,7 @@ static void prepare_resources(struct call *c)
     if (c->backend->proxies)
         c->backend->proxies(c->backend->arg, c->arguments[0], c->arena, &one, &n);
     if (n)
-        prepare_span(c, one->resources, one->n_resources, sizeof(*one->resources));
+        array_prepare(c, one->resources, one->n_resources, sizeof(*one->resources));
     else
         call_not_found(c, "Proxy");
 }
@@ -175,11 +132,9 @@ static const char *resource_key(struct call *c, const void *item)
 
 static const void *first_resource(struct call *c, const char *after)
 {
-    const struct span_of *s = c->prepared;
     size_t n_type = strcspn(after, " ");
 
-    for (size_t i = 0; i < s->n; i++) {
-        const struct api_proxy_resource *r = (const void *)(s->items + i * s->size);
+    for (const struct api_proxy_resource *r = array_begin(c); r; r = array_next(c, r)) {
         int order = strncmp(r->type, after, n_type);
         if (!order)
             order = r->type[n_type] ? 1 : after[n_type] ? strcmp(r->name, after + n_type + 1) : 1;
@@ -226,7 +181,7 @@ const struct collection resource_collection = {
     .kind = "ProxyResource",
     .prepare = prepare_resources,
     .first = first_resource,
-    .next = next_in_span,
+    .next = array_next,
     .key = resource_key,
     .write = write_resource,
     .write_status = write_resource_status,
@@ -300,14 +255,14 @@ static void prepare_alarms(struct call *c)
     size_t n;
     const struct api_alarm *items = alarms_gather(c, &n);
 
-    prepare_span(c, items, n, sizeof(*items));
+    array_prepare(c, items, n, sizeof(*items));
 }
 
 ITEM_KEY(alarm_key, api_alarm, name)
 
 static const void *first_alarm(struct call *c, const char *after)
 {
-    return first_in_span(c, after, alarm_key);
+    return array_first(c, after, alarm_key);
 }
 
 static void write_alarm(struct call *c, const void *item, struct writer *w)
@@ -338,7 +293,7 @@ const struct collection alarm_collection = {
     .kind = "Alarm",
     .prepare = prepare_alarms,
     .first = first_alarm,
-    .next = next_in_span,
+    .next = array_next,
     .key = alarm_key,
     .write = write_alarm,
     .attributes = alarm_attributes,

@@ -19,6 +19,7 @@ ITEM_HANDLER(proxy)
 ITEM_HANDLER(grant)
 ITEM_HANDLER(token)
 ITEM_HANDLER(revision)
+ITEM_HANDLER(session)
 
 static const struct parameter bootstrap_parameters[] = {
     {"node_id", PARAMETER_TEXT, 1, 256, false},
@@ -70,6 +71,11 @@ const struct api_route api_routes[] = {
     {"GET", V1 "/openapi.yaml", "getContract", ROLE_NONE, "application/yaml", .handle = handle_contract},
     GET(V1 "/version", "getVersion", .handle = handle_version),
     GET(V1 "/auth/whoami", "getPrincipal", .handle = handle_whoami),
+    LIST(V1 "/sessions", "listSessions", session),
+    {"POST", V1 "/sessions", "postSession", ROLE_VIEWER, JSON, .handle = handle_post_session},
+    {"DELETE", V1 "/sessions", "deleteCurrentSession", ROLE_VIEWER, JSON, .handle = handle_delete_sessions},
+    GET(V1 "/sessions/{id}", "getSession", .handle = handle_session),
+    {"DELETE", V1 "/sessions/{id}", "deleteSession", ROLE_VIEWER, JSON, .handle = handle_delete_session},
     GET(V1 "/summary", "getSummary", .handle = handle_summary),
     LIST(V1 "/gateways", "listGateways", gateway),
     GET(V1 "/gateways/{name}", "getGateway", .handle = handle_gateway),

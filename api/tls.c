@@ -68,7 +68,7 @@ static int verify_client(gnutls_session_t session)
     return 0;
 }
 
-bool tls_client_name(void *session, char ret[TLS_NAME_MAX])
+bool tls_client(void *session, char ret_name[TLS_NAME_MAX], double *ret_ends)
 {
     unsigned n = 0;
     const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &n);
@@ -78,9 +78,10 @@ bool tls_client_name(void *session, char ret[TLS_NAME_MAX])
     if (!chain || n == 0 || gnutls_x509_crt_init(&leaf))
         return false;
     bool ok = gnutls_x509_crt_import(leaf, &chain[0], GNUTLS_X509_FMT_DER) == 0 &&
-              gnutls_x509_crt_get_dn_by_oid(leaf, GNUTLS_OID_X520_COMMON_NAME, 0, 0, ret, &size) == 0;
+              gnutls_x509_crt_get_dn_by_oid(leaf, GNUTLS_OID_X520_COMMON_NAME, 0, 0, ret_name, &size) == 0;
+    *ret_ends = (double)gnutls_x509_crt_get_expiration_time(leaf);
     gnutls_x509_crt_deinit(leaf);
-    return ok && strlen(ret) == size; /* a name with a NUL in it is not what stands before it */
+    return ok && strlen(ret_name) == size; /* a name with a NUL in it is not what stands before it */
 }
 
 /* ---- credentials ---- */

@@ -38,7 +38,8 @@ const char *tls_key_pem(const struct tls *t);
 /* Before the handshake of a session (gnutls_session_t), which then needs t as long as it lives. A client certificate
  * that was not issued by an authority of client_ca ends the handshake. */
 void tls_begin(struct tls *t, void *session);
-/* After the handshake: the common name of the client certificate's subject; false: there was none. */
-bool tls_client_name(void *session, char ret[TLS_NAME_MAX]);
+/* After the handshake: the common name of the client certificate's subject, and when it ends (seconds since 1970);
+ * false: there was none. */
+bool tls_client(void *session, char ret_name[TLS_NAME_MAX], double *ret_ends);
 
 #endif

@@ -126,10 +126,18 @@ CONTENT = {
 }
 
 
-def do(api, method, path, body):
-    response = api.write(method, path, body, *(["application/merge-patch+json"] if method == "PATCH" else []))
+def do(api, method, path, body, **options):
+    response = api.write(method, path, body, *(["application/merge-patch+json"] if method == "PATCH" else []),
+                         **options)
     assert response.status in (200, 201), (method, path, response.body)
     return response.json
+
+
+def browser_of_its_own(api):
+    """Fields of a request by a session's cookie, whose name has the port that is asked."""
+    response = api.post("/sessions", None, **bearer(TOKEN))
+    secret = response.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+    return {"Cookie": "igwd-%s=%s" % (api.tcp.rpartition(":")[2], secret), "Sec-Fetch-Site": "same-origin"}
 
 
 def special(api, ca, operation, variables):
@@ -143,6 +151,8 @@ def special(api, ca, operation, variables):
     elif operation in ("getToken", "deleteToken"):
         made = do(api, "POST", "/tokens", {"name": operation + os.urandom(4).hex(), "role": "viewer"})
         variables["id"] = made["object"]["id"]
+    elif operation in ("getSession", "deleteSession"):
+        variables["id"] = do(api, "POST", "/sessions", None, **bearer(TOKEN))["id"]
     elif operation == "postToken":
         content = {"name": "made" + os.urandom(4).hex(), "role": "operator", "gateways": ["envoy"]}
     elif operation in ("getGrant", "putGrant", "deleteGrant"):
@@ -170,11 +180,14 @@ def test_every_operation_has_a_good_answer(api, ca, method, path, operation):
         arguments.update(body=media["example"] if content is None else content, media_type=kind)
     case = schema[path][method].Case(**arguments)
     headers = {**AUTHORIZATION, **({"If-Match": "*"} if name == "putConfig" else {})}
-    response = case.call_and_validate(base_url="http://" + api.tcp, headers=headers)
+    excluded = []
+    if name == "deleteCurrentSession":  # by a cookie, whose name over plaintext a contract can't say
+        headers, excluded = browser_of_its_own(api), [schemathesis.checks.ignored_auth]
+    response = case.call_and_validate(base_url="http://" + api.tcp, headers=headers, excluded_checks=excluded)
     if name in WITHOUT_OBJECTS:
         assert response.status_code == 404
         return
-    assert response.status_code in (200, 201), response.content
+    assert response.status_code in (200, 201, 204), response.content
 
 
 @pytest.mark.parametrize("method, path, operation", operations())

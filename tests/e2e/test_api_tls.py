@@ -1,7 +1,9 @@
 """The REST interface over TLS: who gets in, which names it goes by, and what a reload changes."""
 
+import datetime
 import hashlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -48,9 +50,9 @@ class SecureApi(Api):
             raw.close()
             raise
 
-    def ask(self, path, headers=None, host="localhost", context=None):
+    def ask(self, path, headers=None, host="localhost", context=None, method="GET"):
         with self.secure(context) as s:
-            return exchange(s, path, host=host, headers=headers)
+            return exchange(s, path, method, host=host, headers=headers)
 
 
 @pytest.fixture
@@ -98,6 +100,36 @@ def test_a_client_certificate_has_the_role_of_its_name(api, world):
     assert api.ask("/api/v1/auth/whoami", context=nobody).status == 401
     boss = api.context(client_files(world, api.client_ca.issue("boss", client=True), "boss"))
     assert api.ask("/api/v1/auth/whoami", context=boss).status == 401, "a token's name is no certificate's"
+
+
+@pytest.mark.sanitized
+def test_a_session_over_tls_has_a_cookie_that_no_other_host_can_set(api, world):
+    answer = api.ask("/api/v1/sessions", BEARER, method="POST")
+    assert re.fullmatch(r"__Host-igwd=[A-Za-z0-9_-]{43}; Path=/; Secure; HttpOnly; SameSite=Strict",
+                        answer.headers["Set-Cookie"])
+    cookie = {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
+    assert api.ask("/api/v1/auth/whoami", cookie).json["method"] == "session"
+    assert api.ask("/api/v1/sessions", cookie, method="DELETE").status == 403, "it does not say where it comes from"
+    good = {**cookie, "Origin": "https://localhost"}
+    assert api.ask("/api/v1/sessions", {**cookie, "Origin": "https://localhost:8443"}, method="DELETE").status == 403
+    assert api.ask("/api/v1/sessions", good, method="DELETE").status == 204
+    assert api.ask("/api/v1/auth/whoami", cookie).status == 401
+
+
+def test_a_session_that_a_certificate_began_ends_with_it_and_needs_it_no_more(api, world):
+    wait_until(lambda: api.ask("/api/v1/auth/whoami", context=api.context(
+        client_files(world, api.client_ca.issue("robot", client=True), "robot"))).status == 200)
+    robot = api.context(client_files(world, api.client_ca.issue("robot", client=True, days=0.25), "brief"))
+    who = api.ask("/api/v1/auth/whoami", context=robot).json
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert api.ask("/api/v1/sessions", foreign, method="POST", context=robot).status == 403
+    session = api.ask("/api/v1/sessions", method="POST", context=robot)
+    assert session.status == 201 and session.json["method"] == "certificate"
+    ends = [datetime.datetime.fromisoformat(one["expires_at"]) for one in (who, session.json)]
+    assert abs(ends[0] - ends[1]) < datetime.timedelta(seconds=2), "before the twelve hours"
+    cookie = {"Cookie": session.headers["Set-Cookie"].split(";")[0]}
+    who = api.ask("/api/v1/auth/whoami", cookie).json
+    assert (who["name"], who["role"], who["gateways"]) == ("robot", "operator", ["envoy"])
 
 
 @pytest.mark.parametrize("issue", [

@@ -480,20 +480,24 @@ TEST(a_client_certificate_is_who_the_token_file_says_and_a_token_goes_first)
     struct http_request r = {.peer = &boss, .header = field_value};
     struct principal who = {0};
     struct tokens *tokens = NULL;
-    const char *detail;
+    struct refusal refusal = {0};
 
     arena = arena ? arena : arena_new();
     CHECK_INT(tokens_parse("f", text, &tokens, NULL), 0);
-    CHECK_INT(authenticate(&r, tokens, NULL, (gid_t)-1, arena, &who, &detail), 0);
+    const struct door door = {.tokens = tokens, .group = (gid_t)-1}, empty = {.group = (gid_t)-1};
+    CHECK(authenticate(&r, &door, arena, &who, &refusal));
     CHECK_STR(who.name, "boss");
     CHECK_STR(who.method, "certificate");
     CHECK_INT(who.role, ROLE_ADMIN);
     r.header_arg = wrong;
-    CHECK_INT(authenticate(&r, tokens, NULL, (gid_t)-1, arena, &who, &detail), 401);
+    CHECK(!authenticate(&r, &door, arena, &who, &refusal) && refusal.status == 401 && refusal.is_guess);
     r.header_arg = NULL;
     r.peer = &guest; /* it has a token, no certificate */
-    CHECK_INT(authenticate(&r, tokens, NULL, (gid_t)-1, arena, &who, &detail), 401);
-    CHECK_INT(authenticate(&r, NULL, NULL, (gid_t)-1, arena, &who, &detail), 401);
+    CHECK(!authenticate(&r, &door, arena, &who, &refusal) && refusal.status == 401);
+    r.peer = &boss;
+    CHECK(!authenticate(&r, &empty, arena, &who, &refusal) && refusal.status == 401);
+    boss.certificate_ends = 1; /* its connection lasts longer */
+    CHECK(!authenticate(&r, &door, arena, &who, &refusal) && refusal.status == 401 && !refusal.is_guess);
     tokens_unref(tokens);
     CHECK_INT(tokens_parse("f", "boss admin certificat\n", &tokens, NULL), -EINVAL);
     CHECK_INT(tokens_parse("f", "boss admin certificate x\n", &tokens, NULL), -EINVAL);

@@ -1,0 +1,158 @@
+"""Who may ask over TCP, and how a browser logs in and out."""
+
+import re
+import signal
+
+import pytest
+
+from api_client import TOKEN, VIEWER, Api, bearer, digest
+from declare import l4
+from harness import exchange, wait_until
+
+SAME = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def api(world):
+    agent = world.agent(nodes=["n1"])
+    agent.add_service("test/svc/web1", l4("10.0.0.1", "127.9.9.9:8080"))
+    return Api(world, agent).wait_exposures(1)
+
+
+def log_in(api, token=TOKEN):
+    """Options of a request: as the session that this begins; and the session."""
+    response = api.post("/sessions", None, **bearer(token))
+    assert response.status == 201, (response, response.body)
+    return {"headers": {"Cookie": response.headers["Set-Cookie"].split(";")[0], **SAME}, "tcp": True}, response
+
+
+def whoami(api, options):
+    return api.get("/api/v1/auth/whoami", **options)
+
+
+@pytest.mark.sanitized
+def test_a_browser_logs_in_with_a_token_reads_writes_watches_and_logs_out(api):
+    browser, response = log_in(api)
+    assert re.fullmatch(r"igwd-80=[A-Za-z0-9_-]{43}; Path=/; HttpOnly; SameSite=Strict",
+                        response.headers["Set-Cookie"])
+    session = response.json
+    assert (session["name"], session["role"], session["method"]) == ("boss", "admin", "token")
+    assert session["status"]["current"] and response.headers["Location"] == "/api/v1/sessions/" + session["id"]
+    who = whoami(api, browser).json
+    assert (who["name"], who["role"], who["method"], who["session"]) == ("boss", "admin", "session", session["id"])
+    assert who["expires_at"] == session["expires_at"]
+    done = api.write("PATCH", "/exposures/test%2Fsvc%2Fweb1.expose%230", {"lb_policy": "random"},
+                     "application/merge-patch+json", **browser)
+    assert done.status == 200 and api.v1("/audit")["items"][0]["author"] == "boss"
+    with api.connect(tcp=True) as s:
+        answer = exchange(s, "/api/v1/events?seconds=0&after=1.1", headers=browser["headers"])
+    assert answer.status == 200 and b"event: resync" in answer.body
+    out = api.delete("/sessions", **browser)
+    assert out.status == 204 and "igwd-80=; " in out.headers["Set-Cookie"]
+    assert "Max-Age=0" in out.headers["Set-Cookie"]
+    refused = whoami(api, browser)
+    assert refused.status == 401 and "log in" in refused.json["detail"]
+    secret = browser["headers"]["Cookie"].partition("=")[2]
+    assert secret not in api.igwd.log_text() and secret not in response.body.decode()
+
+
+def test_a_session_ends_with_its_token(api):
+    made = api.post("/tokens", {"name": "dash", "role": "operator", "gateways": ["envoy"]}).json
+    browser, response = log_in(api, made["token"])
+    assert response.json["role"] == "operator" and response.json["gateways"] == ["envoy"]
+    assert whoami(api, browser).status == 200
+    api.delete("/tokens/" + made["object"]["id"])
+    assert whoami(api, browser).status == 401
+    assert response.json["id"] not in api.get("/api/v1/sessions").body.decode()
+
+
+def test_a_session_ends_when_the_role_of_its_token_changes(api):
+    browser, _ = log_in(api, VIEWER)
+    assert whoami(api, browser).json["role"] == "viewer"
+    with open(api.tokens, "w", encoding="ascii") as file:
+        file.write("boss admin %s\nguest admin %s\n" % (digest(TOKEN), digest(VIEWER)))
+    api.igwd.signal(signal.SIGHUP)
+    wait_until(lambda: api.v1("/auth/whoami", **bearer(VIEWER))["role"] == "admin")
+    assert whoami(api, browser).status == 401
+
+
+def test_a_restart_ends_all_sessions(api):
+    browser, _ = log_in(api)
+    api.igwd.restart(kill=True)
+    api.wait_live()
+    assert whoami(api, browser).status == 401
+    assert api.v1("/sessions")["items"] == []
+
+
+def test_everybody_sees_their_own_sessions_and_administrators_all(api):
+    viewer, seen = log_in(api, VIEWER)
+    other, also = log_in(api, VIEWER)
+    boss, bosses = log_in(api)
+    ids = {r.json["id"] for r in (seen, also, bosses)}
+    assert {s["id"] for s in api.v1("/sessions", **viewer)["items"]} == ids - {bosses.json["id"]}
+    assert {s["id"] for s in api.v1("/sessions", **bearer(VIEWER))["items"]} == ids - {bosses.json["id"]}
+    assert {s["id"] for s in api.v1("/sessions", **boss)["items"]} == ids
+    assert {s["id"]: s["status"]["current"] for s in api.v1("/sessions?name=guest&fields=id,status.current", **viewer)
+            ["items"]} == {seen.json["id"]: True, also.json["id"]: False}
+    assert api.get("/api/v1/sessions/" + bosses.json["id"], **viewer).status == 404
+    assert api.delete("/sessions/" + bosses.json["id"], **viewer).status == 404, "others' are none of a viewer's"
+    assert api.delete("/sessions/" + also.json["id"], **viewer).status == 204
+    assert whoami(api, other).status == 401 and whoami(api, viewer).status == 200
+    assert api.delete("/sessions/" + seen.json["id"]).status == 204, "root ends any"
+    assert whoami(api, viewer).status == 401
+    assert api.delete("/sessions/" + seen.json["id"]).status == 404
+
+
+@pytest.mark.parametrize("said", [
+    {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.test"},
+    {"Origin": "http://localhost:81"}, {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, {}])
+def test_a_cookie_changes_nothing_from_elsewhere(api, said):
+    browser, _ = log_in(api)
+    headers = {"Cookie": browser["headers"]["Cookie"], **said}
+    for method, path, body in (("PUT", "/exposures/a.expose%230", {"port": 1}), ("POST", "/explain", {"port": 80}),
+                               ("DELETE", "/sessions", None), ("PATCH", "/nothing", None)):
+        response = api.write(method, path, body, headers=headers, tcp=True)
+        assert response.status == 403 and response.headers["Content-Type"] == "application/problem+json"
+        assert ("another origin" if said else "where the request comes from") in response.json["detail"]
+    assert whoami(api, browser).status == 200, "it was not ended, and may read"
+
+
+def test_an_origin_that_names_the_host_is_enough_for_old_browsers(api):
+    browser, _ = log_in(api)
+    headers = {"Cookie": browser["headers"]["Cookie"], "Origin": "http://localhost"}
+    assert api.delete("/sessions", headers=headers, tcp=True).status == 204
+
+
+def test_a_session_is_not_begun_from_a_page_of_elsewhere_nor_by_a_session_nor_without_anything(api):
+    token = bearer(TOKEN)["headers"]
+    assert api.post("/sessions", None, headers={**token, "Sec-Fetch-Site": "cross-site"}, tcp=True).status == 403
+    assert api.post("/sessions", None, headers={**token, **SAME}, tcp=True).status == 201
+    browser, _ = log_in(api)
+    assert api.post("/sessions", None, **browser).status == 403
+    assert api.post("/sessions", None, tcp=True).status == 401
+    assert api.post("/sessions", None).status == 403, "the unix socket knows its peers"
+    assert api.post("/sessions", {"token": TOKEN}, **bearer(TOKEN)).status == 400, "it takes no content"
+    assert api.delete("/sessions", **bearer(TOKEN)).status == 404
+
+
+def test_a_second_login_ends_the_browsers_first_session(api):
+    first, response = log_in(api)
+    again = api.post("/sessions", None, headers={**first["headers"], **bearer(VIEWER)["headers"]}, tcp=True)
+    assert again.status == 201 and again.json["role"] == "viewer"
+    assert whoami(api, first).status == 401
+    assert [s["id"] for s in api.v1("/sessions")["items"]] == [again.json["id"]]
+
+
+def test_a_token_has_so_many_sessions_and_no_more(api):
+    browsers = [log_in(api, VIEWER) for _ in range(17)]
+    boss, _ = log_in(api)
+    assert len(api.v1("/sessions?name=guest")["items"]) == 16
+    assert [whoami(api, b).status for b, _ in browsers] == [401] + [200] * 16
+    assert whoami(api, boss).status == 200
+
+
+def test_a_cookie_means_nothing_on_the_unix_socket(api):
+    browser, _ = log_in(api, VIEWER)
+    who = whoami(api, {"headers": browser["headers"]}).json
+    assert (who["method"], who["role"], who["session"]) == ("unix", "admin", None)
