@@ -5,6 +5,7 @@
 #include "api/dispatch.h"
 #include "api/pages.h"
 #include "api/sessions.h"
+#include "api/throttle.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -135,6 +136,7 @@ static int start_http(struct api *a, const struct api_options *options, struct e
     a->dispatcher.http = a->http;
     a->dispatcher.cache = cache_new();
     a->dispatcher.sessions = sessions_new(NULL);
+    a->dispatcher.throttle = throttle_new(NULL);
     return http_start(a->http, e);
 }
 
@@ -179,6 +181,7 @@ void api_stop(struct api *a)
     http_stop(a->http);
     cache_free(a->dispatcher.cache);
     sessions_free(a->dispatcher.sessions);
+    throttle_free(a->dispatcher.throttle);
     tokens_unref(a->tokens);
     pthread_mutex_destroy(&a->lock);
     hosts_free(a->hosts);

@@ -3,9 +3,9 @@
  * Metadata, and the Origin field of RFC 6454). Pure.
  *
  * Over TLS the cookie's name has the prefix "__Host-": browsers take and send it over TLS alone, for all paths, and
- * no other host can set it. Over plaintext, which is served on loopback alone, not all browsers would take that, so the
- * cookie is a plain one there. As cookies know no ports, its name has the port that the browser sees: several of
- * these interfaces, reached through tunnels, do not log each other out.
+ * no other host can set it. Over plaintext, which is served on loopback alone, not all browsers would take that, so
+ * the cookie is a plain one there. As cookies know no ports, its name has the port that the browser sees: several
+ * of these interfaces, reached through tunnels, do not log each other out.
  */
 #ifndef API_BROWSER_H
 #define API_BROWSER_H

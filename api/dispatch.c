@@ -8,7 +8,9 @@
 #include "api/cache.h"
 #include "api/list.h"
 #include "api/pages.h"
+#include "api/throttle.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <assert.h>
 #include <math.h>
@@ -67,8 +69,28 @@ void call_stream(struct call *c, const struct http_stream *s)
     c->answer->stream = *s;
 }
 
+/* Whether this failure was one too many. */
+static bool is_throttled(struct call *c, const struct refusal *refusal)
+{
+    struct throttle *t = c->dispatcher->throttle;
+
+    if (!t || !refusal->is_guess)
+        return false;
+    const struct throttle_verdict v = throttle_failed(t, c->request->peer->address);
+    if (v.unlogged)
+        log_event(LOG_LEVEL_WARNING, "too many failed logins: answered with 429", "peer", c->request->peer->text,
+                  "number", LOG_INT(v.unlogged), NULL);
+    if (!v.seconds)
+        return false;
+    http_answer_header(c->answer, "Retry-After", arena_printf(c->arena, "%u", v.seconds));
+    call_fail(c, 429, "%s; too many logins failed: try again in %u s", refusal->detail, v.seconds);
+    return true;
+}
+
 static void refuse_unknown(struct call *c, const struct refusal *refusal)
 {
+    if (is_throttled(c, refusal))
+        return;
     if (refusal->status == 401)
         http_answer_header(c->answer, "WWW-Authenticate", "Bearer realm=\"igwd\"");
     call_fail(c, refusal->status, "%s", refusal->detail);

@@ -10,6 +10,7 @@
 struct cache;
 struct page;
 struct sessions;
+struct throttle;
 
 struct dispatcher {
     const struct api_route *routes;
@@ -21,6 +22,7 @@ struct dispatcher {
     struct http *http;         /* NULL in tests */
     struct cache *cache;       /* NULL: every document is written anew */
     struct sessions *sessions; /* NULL: there are none */
+    struct throttle *throttle; /* of failed logins; NULL: as many as there are */
     gid_t group;               /* (gid_t)-1: none */
 };
 

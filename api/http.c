@@ -300,7 +300,8 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
 
 static void log_exchange(const struct exchange *x, unsigned status, clock_ns took)
 {
-    enum log_level level = status < 400 && status ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    bool quiet = (status && status < 400) || status == 429; /* that there are so many is told once */
+    enum log_level level = quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
     const char *target = x->request.target;
     char cut[LOG_TARGET_MAX + 4];
 

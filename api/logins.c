@@ -1,7 +1,7 @@
 /*
  * Browser sessions as resources: POST is the login, with the token (or the client certificate) that the request
- * itself comes with; DELETE of the collection is the logout. Everybody sees and ends those that were begun with the same
- * credential as their own; administrators all.
+ * itself comes with; DELETE of the collection is the logout. Everybody sees and ends those that were begun with the
+ * same credential as their own; administrators all.
  */
 #include "api/browser.h"
 #include "api/dispatch.h"

@@ -3,7 +3,10 @@
  * are states and gateways, never objects that come and go by thousands; certificates are the exception, as their end
  * is what one wants to be woken for.
  */
+#include "api/dispatch.h"
 #include "api/objects.h"
+#include "api/sessions.h"
+#include "api/throttle.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -167,6 +170,19 @@ static void write_http(struct call *c, struct buf *b)
           (unsigned long long)n.seconds_buckets[HTTP_BUCKETS]);
 }
 
+static void write_access(struct call *c, struct buf *b)
+{
+    struct throttle_counters n;
+
+    if (!c->dispatcher->sessions || !c->dispatcher->throttle)
+        return;
+    gauge(b, "igwd_sessions", "Browsers that are logged in.", (double)sessions_count(c->dispatcher->sessions));
+    throttle_count(c->dispatcher->throttle, &n);
+    head(b, "igwd_failed_logins_total", "counter", "Requests with a token or certificate that is not known.");
+    PRINT(b, "igwd_failed_logins_total{answer=\"refused\"} %llu\n", (unsigned long long)n.failed);
+    PRINT(b, "igwd_failed_logins_total{answer=\"throttled\"} %llu\n", (unsigned long long)n.throttled);
+}
+
 static size_t count_descriptors(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -213,5 +229,6 @@ void metrics_write(struct call *c, struct buf *b)
     write_certificates(c, b);
     write_proxies(c, b);
     write_http(c, b);
+    write_access(c, b);
     write_process(b);
 }

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 
 import pytest
 
@@ -156,3 +157,39 @@ def test_a_cookie_means_nothing_on_the_unix_socket(api):
     browser, _ = log_in(api, VIEWER)
     who = whoami(api, {"headers": browser["headers"]}).json
     assert (who["method"], who["role"], who["session"]) == ("unix", "admin", None)
+
+
+def fail(api, **options):
+    return api.get("/api/v1/version", headers={"Authorization": "Bearer igwd_" + "x" * 43}, tcp=True, **options)
+
+
+@pytest.mark.sanitized
+def test_failed_logins_are_throttled_and_good_ones_never(api):
+    answers = [fail(api) for _ in range(40)]
+    assert [a.status for a in answers[:20]] == [401] * 20
+    throttled = answers[-1]
+    assert throttled.status == 429 and 1 <= int(throttled.headers["Retry-After"]) <= 3
+    assert throttled.headers["Content-Type"] == "application/problem+json"
+    assert "try again" in throttled.json["detail"]
+    assert api.post("/sessions", None, **bearer("igwd_" + "y" * 43)).status == 429
+    assert api.get("/api/v1/version", **bearer(VIEWER)).status == 200, "a good token is let in"
+    browser, _ = log_in(api)
+    assert whoami(api, browser).status == 200
+    assert api.get("/api/v1/version", tcp=True).status == 401, "nothing was tried"
+    assert api.get("/api/v1/version", headers={"Cookie": "igwd-80=over"}, tcp=True).status == 401
+    assert api.v1("/version")["api"] == "v1", "the unix socket is not concerned"
+    assert api.igwd.log_text().count("too many failed logins") == 1
+    metrics = api.get("/metrics").body.decode()
+    counts = {answer: int(re.search(r'igwd_failed_logins_total{answer="%s"} (\d+)' % answer, metrics).group(1))
+              for answer in ("refused", "throttled")}
+    assert counts["refused"] + counts["throttled"] == 41 and counts["throttled"] >= 15
+    assert "igwd_sessions 1\n" in metrics
+
+
+def test_an_address_is_not_throttled_for_what_others_do(api):
+    def from_(source):
+        with socket.create_connection(tuple(api.tcp.rsplit(":", 1)), source_address=(source, 0)) as s:
+            return exchange(s, "/api/v1/version", headers={"Authorization": "Bearer wrong"})
+    statuses = [from_("127.0.0.9").status for _ in range(30)]
+    assert statuses[:20] == [401] * 20 and 429 in statuses
+    assert from_("127.0.0.8").status == 401
