@@ -1,7 +1,7 @@
 /*
  * The generic cell rate algorithm: of each address, when all that it did would have been done at the allowed pace. A
- * failure moves that moment on by one interval; it is one too many where that is more than a burst away. So an address
- * is one number, and one that did nothing for long is as one that was never there.
+ * failure moves that moment on by one interval; it is one too many where that is more than a burst away. So an
+ * address is one number, and one that did nothing for long is as one that was never there.
  *
  * The table has sets of a few slots; an address has its set by a hash with a secret seed, and takes there the slot
  * whose moment is the earliest.

@@ -2,9 +2,9 @@
  * Failed logins: how many there may be, of one address and of all together. Past that the answer is 429 instead of
  * 401, and says when to come back.
  *
- * Only failures are asked about, after the fact. A token has 256 random bits, so nobody guesses one, at whatever rate;
- * what is bounded is the noise. So a good token costs nothing here, and is let in always: nobody can lock others out
- * by failing, not even from the same address.
+ * Only failures are asked about, after the fact. A token has 256 random bits, so nobody guesses one, at whatever
+ * rate; what is bounded is the noise. So a good token costs nothing here, and is let in always: nobody can lock
+ * others out by failing, not even from the same address.
  *
  * An address is all of IPv4's, and the first 64 bits of IPv6's, which is what one machine can choose from. They are
  * remembered in a table of one size; where it is full, the address with the fewest failures is forgotten.
