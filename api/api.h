@@ -139,7 +139,7 @@ struct api_backend {
     const char *(*agent_state)(void *arg); /* "connecting", "syncing", "following" */
     /*
      * Hands a request to the writer (store/edit.h), which calls done once, in its own thread or in this one, when the
-     * request's result is there; also when the daemon stops. NULL: no edits are taken.
+     * request's result is there; also when the daemon stops. NULL: the daemon is read-only.
      */
     void (*edit)(void *arg, struct edit_request *r, void (*done)(struct edit_request *r, void *done_arg),
                  void *done_arg);

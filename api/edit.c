@@ -656,5 +656,5 @@ void write_run(struct call *c, write_plan plan, const void *arg)
     if (c->backend->edit)
         try_write(c, plan, arg, 1);
     else
-        call_fail(c, 503, "this daemon takes no edits");
+        call_fail(c, 403, "this daemon is read-only (read-only): edits are taken by the other one of this cluster");
 }

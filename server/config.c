@@ -334,6 +334,11 @@ static int take_log_format(struct config *c, const struct value *v, size_t n, st
     return 0;
 }
 
+static int take_read_only(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    return n ? parse_bool(&v[0], &c->read_only, e) : 0;
+}
+
 static int take_background(struct config *c, const struct value *v, size_t n, struct err *e)
 {
     return n ? parse_bool(&v[0], &c->background, e) : 0;
@@ -438,6 +443,9 @@ static const struct setting settings[] = {
      .fallback = "10000",
      .take = take_max_streams,
      .help = "xDS streams at the same time"},
+    {.name = "read-only",
+     .take = take_read_only,
+     .help = "take no edits and allocate no ports: another daemon of the same cluster does"},
     {.name = "log-level",
      .metavar = "LEVEL",
      .fallback = "info",

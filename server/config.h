@@ -57,6 +57,7 @@ struct config {
     struct network_list *endpoint_networks; /* NULL: none */
     uint64_t max_status_bytes;
     size_t max_streams;
+    bool read_only;
     enum log_level log_level;
     enum log_format log_format;
     bool background;

@@ -302,6 +302,7 @@ static int start_store(struct daemon *d, struct err *e)
         .port_max = c->port_max,
         .reserved = d->reserved,
         .n_reserved = reserved_ports(c, d->reserved),
+        .read_only = c->read_only,
         .endpoint_networks = c->endpoint_networks,
         .check = translate_check,
         .alarm = on_alarm,
@@ -818,7 +819,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .alarms = api_alarms,
                     .events = store_events(d->store),
                     .agent_state = api_agent_state,
-                    .edit = api_edit,
+                    .edit = c->read_only ? NULL : api_edit,
                     .world = &d->store_options},
     };
     d->edits.turn_timer = loop_timer_new(d->loop, on_turn_over, d);

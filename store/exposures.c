@@ -156,6 +156,22 @@ static uint16_t prior_port(const struct prior *prior, const struct exposure_stat
     return strcmp(before->gateway, state->gateway) == 0 ? before->port : 0;
 }
 
+/* Why none was allocated. */
+static struct problem *no_port(struct commit *c, const struct port_space *space)
+{
+    const struct store *s = c->store;
+
+    if (s->options.read_only)
+        return hindrance(c, "unready", "listener_port",
+                         "this daemon is read-only: the one that takes edits allocates the port");
+    if (s->config_broken)
+        return hindrance(c, "unready", "listener_port",
+                         arena_printf(c->arena, "no port could be kept: %s", s->config_alarm));
+    return hindrance(c, "unready", "listener_port",
+                     arena_printf(c->arena, "no port of %u-%u is free", (unsigned)space->gateway->port_min,
+                                  (unsigned)space->gateway->port_max));
+}
+
 static void find_port(struct commit *c, struct work *w, size_t i)
 {
     struct store *s = c->store;
@@ -174,19 +190,13 @@ static void find_port(struct commit *c, struct work *w, size_t i)
     } else if (!row) {
         uint16_t remembered = prior_port(find_prior(w, x->rid), state);
 
-        if (!s->config_broken || remembered)
+        if ((!s->config_broken && !s->options.read_only) || remembered)
             row = ports_allocate(s, space, x->name, remembered);
         if (row) {
             pointers_add(&c->new_ports, row);
         } else if (!state->hindrance) {
             w->waits = true;
-            state->hindrance =
-                s->config_broken
-                    ? hindrance(c, "unready", "listener_port",
-                                arena_printf(c->arena, "no port could be kept: %s", s->config_alarm))
-                    : hindrance(c, "unready", "listener_port",
-                                arena_printf(c->arena, "no port of %u-%u is free", (unsigned)space->gateway->port_min,
-                                             (unsigned)space->gateway->port_max));
+            state->hindrance = no_port(c, space);
         }
     }
     if (row)

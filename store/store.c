@@ -414,7 +414,7 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch)
 
 bool store_next_write_back(struct store *s, struct port_write_back *ret)
 {
-    while (s->write_backs_at < s->write_backs.count) {
+    while (!s->options.read_only && s->write_backs_at < s->write_backs.count) {
         struct port_row *row = s->write_backs.items[s->write_backs_at++];
         const char *rid;
 

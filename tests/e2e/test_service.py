@@ -1,6 +1,7 @@
 """igwd under a supervisor: sockets that are passed in, the watchdog, and the units themselves."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 
 import pytest
 
+from api_client import Api, exposure
 from declare import l4
 from harness import LIMIT, ROOT, SLOW, Igwd, request_unix, wait_answer, wait_until
 
@@ -189,6 +191,30 @@ def test_a_daemon_that_hangs_feeds_no_watchdog(world):
         assert notifications(supervisor, 0.4) == []
         igwd.signal(signal.SIGCONT)
         assert "WATCHDOG=1" in notifications(supervisor, 0.5 * SLOW)
+
+
+# ---- one of several ----
+
+@pytest.mark.sanitized
+def test_a_read_only_daemon_serves_and_takes_no_edits(world):
+    """Two daemons of one cluster, as in a flex service: the one that takes edits allocates ports, for both."""
+    agent = world.agent(nodes=["n1"])
+    one = world.backend(10)
+    agent.add_service("web", l4(one.address, world.ip(1) + ":0"))
+    second = Api(world, agent, args=["--read-only", "--port-range", "21000-21009"], state="second",
+                 xds=world.ip(3) + ":50052")
+    status = wait_until(lambda: second.v1(exposure("web.expose#0"))["status"])
+    assert not status["listener_port"]
+    assert status["accepted"]["state"] != "ok" and "read-only" in json.dumps(status["accepted"]), status
+    for response in (second.patch(exposure("web.expose#0"), {"listener_port": 21005}),
+                     second.put(exposure("own.expose#0"), {"port": 1}), second.post("/tokens", {
+                         "name": "t", "role": "viewer"})):
+        assert response.status == 403 and "read-only" in response.json["detail"], response
+    assert agent.count("object_action") == 0
+    world.igwd(agent=agent, args=["--port-range", "21000-21009"])
+    wait_until(lambda: second.v1(exposure("web.expose#0"))["status"]["listener_port"] == 21000)
+    world.envoy(second.igwd, xds=world.ip(3) + ":50052").wait_live()
+    wait_answer(world.ip(1) + ":21000", backend="b10")
 
 
 # ---- the units ----

@@ -106,6 +106,30 @@ TEST(xds_addresses_say_which_gateways_they_serve)
     config_clear(&c);
 }
 
+TEST(a_daemon_is_made_read_only_by_flag_variable_and_file)
+{
+    char *environment[] = {"IGWD_READ_ONLY=yes", NULL};
+    const char *path = write_file("read-only = true\n");
+    struct config c;
+    struct err e;
+    CHECK_INT(READ(&c, &e, no_environment), 0);
+    CHECK(!c.read_only);
+    config_clear(&c);
+    CHECK_INT(READ(&c, &e, no_environment, "--read-only"), 0);
+    CHECK(c.read_only);
+    config_clear(&c);
+    CHECK_INT(READ(&c, &e, environment), 0);
+    CHECK(c.read_only);
+    config_clear(&c);
+    CHECK_INT(READ(&c, &e, no_environment, "--config", (char *)path), 0);
+    CHECK(c.read_only);
+    config_clear(&c);
+    CHECK_INT(READ(&c, &e, environment, "--config", (char *)path, "--read-only=no"), 0);
+    CHECK(!c.read_only);
+    config_clear(&c);
+    unlink(path);
+}
+
 TEST(the_environment_separates_repeated_values_by_white_space)
 {
     char *environment[] = {"IGWD_XDS=127.0.0.1:1 unix:/a", NULL};

@@ -631,6 +631,31 @@ TEST(an_exposure_that_waits_beside_others_of_its_service_asks_for_no_commit_afte
     world_clear(&w);
 }
 
+TEST(a_read_only_store_keeps_its_ports_and_leaves_new_ones_and_telling_to_the_other)
+{
+    struct port_write_back wb;
+    struct world w;
+
+    world_init(&w);
+    world_open(&w);
+    world_put(&w, "a", allocate, "10.0.0.1", true);
+    world_committed(&w);
+    CHECK_INT(world_port(&w, "a", "expose#0"), 1025);
+    w.options.read_only = true;
+    world_reopen(&w);
+    CHECK(!store_next_write_back(w.store, &wb)); /* the agent was not told yet */
+    CHECK_INT(world_port(&w, "a", "expose#0"), 1025);
+    world_put(&w, "b", allocate, "10.0.0.1", true);
+    world_committed(&w);
+    CHECK_INT(world_port(&w, "b", "expose#0"), 0);
+    CHECK(!store_next_write_back(w.store, &wb));
+    /* The other one allocated it, and told the agent. */
+    world_put(&w, "b", "\"port\":80,\"listener_port\":1026", "10.0.0.1", true);
+    world_committed(&w);
+    CHECK_INT(world_port(&w, "b", "expose#0"), 1026);
+    world_clear(&w);
+}
+
 TEST(a_port_is_written_back_once_and_the_answer_changes_nothing)
 {
     struct port_write_back wb;
