@@ -5,6 +5,7 @@
 #   make unit asan tsan   the unit tests: plain, with ASan and UBSan, with TSan
 #   make fuzz [T=NAME]    each fuzzer for FUZZ_SECONDS
 #   make lint bench demo install clean
+#   make deb              the Debian package, in $(BUILD)/deb
 #
 # BUILD is where everything goes that is made. SAN chooses a sanitizer: empty, address, thread or fuzz. GEN (Envoy's schema
 # as C), VENV (Python with Envoy, node and the test tools) and NODE (what web/ and tests/ take from npm) do not depend on
@@ -21,6 +22,8 @@ SBINDIR = $(PREFIX)/sbin
 UNITDIR = $(PREFIX)/lib/systemd/system
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
 DOCDIR = $(PREFIX)/share/doc/igwd
+MANDIR = $(PREFIX)/share/man
+COMPLETIONDIR = $(PREFIX)/share/bash-completion/completions
 LAYERS ?= base store proto server api
 T ?=
 CC = gcc
@@ -233,7 +236,7 @@ san-programs: all unit-programs tools $(VENV)/stamp $(NODE)/tests/stamp
 	@$(SUB) BUILD=$(BUILD)/asan SAN=address all unit-programs
 	@$(SUB) BUILD=$(BUILD)/tsan SAN=thread all unit-programs
 
-test: san-programs
+test: san-programs deb
 	@TEST_NODE='$(abspath $(NODE))' $(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(T),--name '$(T)')
 
 demo: all tools $(VENV)/stamp
@@ -295,16 +298,28 @@ gen: $(GEN_STAMP) $(GEN_LIB)
 
 # ---- installing ----------------------------------------------------------------------------------------------------
 
-.PHONY: install clean FORCE
+.PHONY: install deb clean FORCE
 # Into DESTDIR. Settings are the administrator's: the sample lies beside the documentation.
 install: $(BUILD)/igwd
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(SBINDIR) $(UNITDIR) $(SYSUSERSDIR) $(DOCDIR) $(MANDIR)/man5 $(MANDIR)/man8 \
+	    $(COMPLETIONDIR))
 	$(INSTALL) -m 0755 $(BUILD)/igwd $(DESTDIR)$(SBINDIR)/igwd
 	sed 's,@SBINDIR@,$(SBINDIR),' dist/systemd/igwd.service.in > $(DESTDIR)$(UNITDIR)/igwd.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/igwd.service
 	$(INSTALL) -m 0644 dist/systemd/igwd-xds.socket dist/systemd/igwd-api.socket $(DESTDIR)$(UNITDIR)
 	$(INSTALL) -m 0644 dist/systemd/igwd.sysusers $(DESTDIR)$(SYSUSERSDIR)/igwd.conf
 	$(INSTALL) -m 0644 dist/igwd.conf $(DESTDIR)$(DOCDIR)/igwd.conf
+	$(INSTALL) -m 0644 dist/man/igwd.conf.5 $(DESTDIR)$(MANDIR)/man5/igwd.conf.5
+	$(INSTALL) -m 0644 dist/man/igwd.8 $(DESTDIR)$(MANDIR)/man8/igwd.8
+	$(INSTALL) -m 0644 dist/completion/igwd $(DESTDIR)$(COMPLETIONDIR)/igwd
+
+# In a copy of what git knows or would take: nothing is left in the tree, and the package lies in $(BUILD)/deb. Objects
+# are shared, as the copies keep their times.
+deb: $(BUILD)/igwd
+	@rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/igwd
+	@git ls-files -z -c -o --exclude-standard | xargs -0 ls -d 2>/dev/null | tar -c -T - | tar -x -C $(BUILD)/deb/igwd
+	cd $(BUILD)/deb/igwd && env -u MAKEFLAGS -u MAKELEVEL BUILD=$(abspath $(BUILD)) GEN=$(abspath $(GEN)) \
+	    VENV=$(abspath $(VENV)) NODE=$(abspath $(NODE)) dpkg-buildpackage -b -us -uc -nc
 
 clean:
 	rm -rf $(BUILD)

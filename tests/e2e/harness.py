@@ -143,8 +143,8 @@ class World:
         self.stack.callback(thing.stop)
         return thing
 
-    def agent(self, **options):
-        return self.add(SimAgent(self.path("lsnr.sock"), **options).start())
+    def agent(self, path="lsnr.sock", **options):
+        return self.add(SimAgent(self.path(path), **options).start())
 
     def backend(self, n, **options):
         options.setdefault("name", "b%d" % n)
