@@ -1,6 +1,6 @@
 // The frame: who looks, where to go, what is shown. A page's module comes when it is gone to.
 import { get, ask, isToken, onSignedOut } from "./api.js";
-import { startLive, stopLive } from "./live.js";
+import { onLiveState, startLive, stopLive } from "./live.js";
 import { forgetAll, useLive } from "./store.js";
 import { useKeys, focusSearch } from "./keys.js";
 import { pages } from "./pages.js";
@@ -196,9 +196,12 @@ function App() {
         const follow = () => setRoute(readRoute());
         addEventListener("hashchange", follow);
         const stop = onSignedOut(() => setMe(null));
+        // The stream of events found out: who is it, then?
+        const stopState = onLiveState(({ state }) => state === "signed-out" && find());
         return () => {
             removeEventListener("hashchange", follow);
             stop();
+            stopState();
         };
     }, []);
     const signOut = async () => {

@@ -17,6 +17,7 @@ export function Table({ label, columns, items, complete = true, rowKey, rowHref,
     const [current, setCurrent] = useState(-1);
     const wanted = useRef(false);
     const look = useCallback(() => {
+        if (!box.current) return; // the observer's last word
         const { scrollTop, clientHeight } = box.current;
         setView((before) => (before.top === scrollTop && before.height === clientHeight ? before
             : { top: scrollTop, height: clientHeight }));

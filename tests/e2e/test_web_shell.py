@@ -1,0 +1,245 @@
+"""The dashboard's frame: who looks, every page in light and dark, every state, the keyboard, and how quick it is."""
+
+import os
+import re
+
+import pytest
+
+from desk import NARROW, WIDE, violations
+from harness import SLOW, wait_until
+
+# Each page as it is looked at: its address, and a text that is there once it is whole.
+PAGES = {
+    "overview": ("#/overview", "Acked by"),
+    "exposures": ("#/exposures", "team/svc/rival.expose#0"),
+    "an exposure": ("#/exposures/shop%2Fsvc%2Ffront.expose%230", "Cluster in Envoy"),
+    "a refused exposure": ("#/exposures/team%2Fsvc%2Fbroken.expose%230", "malformed IP address"),
+    "a conflict": ("#/exposures/team%2Fsvc%2Frival.expose%230", "is held by"),
+    "a form": ("#/exposures/shop%2Fsvc%2Fwww.expose%230?edit=1", "The same as JSON"),
+    "an overridden form": ("#/exposures/infra%2Fsvc%2Fmail.expose%230?edit=1", "Set here. The agent says"),
+    "a new exposure": ("#/exposures?make=1", "An exposure of fixed endpoints"),
+    "no such page": ("#/nowhere", "There is no such page"),
+    "no such exposure": ("#/exposures/none.expose%230", "There is no such exposure"),
+}
+NOT_FOUND = r"status of 404 .*none\.expose"
+FIRST_LOAD_MAX = 80 * 1024
+ROWS = 1000
+
+
+def keep_picture(page, name):
+    if os.environ.get("TEST_SHOTS"):
+        page.screenshot(path=os.path.join(os.environ["TEST_SHOTS"], name.replace(" ", "-") + ".png"))
+
+
+def row(page, name):
+    return page.get_by_role("row").filter(has_text=name)
+
+
+@pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
+def test_no_page_has_a_violation(desk, theme, size):
+    desk.furnish().start(envoy=True).edit().settled()
+    desk.expect(NOT_FOUND)
+    page = desk.page(theme=theme, size=size)
+    found = []
+    for name, (address, text) in PAGES.items():
+        desk.go(page, address)
+        page.get_by_text(text).first.wait_for()
+        keep_picture(page, "%s %s" % (name, theme))
+        found += ["%s: %s" % (name, one) for one in violations(page)]
+    assert not found, "\n".join(found)
+
+
+def test_who_signs_in_is_told_what_is_wrong_and_comes_to_where_the_address_leads(desk):
+    desk.furnish().start()
+    desk.expect("status of 401")
+    page = desk.page(role=None, address="#/exposures?q=front")
+    token = page.get_by_label("Token", exact=True)
+    token.fill("secret")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text("That is no token").wait_for()
+    token.fill("igwd_" + "z" * 43)
+    page.keyboard.press("Enter")
+    page.get_by_text(re.compile(r"Request [0-9a-f]{16}")).wait_for()
+    keep_picture(page, "sign-in refused")
+    assert not violations(page)
+    desk.enter_token(page, "operator")
+    assert "operator of envoy" in page.get_by_role("banner").inner_text()
+    page.get_by_role("link", name="shop/svc/front.expose#0").wait_for()
+    page.reload()  # the browser knows by its cookie who it is
+    page.get_by_role("link", name="shop/svc/front.expose#0").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    token.wait_for()
+    page.reload()
+    token.wait_for()
+    assert "igwd_" not in page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
+
+
+def test_the_first_load_is_small_and_comes_from_one_place(desk):
+    desk.furnish().start()
+    page = desk.page()
+    page.reload()
+    page.get_by_text("Needs attention").wait_for()
+    loaded = page.evaluate("""performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
+        .filter((e) => !new URL(e.name).pathname.startsWith("/api/")).map((e) => [e.name, e.encodedBodySize])""")
+    total = sum(size for _, size in loaded)
+    print("first load: %d bytes in %d files" % (total, len(loaded)))
+    assert len(loaded) > 10 and all(size > 0 for _, size in loaded)
+    assert total < FIRST_LOAD_MAX, loaded
+
+
+def test_what_changes_in_the_cluster_is_shown_at_once_in_all_tabs_by_one_stream(desk):
+    desk.furnish().start()
+    page = desk.page(address="#/exposures")
+    other = page.context.new_page()
+    desk.watch(other)
+    other.goto(desk.url + "/#/exposures/infra%2Fsvc%2Fdb.expose%230")
+    row(page, "infra/svc/db").get_by_text("1/2 up").wait_for()
+    other.get_by_text("1/2 up").wait_for()
+    page.get_by_role("banner").get_by_text("Live").wait_for()
+    desk.agent.stop_instance("infra/svc/db", "n1")
+    row(page, "infra/svc/db").get_by_text("0/2 up").wait_for()
+    other.get_by_text("0/2 up").wait_for()
+    metrics = desk.api.get("/metrics").body.decode()
+    assert re.search(r"^igwd_api_streams 1$", metrics, re.M), metrics
+
+
+def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_began(desk):
+    desk.furnish().start()
+    desk.expect("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 401")
+    page = desk.page(address="#/exposures?q=shop")
+    row(page, "shop/svc/front").wait_for()
+    page.get_by_role("banner").get_by_text("Live").wait_for()
+    desk.api.igwd.terminate()
+    page.get_by_text(re.compile(r"Disconnected: what is shown is \d+ s old")).wait_for()
+    assert row(page, "shop/svc/front").is_visible()
+    keep_picture(page, "disconnected")
+    assert not violations(page)
+    desk.api.igwd.start()
+    page.get_by_label("Token", exact=True).wait_for()  # sessions end with the daemon
+    desk.enter_token(page, "viewer")
+    row(page, "shop/svc/front").wait_for()
+    page.get_by_role("banner").get_by_text("Live").wait_for()
+
+
+def test_a_fault_is_told_with_its_request_and_can_be_tried_again(desk):
+    desk.furnish().start()
+    desk.expect("status of 400")
+    page = desk.page(address="#/exposures?accepted=bogus")
+    problem = page.get_by_role("alert")
+    problem.wait_for()
+    request = re.search(r"[0-9a-f]{16}", problem.inner_text()).group()
+    assert desk.api.igwd.logged(request)
+    keep_picture(page, "error")
+    assert not violations(page)
+    page.get_by_role("button", name="Try again").wait_for()
+
+
+def test_nothing_there_tells_the_first_step_and_loading_is_seen(desk):
+    desk.start()
+    page = desk.page()
+    page.get_by_text("Nothing. Everything that is declared").wait_for()
+    release = []
+    page.route("**/api/v1/exposures?*", lambda route: release.append(route))  # held back, then let through
+    desk.go(page, "#/exposures")
+    page.locator(".loading").wait_for()
+    keep_picture(page, "loading")
+    assert not violations(page)
+    wait_until(lambda: page.evaluate("1") and release)
+    for route in release:
+        route.continue_()
+    page.get_by_text("There is no exposure yet").wait_for()
+    keep_picture(page, "empty")
+    assert not violations(page)
+    page.unroute_all()
+    page.get_by_role("main").get_by_role("button", name="Make an exposure").last.click()
+    page.get_by_role("dialog").wait_for()
+
+
+def test_a_viewer_sees_all_and_is_told_why_nothing_can_be_changed(desk):
+    desk.furnish().start()
+    page = desk.page(role="viewer", address="#/exposures/shop%2Fsvc%2Fwww.expose%230")
+    page.get_by_text("You are a viewer").wait_for()
+    assert page.get_by_role("button", name="Disable").is_disabled()
+    page.get_by_role("button", name="Drain").first.wait_for()
+    assert page.get_by_role("button", name="Drain").first.is_disabled()
+    page.get_by_role("button", name="Look at its members").click()
+    assert page.get_by_label("Listener's port").is_disabled()
+    assert page.get_by_role("button", name="Apply").is_disabled()
+    keep_picture(page, "read-only")
+    assert not violations(page)
+
+
+def test_everything_can_be_done_by_keyboard(desk):
+    desk.furnish().start()
+    page = desk.page()
+    page.get_by_text("Needs attention").wait_for()
+    page.keyboard.press("g")
+    page.keyboard.press("e")
+    row(page, "infra/svc/db").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("shop")
+    row(page, "infra/svc/db").wait_for(state="detached")
+    page.keyboard.press("Escape")
+    for key in "jjk":
+        page.keyboard.press(key)
+    focused = page.evaluate("document.activeElement.textContent")
+    assert focused == row(page, "shop/svc").first.get_by_role("link").inner_text()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name=focused).wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name="Exposures", exact=True).wait_for()
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    assert not violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_the_colours_that_were_chosen_stay(desk):
+    desk.start()
+    page = desk.page(theme="light")
+
+    def ground():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = ground()
+    page.get_by_role("button", name="Theme").click()  # light, whatever the system says
+    page.get_by_role("button", name="Theme").click()
+    dark = ground()
+    assert dark != light
+    page.reload()
+    page.get_by_text("Needs attention").wait_for()
+    assert ground() == dark
+    page.get_by_role("button", name="Theme").click()  # the system's
+    assert ground() == light
+
+
+@pytest.mark.alone
+def test_a_thousand_rows_are_as_quick_as_ten(desk):
+    desk.crowd(ROWS).start()
+    wait_until(lambda: desk.api.v1("/summary")["exposures"]["total"] == ROWS, what="all exposures")
+    page = desk.page()
+    page.reload()
+    page.get_by_text("Needs attention").wait_for()
+    paint = page.evaluate('performance.getEntriesByName("first-contentful-paint")[0].startTime')
+    desk.go(page, "#/exposures")
+    seconds = page.evaluate("""async () => {
+        const begin = performance.now();
+        const box = () => document.querySelector(".table-box");
+        const frame = () => new Promise(requestAnimationFrame);
+        while (!box()?.querySelector("tr[data-row]")) await frame();
+        const first = performance.now();
+        let most = 0;
+        while (!document.querySelector('tr[data-row="%d"]')) {
+            box().scrollTop = box().scrollHeight;
+            most = Math.max(most, document.querySelectorAll("tr[data-row]").length);
+            await frame();
+        }
+        return [(first - begin) / 1000, (performance.now() - first) / 1000, most];
+    }""" % (ROWS - 1))
+    print("first paint %.0f ms; first rows %.3f s; to the last of %d rows %.3f s; %d rows drawn at most" % (
+        paint, seconds[0], ROWS, seconds[1], seconds[2]))
+    assert page.get_by_text("crowd/svc/s%04d.expose#0" % (ROWS - 1)).is_visible()
+    assert seconds[2] < 120
+    assert paint < 3000 * SLOW and seconds[0] < 3 * SLOW and seconds[1] < 10 * SLOW
