@@ -297,6 +297,20 @@ static pb_retry_policy *retry_policy(struct arena *a)
     return m;
 }
 
+/* Where several exposures share a virtual host, a route tells whose it is: by its cluster, or by its name where it
+ * leads to none (see proto/parts.h). */
+static pb_route *named_route(struct arena *a, const struct plan_vhost *vhost, const struct plan_route *pr,
+                             const struct translate_policy *policy)
+{
+    pb_route *m = route_of(a, pr->x, pr->route, policy);
+    bool leads = m->action_case == PB_ROUTE(ROUTE__ACTION_ROUTE) &&
+                 m->route->cluster_specifier_case == PB_ROUTE(ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER);
+
+    if (!leads && !strchr(vhost->name, '#'))
+        m->name = PB_TEXT(pr->x->name);
+    return m;
+}
+
 static pb_virtual_host *virtual_host(struct arena *a, const struct plan_vhost *vhost, pb_retry_policy *retries,
                                      const struct translate_policy *policy)
 {
@@ -308,7 +322,7 @@ static pb_virtual_host *virtual_host(struct arena *a, const struct plan_vhost *v
     m->routes = arena_array(a, pb_route *, vhost->n_routes);
     m->n_routes = vhost->n_routes;
     for (size_t i = 0; i < vhost->n_routes; i++)
-        m->routes[i] = route_of(a, vhost->routes[i].x, vhost->routes[i].route, policy);
+        m->routes[i] = named_route(a, vhost, &vhost->routes[i], policy);
     m->retry_policy = retries;
     return m;
 }

@@ -127,15 +127,30 @@ static void post_notice(struct daemon *d, const char *kind, const char *name)
     loop_post(d->loop, on_notice, n);
 }
 
+/* Whose filter chain it is: the exposure that holds it; NULL: it is not there any more. Borrowed from the view. */
+static const char *chain_owner(const struct view *v, const struct xds_report *r)
+{
+    _cleanup_(mem_free_p) char *key = mem_printf("%s|%s", r->gateway, r->name);
+    const struct listener_plan *plan = view_listener(v, key);
+
+    for (size_t i = 0; plan && i < plan->n_chains; i++)
+        if (strcmp(plan->chains[i].id, r->part) == 0)
+            return plan->chains[i].holder->name;
+    return NULL;
+}
+
 static void on_nacked(void *arg, const struct xds_report *r)
 {
     struct daemon *d = arg;
+    _cleanup_(view_unref_p) struct view *v = store_view(d->store);
+    const char *owner = r->part && r->type == XDS_LISTENER ? chain_owner(v, r) : r->owner;
+
     post_notice(d, "Proxy", r->node_id);
-    if (r->culprit && r->owner)
-        post_notice(d, "Exposure", r->owner);
+    if (r->culprit && owner)
+        post_notice(d, "Exposure", owner);
     log_event(LOG_LEVEL_WARNING, r->culprit ? "refused by Envoy, isolated" : "refused by Envoy", "node", r->node_id,
-              "peer", r->peer, "gateway", r->gateway, "type", xds_type_name[r->type], "resource", r->name, "owner",
-              r->owner, "version", r->version, "words", r->words, NULL);
+              "peer", r->peer, "gateway", r->gateway, "type", xds_type_name[r->type], "resource", r->name, "part",
+              r->part, "owner", owner, "version", r->version, "words", r->words, NULL);
 }
 
 static void publish(struct daemon *d, const struct view_delta *delta)

@@ -124,21 +124,21 @@ static bool find_needs(struct bundles_question *q, struct xds_directory *d, cloc
 
 /* ---- what the streams have ---- */
 
+/* The stream has not confirmed the current form: but maybe what the bundle has in it. */
 static void note_lack(struct bundles_question *q, const struct xds_session *s, const struct group *g, unsigned kind,
                       uint32_t slot)
 {
-    const struct xds_form *current = xds_current(&g->gateway->tables[types[kind]], slot);
-    const struct xds_refusal *refusal = NULL;
-
-    if (current && xds_refusing_count(s->refusing) > 0)
-        refusal = xds_refusing_find(s->refusing, types[kind], current->version);
     for (uint32_t i = g->heads[kind][slot]; i; i = q->needs[i - 1].next) {
         uint32_t bundle = q->needs[i - 1].bundle;
         struct finding *f = &q->findings[bundle];
+        const struct xds_refusal *refusal;
+        enum xds_standing standing = xds_standing_of(s, &s->subs[types[kind]], slot, &q->bundles[bundle], &refusal);
 
+        if (standing == XDS_HAS)
+            continue;
         f->lacking += f->lacks != s->roster.number;
         f->lacks = s->roster.number;
-        if (!refusal)
+        if (standing == XDS_LACKS)
             continue;
         f->refusing += f->refuses != s->roster.number;
         f->refuses = s->roster.number;

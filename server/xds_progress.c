@@ -34,6 +34,25 @@ static bool is_refused_now(const struct xds_session *s, enum xds_type type, cons
     return current && xds_is_refused(s, type, current->version);
 }
 
+/* Refused, be it for a part of it, and nothing that is made of it can be had either. */
+static bool is_held_back(struct xds_session *s, enum xds_type type, struct xds_form *current)
+{
+    const struct xds_form *target;
+
+    if (is_refused_now(s, type, current))
+        return true;
+    if (!xds_refusal_of(s, current))
+        return false;
+    target = xds_target(s, &s->subs[type], current->slot);
+    return !target || (target != current && !(target->composed && target->basis == current->version));
+}
+
+/* Whether the form is what the batch made current, or newer. */
+static bool is_of_batch(const struct xds_form *f, uint64_t sequence)
+{
+    return f->until > sequence || (f->composed && f->since >= sequence);
+}
+
 /* ---- refusals ---- */
 
 const struct xds_refused *xds_progress_refusal(const struct xds_progress *p, uint64_t sequence)
@@ -109,11 +128,12 @@ static bool is_dropped(const struct xds_session *s, const struct xds_sub *sub, u
 static bool is_settled(struct xds_session *s, enum xds_type type, uint32_t slot, uint64_t sequence)
 {
     const struct xds_sub *sub = &s->subs[type];
-    const struct xds_form *current = xds_current(sub->table, slot), *f;
+    struct xds_form *current = xds_current(sub->table, slot);
+    const struct xds_form *f;
 
     if (!sub->asked || (!xds_covers(sub, slot) && !xds_held(sub, slot)))
         return true;
-    if (is_refused_now(s, type, current)) {
+    if (is_held_back(s, type, current)) {
         /* Refused by the proxy on another stream, maybe: nothing is sent that it could refuse again. */
         xds_progress_refused(s, current);
         return true;
@@ -125,7 +145,7 @@ static bool is_settled(struct xds_session *s, enum xds_type type, uint32_t slot,
         return false;
     if (f->version == current->version)
         f = current;
-    return f->until > sequence && has_needs(s, f);
+    return is_of_batch(f, sequence) && has_needs(s, f);
 }
 
 /* ---- the survey ---- */

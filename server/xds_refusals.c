@@ -14,7 +14,16 @@ struct xds_refusing {
     uint64_t proxy;
     unsigned refs;
     struct map refusals;
+    struct map parted; /* resources of which parts were refused, by type and name */
+    uint64_t changes;
     struct xds_refusal *oldest, *newest;
+};
+
+/* A resource of which parts were refused. */
+struct parted {
+    size_t n; /* how many */
+    size_t key_len;
+    char key[];
 };
 
 struct xds_refusals {
@@ -28,8 +37,64 @@ struct xds_refusals *xds_refusals_new(void)
     return mem_new(struct xds_refusals);
 }
 
+/* ---- how many parts of which resource ---- */
+
+/* The type as a letter, then the name. mem_free() it. */
+static char *parted_key(uint64_t type, const char *name, size_t *ret_len)
+{
+    size_t n = strlen(name);
+    char *key = mem_alloc(n + 2);
+
+    key[0] = (char)('a' + type);
+    memcpy(key + 1, name, n + 1);
+    *ret_len = n + 1;
+    return key;
+}
+
+static void count_part(struct xds_refusing *p, const struct xds_refusal *f)
+{
+    size_t len;
+    _cleanup_(mem_free_p) char *key = parted_key(f->key[1] - XDS_TYPES, f->name, &len);
+    struct parted *one = map_get(&p->parted, key, len);
+
+    if (!one) {
+        one = mem_alloc(sizeof(*one) + len);
+        one->key_len = len;
+        memcpy(one->key, key, len);
+        map_put(&p->parted, one->key, len, one);
+    }
+    one->n++;
+}
+
+static void uncount_part(struct xds_refusing *p, const struct xds_refusal *f)
+{
+    size_t len;
+    _cleanup_(mem_free_p) char *key = parted_key(f->key[1] - XDS_TYPES, f->name, &len);
+    struct parted *one = map_get(&p->parted, key, len);
+
+    assert(one && one->n > 0);
+    if (--one->n > 0)
+        return;
+    map_remove(&p->parted, one->key, one->key_len);
+    mem_free(one);
+}
+
+size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type, const char *name)
+{
+    size_t len;
+    _cleanup_(mem_free_p) char *key = p->parted.count ? parted_key(type, name, &len) : NULL;
+    const struct parted *one = key ? map_get(&p->parted, key, len) : NULL;
+
+    return one ? one->n : 0;
+}
+
+/* ---- refusals ---- */
+
 static void drop_refusal(struct xds_refusing *p, struct xds_refusal *f)
 {
+    p->changes++;
+    if (f->key[1] >= XDS_TYPES)
+        uncount_part(p, f);
     *(f->older ? &f->older->newer : &p->oldest) = f->newer;
     *(f->newer ? &f->newer->older : &p->newest) = f->older;
     map_remove(&p->refusals, (const char *)f->key, sizeof(f->key));
@@ -43,6 +108,7 @@ static void drop_proxy(struct xds_refusals *r, struct xds_refusing *p)
     while (p->oldest)
         drop_refusal(p, p->oldest);
     map_clear(&p->refusals);
+    map_clear(&p->parted);
     map_remove(&r->proxies, (const char *)&p->proxy, sizeof(p->proxy));
     mem_free(p);
 }
@@ -111,15 +177,30 @@ size_t xds_refusing_count(const struct xds_refusing *p)
     return p->refusals.count;
 }
 
-const struct xds_refusal *xds_refusing_find(const struct xds_refusing *p, enum xds_type type, uint64_t version)
+uint64_t xds_refusing_changes(const struct xds_refusing *p)
+{
+    return p->changes;
+}
+
+static const struct xds_refusal *find(const struct xds_refusing *p, uint64_t type, uint64_t version)
 {
     uint64_t key[2] = {version, type};
 
     return map_get(&p->refusals, (const char *)key, sizeof(key));
 }
 
-void xds_refusing_add(struct xds_refusing *p, enum xds_type type, uint64_t version, const char *name,
-                      const char *words, size_t words_len)
+const struct xds_refusal *xds_refusing_find(const struct xds_refusing *p, enum xds_type type, uint64_t version)
+{
+    return find(p, type, version);
+}
+
+const struct xds_refusal *xds_refusing_find_part(const struct xds_refusing *p, enum xds_type type, uint64_t digest)
+{
+    return find(p, (uint64_t)type + XDS_TYPES, digest);
+}
+
+static void add(struct xds_refusing *p, uint64_t type, uint64_t version, const char *name, const char *words,
+                size_t words_len)
 {
     uint64_t key[2] = {version, type};
     struct xds_refusal *f = map_get(&p->refusals, (const char *)key, sizeof(key));
@@ -135,6 +216,21 @@ void xds_refusing_add(struct xds_refusing *p, enum xds_type type, uint64_t versi
     *(p->newest ? &p->newest->newer : &p->oldest) = f;
     p->newest = f;
     map_put(&p->refusals, (const char *)f->key, sizeof(f->key), f);
+    p->changes++;
+    if (type >= XDS_TYPES)
+        count_part(p, f);
     if (p->refusals.count > XDS_REFUSALS_MAX)
         drop_refusal(p, p->oldest);
+}
+
+void xds_refusing_add(struct xds_refusing *p, enum xds_type type, uint64_t version, const char *name,
+                      const char *words, size_t words_len)
+{
+    add(p, type, version, name, words, words_len);
+}
+
+void xds_refusing_add_part(struct xds_refusing *p, enum xds_type type, uint64_t digest, const char *name,
+                           const char *words)
+{
+    add(p, (uint64_t)type + XDS_TYPES, digest, name, words, strlen(words));
 }

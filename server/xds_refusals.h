@@ -1,8 +1,8 @@
 /*
- * What proxies refused: for each proxy (by what it says of itself: node id and build) the versions of resources that
- * it
- * was found not to take, with its words. It outlives a stream, so that a proxy that comes back is not sent the same
- * bytes again. Bounded: the proxy, and the refusal, that was used least recently goes. Owned by the xDS thread.
+ * What proxies refused: for each proxy (by what it says of itself: node id and build) the versions of resources, and
+ * the digests of parts of resources (proto/parts.h), that it was found not to take, with its words. It outlives a
+ * stream, so that a proxy that comes back is not sent the same bytes again. Bounded: the proxy, and the refusal, that
+ * was used least recently goes. Owned by the xDS thread.
  */
 #ifndef SERVER_XDS_REFUSALS_H
 #define SERVER_XDS_REFUSALS_H
@@ -24,8 +24,8 @@ struct xds_refusing; /* one proxy */
 
 struct xds_refusal {
     struct xds_refusal *older, *newer;
-    uint64_t key[2]; /* version, type */
-    char *name, *words;
+    uint64_t key[2];    /* version or digest; type, of a part: XDS_TYPES more */
+    char *name, *words; /* name: of the resource */
 };
 
 struct xds_refusals *xds_refusals_new(void);
@@ -42,5 +42,13 @@ size_t xds_refusing_count(const struct xds_refusing *p);
 const struct xds_refusal *xds_refusing_find(const struct xds_refusing *p, enum xds_type type, uint64_t version);
 void xds_refusing_add(struct xds_refusing *p, enum xds_type type, uint64_t version, const char *name,
                       const char *words, size_t words_len);
+/* The same of a part, by its digest. */
+const struct xds_refusal *xds_refusing_find_part(const struct xds_refusing *p, enum xds_type type, uint64_t digest);
+void xds_refusing_add_part(struct xds_refusing *p, enum xds_type type, uint64_t digest, const char *name,
+                           const char *words);
+/* How many parts of the resource with that name were refused. */
+size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type, const char *name);
+/* Another number after each change. */
+uint64_t xds_refusing_changes(const struct xds_refusing *p);
 
 #endif

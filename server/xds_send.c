@@ -85,11 +85,15 @@ static struct xds_form *stand_in(struct xds_session *s, struct xds_sub *sub, uin
 
 struct xds_form *xds_target(struct xds_session *s, struct xds_sub *sub, uint32_t slot)
 {
-    struct xds_form *current = xds_covers(sub, slot) ? xds_current(sub->table, slot) : NULL;
+    struct xds_form *current = xds_covers(sub, slot) ? xds_current(sub->table, slot) : NULL, *mixed;
 
-    if (current && xds_is_refused(s, sub->type, current->version))
-        return stand_in(s, sub, slot, current);
-    return current;
+    if (!current || xds_refusing_count(s->refusing) == 0) {
+        if (sub->mixes)
+            xds_mix_forget(sub, slot);
+        return current;
+    }
+    mixed = xds_mixed(s, sub, slot, current);
+    return mixed ? mixed : stand_in(s, sub, slot, current);
 }
 
 /* ---- make before break: adding ---- */
@@ -196,6 +200,15 @@ static void use_replaced(struct xds_session *s, const struct xds_sub *sub, clock
     }
 }
 
+/* Parts of an earlier form may stand in, and what these refer to be gone for all others. */
+static void use_mixes(struct xds_session *s, const struct xds_sub *sub)
+{
+    for (uint32_t slot = sub->mixes ? bits_next(&sub->holding, 0) : BITS_END; slot != BITS_END;
+         slot = bits_next(&sub->holding, slot + 1))
+        if (xds_held(sub, slot)->composed)
+            use_form(s, xds_held(sub, slot));
+}
+
 /* Which slots the client may still use although the current forms of its listeners, routes and clusters do not. */
 static void find_in_use(struct xds_session *s, clock_ns now)
 {
@@ -215,6 +228,7 @@ static void find_in_use(struct xds_session *s, clock_ns now)
         use_held(s, sub, &sub->pending);
         use_held(s, sub, &sub->blocked);
         use_replaced(s, sub, now);
+        use_mixes(s, sub);
     }
     /* A route configuration that is gone stays with the client as long as a listener refers to it. */
     use_held(s, &s->subs[XDS_ROUTE], &s->in_use[XDS_ROUTE]);

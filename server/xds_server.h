@@ -35,7 +35,8 @@ struct xds_report {
     const char *peer, *node_id, *gateway;
     enum xds_type type;
     const char *name;    /* of the resource; NULL: the response as a whole */
-    const char *owner;   /* resource->owner, or NULL */
+    const char *owner;   /* resource->owner, or the exposure whose part it is; NULL: not known */
+    const char *part;    /* the filter chain or virtual host at fault; NULL: all of the resource */
     const char *version; /* 16 hexadecimal digits */
     const char *words;   /* Envoy's */
     bool culprit;        /* found to be at fault, isolated; else one response's refusal */

@@ -56,6 +56,7 @@ static void sub_clear(struct xds_sub *sub)
     for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END; slot = bits_next(&sub->named, slot + 1))
         xds_slot_unref(sub->table->space, slot);
     free_responses(sub->first);
+    xds_mixes_free(sub);
     while (sub->groups) {
         struct xds_group *next = sub->groups->next;
 
@@ -602,9 +603,12 @@ static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_
         if (r < 0)
             return r;
         bits_set(&sub->pending, slot);
+        f = xds_accepted(sub->table, slot);
         if (slot < sub->table->cap && sub->table->versions[slot] == version) {
             bits_set(&sub->same, slot);
             bits_set(&sub->holding, slot);
+        } else if (f && f->version == version) {
+            xds_hold(sub, slot, f);
         } else {
             f = xds_form_foreign(s->gateway, sub->type, slot, version);
             xds_hold(sub, slot, f);

@@ -187,11 +187,7 @@ static const char *id_of(uint32_t epoch, const struct xds_session *s, struct are
 /* What it said of the current form, if it refused it. */
 static const struct xds_refusal *refusal_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
 {
-    const struct xds_form *current = xds_current(sub->table, slot);
-
-    if (!current || xds_refusing_count(s->refusing) == 0)
-        return NULL;
-    return xds_refusing_find(s->refusing, sub->type, current->version);
+    return xds_refusal_of(s, xds_current(sub->table, slot));
 }
 
 static void count_type(const struct xds_session *s, const struct xds_sub *sub, uint64_t ret[XDS_STATES])

@@ -29,7 +29,7 @@ struct xds_status;
 enum xds_state {
     XDS_REQUESTED,      /* it asks for it, and has not acked the current form (yet) */
     XDS_ACKED,          /* it acked the current form */
-    XDS_NACKED,         /* it refused the current form, which is held back from it; an older one may stand in */
+    XDS_NACKED,         /* it refused the current form, or a part of it, which is held back; an older may stand in */
     XDS_DOES_NOT_EXIST, /* it asks for it by name, and there is none */
     XDS_STATES
 };

@@ -5,6 +5,7 @@
  *     xds_send.c       what to send next, and in which order
  *     xds_message.c    how it is encoded
  *     xds_verdict.c    what the client says to it
+ *     xds_parts.c      which parts of a resource it refuses, and what it gets without them
  *
  * What a client holds (`held`) is what it has once it has taken all that was sent so far. A refusal takes that back.
  */
@@ -79,7 +80,8 @@ struct xds_sub {
     unsigned n_unanswered;
     uint64_t nonce; /* of the last response, 0: none yet */
     struct xds_group *groups;
-    struct xds_memo memo; /* of resource_names */
+    struct xds_mix *mixes; /* see xds_parts.c */
+    struct xds_memo memo;  /* of resource_names */
 };
 
 struct xds_session {
@@ -167,6 +169,27 @@ void xds_response_free(struct xds_response *r);
 /* Where the slot is in what the response brought, r->n when it is not there; and the same in what it took away. */
 uint32_t xds_find_brought(const struct xds_response *r, uint32_t slot);
 uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot);
+
+/* ---- xds_parts.c ---- */
+/*
+ * What a client gets of a form that is current, given what it refused of it: the form itself, one that is composed of
+ * its parts, or NULL (ret false: nothing of it is known to be refused, it may have all of it). Borrowed.
+ */
+struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current);
+/* A composed form, or the current one, was just refused: says which parts that proves to be at fault. Calls guilty()
+ * for each of them. True: what is left of it is still tried, or known to be good. */
+bool xds_accuse_parts(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
+                      void (*guilty)(struct xds_session *s, const struct xds_sub *sub, struct xds_form *current,
+                                     const struct part *part, const char *words));
+void xds_mix_forget(struct xds_sub *sub, uint32_t slot);
+void xds_mixes_free(struct xds_sub *sub);
+/* What it refused of a current form, the whole or the first of its parts; borrowed, NULL: nothing. */
+const struct xds_refusal *xds_refusal_of(const struct xds_session *s, struct xds_form *current);
+/* How a client that lacks the current form stands with what one bundle has in it. */
+enum xds_standing { XDS_LACKS, XDS_HAS, XDS_REFUSES };
+struct xds_bundle;
+enum xds_standing xds_standing_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot,
+                                  const struct xds_bundle *b, const struct xds_refusal **ret_refusal);
 
 /* ---- xds_message.c ---- */
 void xds_message_begin(struct xds_message *m, const struct xds_session *s, enum xds_type type, uint64_t nonce,

@@ -141,11 +141,47 @@ static struct xds_form *form_of(struct xds_gateway *g, struct resource *r, uint3
     return f;
 }
 
+struct xds_form *xds_form_composed(struct xds_form *basis, struct resource *r)
+{
+    struct xds_table *t = &basis->gateway->tables[basis->type];
+    struct xds_form *f;
+
+    for (f = t->composed; f; f = f->next_composed)
+        if (f->slot == basis->slot && f->version == r->version && f->basis == basis->version)
+            return xds_form_ref(f);
+    f = form_of(basis->gateway, r, basis->slot);
+    f->composed = true;
+    f->basis = basis->version;
+    f->since = basis->since;
+    f->next_composed = t->composed;
+    t->composed = f;
+    return f;
+}
+
+static void leave_composed(struct xds_form *f)
+{
+    struct xds_form **at = &f->gateway->tables[f->type].composed;
+
+    while (*at != f)
+        at = &(*at)->next_composed;
+    *at = f->next_composed;
+}
+
+const struct parts *xds_form_parts(struct xds_form *f)
+{
+    if (!f->parts && f->resource)
+        f->parts = parts_of(f->resource);
+    return f->parts;
+}
+
 void xds_form_free(struct xds_form *f)
 {
     struct xds_gateway *g = f->gateway;
     const uint32_t *use = f->uses;
 
+    if (f->composed)
+        leave_composed(f);
+    parts_free(f->parts);
     for (uint32_t i = 0; i < f->n_clusters; i++)
         xds_slot_unref(&g->spaces[XDS_CLUSTER], *use++);
     for (uint32_t i = 0; i < f->n_routes; i++)
@@ -234,7 +270,7 @@ void xds_form_accept(struct xds_form *f)
     if (f->accepted)
         return;
     f->accepted = true;
-    if (f != xds_current(t, f->slot))
+    if (f != xds_current(t, f->slot) && !(f->composed && f->basis == t->versions[f->slot]))
         return;
     xds_form_unref(t->accepted[f->slot]);
     t->accepted[f->slot] = xds_form_ref(f);

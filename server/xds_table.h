@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "proto/parts.h"
 #include "proto/resource.h"
 
 #include <stdbool.h>
@@ -36,10 +37,14 @@ struct xds_form {
     struct resource *resource; /* NULL: only the client knows its bytes (it told the version when it came back) */
     struct xds_gateway *gateway;
     enum xds_type type;
-    bool accepted;       /* some client took it */
-    bool alone;          /* of the resource, as is */
-    uint32_t len;        /* its wire_len */
-    struct hash128 hash; /* of its name and version; not of a form that only a client has */
+    bool accepted;                  /* some client took it */
+    bool alone;                     /* of the resource, as is */
+    bool composed;                  /* of parts of another one, for clients that refuse some: never current. Then: */
+    uint64_t basis;                 /* version of the form that it stands for; `since` is that one's */
+    struct xds_form *next_composed; /* of its table */
+    struct parts *parts;            /* made when they are asked for */
+    uint32_t len;                   /* its wire_len */
+    struct hash128 hash;            /* of its name and version; not of a form that only a client has */
     /* The batches (their sequence in the directory) that made it current and that ended that; until: UINT64_MAX while
      * it is, both 0 for a form that never was. */
     uint64_t since, until;
@@ -86,7 +91,8 @@ struct xds_table {
     struct hash128 sum;                      /* of all current forms: see xds_sum_add() */
     struct xds_block **blocks[XDS_VARIANTS]; /* by slot / 64, made when asked for */
     uint32_t n_blocks;
-    struct xds_lot *lots; /* for clients that have nothing: see xds_lot.h */
+    struct xds_lot *lots;      /* for clients that have nothing: see xds_lot.h */
+    struct xds_form *composed; /* all that are in use, so that clients that refuse the same share the bytes */
 };
 
 /* A slot whose current form changed, appeared or went. before: the form until now, or NULL; borrowed for the call. */
@@ -165,6 +171,10 @@ static inline struct xds_form *xds_accepted(const struct xds_table *t, uint32_t 
 {
     return slot < t->cap ? t->accepted[slot] : NULL;
 }
+/* The form that is composed of parts of `basis`; the caller's reference. r stays the caller's. */
+struct xds_form *xds_form_composed(struct xds_form *basis, struct resource *r);
+/* Of a listener or route configuration; borrowed. NULL: it has none, or its bytes are not known. */
+const struct parts *xds_form_parts(struct xds_form *f);
 /* A client took this form. */
 void xds_form_accept(struct xds_form *f);
 /* The form that stands in for an assignment that was refused and never had a good form: it has no endpoints, so that

@@ -10,7 +10,8 @@
  * Where a response holds everything (state of the world: clusters, listeners), a half is tried by sending it in its
  * new form and all other suspects as they were before.
  *
- * Each refusal makes the groups smaller, or finds a culprit whose version is not sent again: so it ends.
+ * Each refusal makes the groups smaller, or finds a culprit whose version is not sent again: so it ends. Where the
+ * culprit is made of parts that can do without each other, what is at fault in it is found out next: see xds_parts.c.
  */
 #include "server/xds_stream.h"
 
@@ -62,6 +63,16 @@ void xds_confirm(struct xds_sub *sub, const struct xds_response *r)
             bits_set(&sub->confirmed, r->forms[i]->slot);
 }
 
+static void report_part(struct xds_session *s, const struct xds_sub *sub, struct xds_form *current,
+                        const struct part *part, const char *words);
+
+/* The client took some parts: what it refused beside them may prove something now, and others are tried. */
+static void take_parts(struct xds_session *s, struct xds_sub *sub, uint32_t slot)
+{
+    (void)xds_accuse_parts(s, sub, slot, report_part); /* what there is to be sent is found out when it is sent */
+    bits_set(&sub->pending, slot);
+}
+
 static bool is_fresh(const struct xds_response *r)
 {
     return r->fresh || (r->lot && r->lot->fresh);
@@ -77,6 +88,9 @@ static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response
         if (r->trial)
             bits_unset(&sub->suspect, r->forms[i]->slot);
     }
+    for (uint32_t i = 0; sub->mixes && i < r->n; i++)
+        if (r->forms[i]->composed)
+            take_parts(s, sub, r->forms[i]->slot);
     if (r->lot)
         r->lot->fresh = false;
     if (sub->type == XDS_CLUSTER && s->options.aggregated && uses_unasked_assignments(s, r))
@@ -110,8 +124,9 @@ void xds_take_ack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, cl
 
 /* ---- refused ---- */
 
+/* f NULL: of a response; part NULL: of all of the resource. */
 static void report(const struct xds_session *s, const struct xds_sub *sub, const struct xds_form *f,
-                   struct xds_span words, bool culprit)
+                   const struct part *part, struct xds_span words)
 {
     char version[17] = "";
     _cleanup_(mem_free_p) char *text = mem_strndup(words.n ? words.p : "", words.n);
@@ -120,7 +135,7 @@ static void report(const struct xds_session *s, const struct xds_sub *sub, const
                            .gateway = s->gateway->name,
                            .type = sub->type,
                            .words = text,
-                           .culprit = culprit,
+                           .culprit = f != NULL,
                            .version = version};
 
     if (!s->common->nacked)
@@ -128,9 +143,16 @@ static void report(const struct xds_session *s, const struct xds_sub *sub, const
     if (f) {
         snprintf(version, sizeof(version), "%016llx", (unsigned long long)f->version);
         r.name = xds_form_name(f);
-        r.owner = f->resource ? f->resource->owner : NULL;
+        r.owner = part ? part->owner : f->resource ? f->resource->owner : NULL;
+        r.part = part ? part->name : NULL;
     }
     s->common->nacked(s->common->arg, &r);
+}
+
+static void report_part(struct xds_session *s, const struct xds_sub *sub, struct xds_form *current,
+                        const struct part *part, const char *words)
+{
+    report(s, sub, current, part, (struct xds_span){words, strlen(words)});
 }
 
 static void convict(struct xds_session *s, struct xds_sub *sub, struct xds_form *f, struct xds_span words)
@@ -144,7 +166,8 @@ static void convict(struct xds_session *s, struct xds_sub *sub, struct xds_form 
         bits_set(&sub->owed, f->slot);
         bits_set(&sub->pending, f->slot);
     }
-    report(s, sub, f, words, true);
+    if (!xds_accuse_parts(s, sub, f->slot, report_part))
+        report(s, sub, f, NULL, words);
 }
 
 /* Whether a byte can be part of a resource's name where it touches one. */
@@ -383,7 +406,7 @@ static void suspect(struct xds_sub *sub, const uint32_t *slots, uint32_t n, bool
 
 void xds_tell_nack(const struct xds_session *s, const struct xds_sub *sub, struct xds_span words)
 {
-    report(s, sub, NULL, words, false);
+    report(s, sub, NULL, NULL, words);
 }
 
 void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, struct xds_span words, clock_ns now)
@@ -396,7 +419,7 @@ void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, s
         ;
     if (!r)
         return;
-    report(s, sub, NULL, words, false);
+    report(s, sub, NULL, NULL, words);
     if (s->options.variant == XDS_SOTW)
         gather_earlier(sub, r);
     r->answered = true;

@@ -1,4 +1,5 @@
 /* Sessions: what the protocol promises, one by one. All of it together: xds_model_test.c. */
+#include "proto/wire.h"
 #include "server/xds_session.h"
 
 #include "tests/unit/test.h"
@@ -1572,6 +1573,211 @@ TEST(a_client_that_refuses_everything_makes_no_loop)
             w->now += CLOCK_NS_PER_S;
             expect_nothing(w);
         }
+        world_free(w);
+    }
+}
+
+/* ---- refused parts ---- */
+
+enum { CHAINS = 100 };
+
+/* A listener with filter chains; contents: a letter each, 'b' is one that the client refuses. */
+static void change_chains(struct world *w, const char *contents)
+{
+    struct wire_batch *b = begin_batch();
+    struct buf m = {0};
+
+    wire_put_bytes(&m, 1, "shared", strlen("shared"));
+    for (unsigned i = 0; contents[i]; i++) {
+        char filter[TEXT], name[TEXT];
+        size_t outer, inner;
+
+        snprintf(name, sizeof(name), "chain-%03u", i);
+        snprintf(filter, sizeof(filter), "<%u%c>", i, contents[i]);
+        wire_put_tag(&m, 3, WIRE_BYTES);
+        outer = wire_begin(&m);
+        wire_put_tag(&m, 1, WIRE_BYTES);
+        inner = wire_begin(&m);
+        wire_put_bytes(&m, 11, name, strlen(name));
+        wire_end(&m, inner);
+        wire_put_bytes(&m, 3, filter, strlen(filter));
+        wire_put_bytes(&m, 7, name, strlen(name));
+        wire_end(&m, outer);
+    }
+    wire_batch_change(b, "g", XDS_LISTENER, "shared",
+                      resource_new(XDS_LISTENER, "shared", "shared", m.data, m.len, NULL, 0, NULL, 0, NULL, 0));
+    buf_clear(&m);
+    apply(w, b, true);
+}
+
+/* What the client has of each chain: its letter, '-' for none. It starts as what it had. */
+struct chains {
+    char has[CHAINS + 1];
+    unsigned responses, refused;
+};
+
+static void read_chains(const struct wire_response *r, char has[CHAINS + 1])
+{
+    const struct wire_resource *found = wire_find(r, "shared");
+
+    memset(has, '-', CHAINS);
+    for (unsigned i = 0; found && i < CHAINS; i++) {
+        for (const char *letter = "abcd"; *letter; letter++) {
+            char filter[TEXT];
+
+            snprintf(filter, sizeof(filter), "<%u%c>", i, *letter);
+            if (memmem(found->bytes, found->len, filter, strlen(filter)))
+                has[i] = *letter;
+        }
+    }
+}
+
+/* Takes or refuses until nothing comes any more. names: whether the words name a chain at fault. */
+static void take_chains(struct world *w, struct chains *c, bool names, bool all)
+{
+    char version[TEXT] = "";
+
+    c->responses = c->refused = 0;
+    for (struct wire_response *r; (r = next(w)) != NULL; c->responses++) {
+        char offered[CHAINS + 1] = "", words[TEXT];
+        const char *bad;
+
+        CHECK(c->responses < 2000);
+        read_chains(r, offered);
+        bad = all ? offered : strchr(offered, 'b');
+        snprintf(words, sizeof(words), "chain-%03u is bad", bad && names ? (unsigned)(bad - offered) : 999U);
+        if (!bad) {
+            memcpy(c->has, offered, sizeof(offered));
+            snprintf(version, sizeof(version), "%s", r->version);
+        }
+        c->refused += bad != NULL;
+        send(w, (struct wire_request){
+                    .type = XDS_LISTENER, .nonce = r->nonce, .version = version, .refusal = bad ? words : NULL});
+        wire_response_free(r);
+    }
+}
+
+static void spoil(char contents[CHAINS + 1], const unsigned *culprits, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        contents[culprits[i]] = 'b';
+}
+
+/* Which filter chains are at fault is found out, be there some before or not. */
+static void isolate_chains(enum xds_variant v, const unsigned *culprits, size_t n, bool names, bool anew)
+{
+    struct world *w = world_new(v);
+    char contents[CHAINS + 1] = "", wanted[CHAINS + 1] = "";
+    struct chains c = {0};
+
+    memset(contents, 'a', CHAINS);
+    change_chains(w, contents);
+    ask(w, XDS_LISTENER, NULL);
+    if (!anew)
+        take_chains(w, &c, names, false);
+    /* What changes beside them is taken, what was there of them stays. */
+    memset(contents, 'c', CHAINS);
+    memcpy(wanted, contents, sizeof(wanted));
+    spoil(contents, culprits, n);
+    for (size_t i = 0; i < n; i++)
+        wanted[culprits[i]] = anew ? '-' : 'a';
+    change_chains(w, contents);
+    take_chains(w, &c, names, false);
+    CHECK_STR(c.has, wanted);
+    CHECK(c.refused <= (names ? 3 : 12) * n);
+    /* Never again: neither on its own, nor beside others that change. */
+    contents[50] = wanted[50] = 'd';
+    change_chains(w, contents);
+    take_chains(w, &c, names, false);
+    CHECK_STR(c.has, wanted);
+    CHECK_INT(c.refused, 0);
+    CHECK_INT(c.responses, 1);
+    /* The mended ones are taken as they come. */
+    for (size_t i = 0; i < n; i++)
+        contents[culprits[i]] = wanted[culprits[i]] = 'd';
+    change_chains(w, contents);
+    take_chains(w, &c, names, false);
+    CHECK_STR(c.has, wanted);
+    CHECK_INT(c.responses, 1);
+    world_free(w);
+}
+
+TEST(the_filter_chains_at_fault_are_left_out_or_stay_as_they_were_and_all_others_are_taken)
+{
+    static const unsigned one[] = {37}, first[] = {0}, several[] = {0, 1, 64, 99};
+
+    EACH_VARIANT(v)
+    for (unsigned k = 0; k < 4; k++) {
+        isolate_chains(v, one, 1, k & 1, k & 2);
+        isolate_chains(v, first, 1, k & 1, k & 2);
+        isolate_chains(v, several, ARRAY_LEN(several), k & 1, k & 2);
+    }
+}
+
+TEST(a_part_that_was_refused_is_not_sent_again_on_the_proxys_next_stream)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct chains c = {0};
+
+        change_chains(w, "aaaabaaa");
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        CHECK(c.refused > 0 && test_count(w->culprits, "shared ") == 1);
+        reopen(w);
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        CHECK_INT(c.refused, 0);
+        CHECK(strncmp(c.has, "aaaa-aaa--", 10) == 0);
+        world_free(w);
+    }
+}
+
+TEST(a_fault_that_is_in_no_part_is_the_listeners_and_ends_the_trials)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct chains c = {0};
+        char contents[CHAINS + 1] = "";
+
+        memset(contents, 'a', CHAINS);
+        change_chains(w, contents);
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, true);
+        CHECK(c.refused > 1 && c.refused < 100);
+        CHECK_INT(test_count(w->culprits, "shared "), 1);
+        w->now += 100 * CLOCK_NS_PER_S;
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_change_in_the_middle_of_the_trials_ends_in_the_newest_state)
+{
+    EACH_VARIANT(v)
+    for (unsigned after = 1; after < 8; after++) {
+        struct world *w = world_new(v);
+        struct chains c = {0};
+        struct wire_response *r;
+
+        change_chains(w, "aaaaaaaa");
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        change_chains(w, "cccbcccc");
+        for (unsigned i = 0; i < after && (r = next(w)) != NULL; i++) {
+            char offered[CHAINS + 1] = "";
+
+            read_chains(r, offered);
+            if (strchr(offered, 'b'))
+                nack(w, r, "", "no");
+            else
+                ack(w, r);
+        }
+        change_chains(w, "ddddbcdd");
+        take_chains(w, &c, false, false);
+        CHECK(strncmp(c.has, "ddddacdd--", 10) == 0 || strncmp(c.has, "ddddccdd--", 10) == 0);
         world_free(w);
     }
 }
