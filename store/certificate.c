@@ -459,3 +459,49 @@ bool certificate_covers(const struct certificate_info *info, const char *domain)
     }
     return false;
 }
+
+/* ---- a dummy ---- */
+
+enum { DUMMY_SECONDS = 10 * 365 * 24 * 3600 };
+
+static char *take_text(BIO *bio)
+{
+    char *text;
+    long n = BIO_get_mem_data(bio, &text);
+
+    return n > 0 ? mem_strndup(text, (size_t)n) : NULL;
+}
+
+static int sign_dummy(X509 *certificate, EVP_PKEY *key)
+{
+    static const unsigned char name[] = "dummy.invalid"; /* RFC 2606: nobody's */
+    X509_NAME *subject = X509_get_subject_name(certificate);
+
+    if (!X509_set_version(certificate, X509_VERSION_3) || !ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1) ||
+        !X509_gmtime_adj(X509_getm_notBefore(certificate), 0) ||
+        !X509_gmtime_adj(X509_getm_notAfter(certificate), DUMMY_SECONDS) ||
+        !X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, name, -1, -1, 0) ||
+        !X509_set_issuer_name(certificate, subject) || !X509_set_pubkey(certificate, key) ||
+        !X509_sign(certificate, key, EVP_sha256()))
+        return -EIO;
+    return 0;
+}
+
+int certificate_dummy(char **ret_chain_pem, char **ret_key_pem, struct err *e)
+{
+    _cleanup_(free_key) EVP_PKEY *key = EVP_EC_gen("P-256");
+    _cleanup_(free_bio) BIO *chain_bio = BIO_new(BIO_s_mem());
+    _cleanup_(free_bio) BIO *key_bio = BIO_new(BIO_s_mem());
+    X509 *certificate = X509_new();
+    bool good = key && chain_bio && key_bio && certificate && sign_dummy(certificate, key) == 0 &&
+                PEM_write_bio_X509(chain_bio, certificate) &&
+                PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL);
+
+    X509_free(certificate);
+    ERR_clear_error();
+    if (!good)
+        return err_set(e, -EIO, NULL, NULL, "a dummy certificate can't be made");
+    *ret_chain_pem = take_text(chain_bio);
+    *ret_key_pem = take_text(key_bio);
+    return 0;
+}

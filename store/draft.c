@@ -44,14 +44,11 @@ struct sketch {
     const struct edit *edits;
     size_t n_edits;
     const struct store_options *world;
-    struct pmap *documents; /* with the edits */
     struct affected *affected;
     size_t n_affected, cap_affected;
     struct map affected_paths;
-    struct map secrets;           /* of certificates that were looked up, by path: struct secret, owned */
-    struct map listeners;         /* keys of those that are touched, in the arena */
-    struct listener_plan **plans; /* what would be, owned */
-    size_t n_plans;
+    struct map secrets;   /* of certificates that were looked up, by path: struct secret, owned */
+    struct map listeners; /* keys of those that are touched, in the arena */
 };
 
 /* ---- faults ---- */
@@ -84,12 +81,12 @@ static struct draft_fault *add_fault(struct sketch *k, enum draft_fault_kind kin
 
 static void lay_edits(struct sketch *k)
 {
-    k->documents = pmap_ref(k->view->documents);
+    k->draft->documents = pmap_ref(k->view->documents);
     for (size_t i = 0; i < k->n_edits; i++) {
         const struct edit *e = &k->edits[i];
         struct document *d = e->body ? document_new(e->kind, e->name, e->body, "", 0, 0, 0) : NULL;
 
-        k->documents = documents_set(k->documents, e->kind, e->name, d);
+        k->draft->documents = documents_set(k->draft->documents, e->kind, e->name, d);
         document_unref(d);
     }
 }
@@ -106,10 +103,11 @@ static void add_affected(struct sketch *k, const char *path)
     k->affected[k->n_affected++] = (struct affected){.path = path, .before = view_service(k->view, path)};
 }
 
-static struct gateway_settings settings_of(const struct sketch *k, const struct pmap *documents, const char *gateway)
+static struct gateway_settings settings_of(const struct store_options *world, const struct pmap *documents,
+                                           const char *gateway)
 {
     const struct document *d = documents_find(documents, DOCUMENT_GATEWAY, gateway);
-    struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
+    struct gateway_settings settings = {.port_min = world->port_min, .port_max = world->port_max};
 
     (void)gateway_settings_read(d ? d->body : NULL, &settings); /* a fault of the edit itself */
     return settings;
@@ -130,8 +128,8 @@ static bool asks_gateway(const struct service *s, const char *gateway)
 /* Of the settings, permissions alone mean something to exposures that have their place. */
 static void add_gateways_services(struct sketch *k, const char *gateway)
 {
-    const struct gateway_settings before = settings_of(k, k->view->documents, gateway),
-                                  after = settings_of(k, k->documents, gateway);
+    const struct gateway_settings before = settings_of(k->world, k->view->documents, gateway),
+                                  after = settings_of(k->world, k->draft->documents, gateway);
 
     if (before.allow_files == after.allow_files && before.allow_cluster_header == after.allow_cluster_header)
         return;
@@ -195,7 +193,7 @@ static const char *find_gateway(struct sketch *k, const struct exposure *x, stru
 
 static const struct problem *find_hindrance(struct sketch *k, const struct exposure *x, const char *name)
 {
-    const struct gateway_settings settings = settings_of(k, k->documents, name);
+    const struct gateway_settings settings = settings_of(k->world, k->draft->documents, name);
     struct gateway *gateway = gateway_new(name, false, &settings);
     const struct problem *p =
         problem_of_permission(x, gateway, k->world->check, k->world->check_arg, k->draft->arena);
@@ -237,7 +235,7 @@ static struct service *make_service(struct sketch *k, const struct affected *a)
     struct service *s;
     size_t n;
 
-    overlay_of_word(a->path, word, k->documents, arena, &overlay);
+    overlay_of_word(a->path, word, k->draft->documents, arena, &overlay);
     if (overlay.n == 0)
         return NULL;
     d = declaration_new(a->path, overlay.resources, overlay.n, k->world->check, k->world->check_arg);
@@ -330,7 +328,7 @@ static const struct secret *lookup_secret(void *arg, const char *path)
 
     if (known)
         return known;
-    d = documents_find(k->documents, DOCUMENT_CERTIFICATE, path);
+    d = documents_find(k->draft->documents, DOCUMENT_CERTIFICATE, path);
     if (!d)
         return view_document(k->view, DOCUMENT_CERTIFICATE, path) ? NULL : view_secret(k->view, path);
     known = secret_of_body(d->name, d->body);
@@ -439,7 +437,7 @@ static bool stands_on(const struct service_exposure *sx, const char *key)
 
 static bool is_granted(void *arg, const char *ns, const char *kind, const char *name)
 {
-    return grant_stands(((const struct sketch *)arg)->documents, ns, kind, name);
+    return grant_stands(((const struct sketch *)arg)->draft->documents, ns, kind, name);
 }
 
 /* Everybody who is on the listener, those that are edited as they would be. */
@@ -618,7 +616,7 @@ static void draft_listener(struct sketch *k, const char *key)
     claims = gather_claims(k, key, before, &n);
     if (n) {
         after = listener_plan_new(l->gateway, claims, n, &context);
-        k->plans[k->n_plans++] = after;
+        d->plans[d->n_plans++] = after;
         tell_verdicts(k, after);
     }
     compare_plans(k, before, after, l);
@@ -635,7 +633,7 @@ static void draft_listeners(struct sketch *k)
     }
     touch_others(k);
     d->listeners = arena_array(d->arena, struct draft_listener, k->listeners.count);
-    k->plans = arena_array(d->arena, struct listener_plan *, k->listeners.count);
+    d->plans = arena_array(d->arena, struct listener_plan *, k->listeners.count);
     for (size_t i = 0; map_next(&k->listeners, &i, &e);)
         draft_listener(k, e->key);
     if (d->n_listeners)
@@ -650,13 +648,10 @@ static void sketch_clear(struct sketch *k)
 
     for (size_t i = 0; map_next(&k->secrets, &i, &e);)
         secret_unref(e->value);
-    for (size_t i = 0; i < k->n_plans; i++)
-        listener_plan_unref(k->plans[i]);
     map_clear(&k->secrets);
     map_clear(&k->listeners);
     map_clear(&k->affected_paths);
     mem_free(k->affected);
-    pmap_unref(k->documents, &view_documents);
 }
 
 struct draft *draft_new(const struct view *v, const struct edit *edits, size_t n, const struct store_options *world)
@@ -682,6 +677,9 @@ void draft_free(struct draft *d)
         return;
     for (size_t i = 0; i < d->n_services; i++)
         service_unref(d->services[i]);
+    for (size_t i = 0; i < d->n_plans; i++)
+        listener_plan_unref(d->plans[i]);
+    pmap_unref(d->documents, &view_documents);
     arena_free(d->arena);
 }
 
@@ -699,4 +697,64 @@ const struct service_exposure *draft_exposure(const struct draft *d, const struc
         if (strcmp(d->gone[i], path) == 0)
             return NULL;
     return view_exposure(v, name);
+}
+
+/* ---- as Envoys would get it ---- */
+
+static void set_gateway(const struct draft *d, struct view_delta *delta, const char *name,
+                        const struct store_options *world)
+{
+    const struct gateway_settings settings = settings_of(world, d->documents, name);
+    struct gateway *gateway;
+
+    if (view_gateway(delta->after, name))
+        return;
+    gateway = gateway_new(name, false, &settings);
+    view_delta_set(delta, VIEW_GATEWAY, name, gateway);
+    gateway_unref(gateway);
+}
+
+/* Secrets with the edits of certificates, the map's reference the caller's. */
+static struct pmap *secrets_with_edits(const struct draft *d, const struct view *v)
+{
+    struct pmap *secrets = pmap_ref(v->secrets);
+
+    for (const struct document *c = view_document_after(v, DOCUMENT_CERTIFICATE, ""); c;
+         c = view_document_after(v, DOCUMENT_CERTIFICATE, c->name))
+        if (!documents_find(d->documents, DOCUMENT_CERTIFICATE, c->name))
+            secrets = pmap_remove(secrets, &view_secrets, c->name);
+    for (const struct document *c = documents_after(d->documents, DOCUMENT_CERTIFICATE, ""); c;
+         c = documents_after(d->documents, DOCUMENT_CERTIFICATE, c->name)) {
+        struct secret *secret;
+
+        if (view_document(v, DOCUMENT_CERTIFICATE, c->name) == c)
+            continue;
+        secret = secret_of_body(c->name, c->body);
+        if (secret)
+            secrets = pmap_put(secrets, &view_secrets, secret);
+        secret_unref(secret);
+    }
+    return secrets;
+}
+
+struct view_delta *draft_delta(const struct draft *d, const struct view *v, const struct store_options *world)
+{
+    struct view *after;
+    struct view_delta *delta;
+
+    if (!d->n_plans)
+        return NULL;
+    after = view_new(NULL);
+    after->complete = true;
+    after->secrets = secrets_with_edits(d, v);
+    delta = view_delta_new(NULL, after);
+    view_unref(after);
+    for (size_t i = 0; i < d->n_services; i++)
+        view_delta_set(delta, VIEW_SERVICE, d->services[i]->path, d->services[i]);
+    for (size_t i = 0; i < d->n_plans; i++) {
+        view_delta_set(delta, VIEW_LISTENER, d->plans[i]->key, d->plans[i]);
+        set_gateway(d, delta, d->plans[i]->gateway, world);
+    }
+    view_delta_sort(delta);
+    return delta;
 }

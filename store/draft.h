@@ -50,6 +50,9 @@ struct draft {
     size_t n_services;
     const char **gone; /* paths of those that would not be there */
     size_t n_gone;
+    struct listener_plan **plans; /* that those listeners would have, where anybody would be on them */
+    size_t n_plans;
+    struct pmap *documents; /* with the edits */
     struct arena *arena;
 };
 
@@ -59,5 +62,12 @@ void draft_free(struct draft *d); /* NULL is allowed */
 define_cleanup(struct draft *, draft_free)
 /* As it would be; borrowed. NULL: it would not be there. */
 const struct service_exposure *draft_exposure(const struct draft *d, const struct view *v, const char *name);
+
+/*
+ * From nothing to what Envoys would get of it: its listeners as they would be, and the services that it changes,
+ * without the agent's addresses. The view in it is none that was ever published: it holds no other service. NULL:
+ * Envoys get nothing of it. The caller frees it.
+ */
+struct view_delta *draft_delta(const struct draft *d, const struct view *v, const struct store_options *world);
 
 #endif

@@ -75,6 +75,8 @@ define_cleanup(struct secret *, secret_unref)
  */
 int certificate_inspect(const char *chain_pem, const char *key_pem, const char *password, struct arena *arena,
                         struct certificate_info *ret_info, struct err *e);
+/* A self-signed pair of its own that nobody has to trust, as PEM; mem_free() both. */
+int certificate_dummy(char **ret_chain_pem, char **ret_key_pem, struct err *e);
 /* Checks a bundle of trust anchors; it may hold revocation lists. -EINVAL with a sentence. */
 int trust_inspect(const char *ca_pem, struct err *e);
 /* Hexadecimal SHA-256 digests, colons within and commas or blanks between them, to the form that a secret has. */

@@ -269,6 +269,46 @@ static struct xds_batch *listeners_of(struct world *w, struct map *ret)
     return b;
 }
 
+static const struct resource *find_resource(const struct xds_batch *b, const struct xds_change *like)
+{
+    for (size_t i = 0; b && i < b->n_changes; i++)
+        if (b->changes[i].type == like->type && strcmp(b->changes[i].gateway, like->gateway) == 0 &&
+            strcmp(b->changes[i].name, like->name) == 0)
+            return b->changes[i].after;
+    return NULL;
+}
+
+/* How many resources of each type the drafts' differences led to. */
+static unsigned translated[XDS_TYPES];
+
+/* What Envoys would get of a draft; NULL: nothing. */
+static struct xds_batch *translate_draft(const struct draft *draft, const struct view *v, const struct world *w)
+{
+    struct translator *t = translator_new(ignore, NULL);
+    struct view_delta *d = draft_delta(draft, v, &w->options);
+    struct xds_batch *b = d ? translate(t, d) : NULL;
+
+    view_delta_free(d);
+    translator_free(t);
+    return b;
+}
+
+/* It is to the byte what they get once the edits are made, but for the agent's addresses, which no draft has. */
+static void check_drafted(const struct xds_batch *b, const struct xds_batch *truth)
+{
+    for (size_t i = 0; b && i < b->n_changes; i++) {
+        const struct xds_change *c = &b->changes[i];
+        const struct resource *made = find_resource(truth, c);
+
+        translated[c->type]++;
+        if (c->type == XDS_ENDPOINT)
+            continue;
+        if (!made || made->version != c->after->version)
+            test_fail(__FILE__, __LINE__, "%s %s of %s is %s, and the draft says otherwise", xds_type_name[c->type],
+                      c->name, c->gateway, made ? "another" : "not there");
+    }
+}
+
 static pb_listener *decode(struct arena *a, const struct resource *r)
 {
     size_t n;
@@ -902,7 +942,7 @@ static char *describe(const struct trial *t)
 static void step(struct world *w)
 {
     struct map before = {0}, after = {0};
-    struct xds_batch *batch_before, *batch_after;
+    struct xds_batch *batch_before, *batch_after, *batch_drafted;
     struct trial t;
     struct view *v;
 
@@ -918,6 +958,7 @@ static void step(struct world *w)
         add_random_edit(&t);
     trial_draft(&t, w);
     batch_before = listeners_of(w, &before);
+    batch_drafted = translate_draft(t.draft, t.request->view, w);
     edit_batch_run(t.batch, w);
     CHECK_INT(t.request->result, 0);
     batch_after = listeners_of(w, &after);
@@ -929,12 +970,14 @@ static void step(struct world *w)
     }
     check_services(t.draft, v);
     check_listeners(t.draft, &before, &after);
+    check_drafted(batch_drafted, batch_after);
     for (size_t i = 0; i < t.request->n_edits; i++)
         if (t.request->edits[i].kind == DOCUMENT_EXPOSURE || t.request->edits[i].kind == DOCUMENT_OVERRIDE)
             check_verdict(t.draft, v, t.request, i);
     view_unref(v);
     xds_batch_free(batch_before);
     xds_batch_free(batch_after);
+    xds_batch_free(batch_drafted);
     map_clear(&before);
     map_clear(&after);
     trial_end(&t);
@@ -977,6 +1020,8 @@ TEST(what_a_draft_says_of_listeners_and_services_is_what_the_edits_make)
     /* All of it was tried. */
     for (size_t i = 0; i < ARRAY_LEN(seen); i++)
         CHECK(seen[i] >= 8);
+    for (size_t i = 0; i < ARRAY_LEN(translated); i++)
+        CHECK(translated[i] >= 50);
     for (int i = 0; i < DOCUMENT_TOKEN; i++)
         CHECK(edit_counts[i] >= 20);
     for (size_t i = 0; i < ARRAY_LEN(certificates); i++)

@@ -442,3 +442,19 @@ TEST(an_encrypted_pair_is_served_with_its_password)
     mem_free(key);
     test_certificate_free(a);
 }
+
+TEST(a_dummy_is_a_good_pair_that_is_another_one_each_time)
+{
+    char *chain[2], *key[2];
+
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(certificate_dummy(&chain[i], &key[i], NULL), 0);
+        CHECK_STR(inspect(chain[i], key[i], NULL), "");
+        CHECK_INT(trust_inspect(chain[i], NULL), 0);
+    }
+    CHECK(strcmp(key[0], key[1]) != 0 && strcmp(inspect(chain[0], key[1], NULL), "") != 0);
+    for (int i = 0; i < 2; i++) {
+        mem_free(chain[i]);
+        mem_free(key[i]);
+    }
+}
