@@ -2,7 +2,8 @@
 
 Envoy takes a static configuration apart as it does what comes over xDS. Each world is tried twice: as it is, with all
 references going to an ADS that nobody serves; and with assignments, routes and secrets put in the place of what refers
-to them, which has Envoy load them too.
+to them, which has Envoy load them too; then once more as igwd itself puts it together for dry runs, with dummies for
+all secrets.
 """
 
 import copy
@@ -66,10 +67,23 @@ def put_together(resources):
     return config
 
 
+def trial(document):
+    """The form of dry runs: complete, and without anybody's secret."""
+    text = json.dumps(document)
+    config = run_tool("trial", text=text)
+    assert config is not None
+    for secret in document.get("secrets", {}).values():
+        for name in ("private_key", "certificate_chain", "trusted_ca"):
+            assert json.dumps(secret.get(name) or "[none]")[1:-1] not in json.dumps(config), name
+    left = {"rds", "eds_cluster_config", "sds_config", "password"}
+    assert not [item for item in walk(config["static_resources"]) if left & set(item)]
+    return config
+
+
 def accepted(document, world, problems=()):
-    """Both forms pass in Envoy, and translation told of just those problems: (owner, part of field or text)."""
+    """All forms pass in Envoy, and translation told of just those problems: (owner, part of field or text)."""
     resources, told, _ = translate(document)
-    for config in (as_it_is(resources), put_together(resources)):
+    for config in (as_it_is(resources), put_together(resources), trial(document)):
         words = validate(config, world)
         assert words is None, "%s\n%s" % (words, json.dumps(config, indent=1))
     assert len(told) == len(problems), told

@@ -5,6 +5,8 @@
  *         The resources of a world (translate_world.h) as JSON: {"GATEWAY": {"cluster": [...], "endpoint": [...],
  *         "secret": [...], "listener": [...], "route": [...]}}, and {"problems": [[GATEWAY, OWNER, FIELD, TEXT]...],
  *         "verdicts": {EXPOSURE: [CODE, FIELD, TEXT]...}} beside them.
+ *     translate_tool trial < WORLD.json
+ *         The bootstrap by which an Envoy is asked about the world's gateway "envoy" (proto/trial.h).
  *     translate_tool bootstrap KEY=VALUE...
  *         A bootstrap; keys: gateway, node_id, node_cluster, xds, admin, ca_file, certificate_file, key_file, sotw.
  *     translate_tool bench SERVICES
@@ -13,6 +15,7 @@
  * Nothing is redacted: only for made-up secrets.
  */
 #include "proto/protojson.h"
+#include "proto/trial.h"
 #include "tests/tools/translate_world.h"
 
 #include <time.h>
@@ -119,6 +122,40 @@ static int print_resources(void)
     translator_free(t);
     json_decref(doc);
     return print(out);
+}
+
+/* ---- trial ---- */
+
+static bool has_no_cluster(void *arg, const char *name)
+{
+    (void)arg, (void)name; /* all there are stand in the world */
+    return false;
+}
+
+static int print_trial(void)
+{
+    struct world w = {.doc = NULL};
+    struct translator *t = translator_new(on_problem, NULL);
+    json_error_t fault;
+    json_t *doc = json_loadf(stdin, JSON_REJECT_DUPLICATES, &fault);
+    _cleanup_(mem_free_p) char *certificate = NULL, *key = NULL;
+    struct trial_options options = {.gateway = "envoy", .has_cluster = has_no_cluster};
+    struct err e = {0};
+    bool names_files;
+
+    if (!doc || certificate_dummy(&certificate, &key, &e) < 0)
+        return fail("trial", &e);
+    problems = json_array();
+    options.certificate = certificate;
+    options.private_key = key;
+    _cleanup_(view_delta_free_p) struct view_delta *d = world_apply(&w, doc);
+    _cleanup_(xds_batch_free_p) struct xds_batch *b = translate(t, d);
+    _cleanup_(mem_free_p) char *text = trial_make(b, &options, &names_files);
+    world_clear(&w);
+    translator_free(t);
+    json_decref(problems);
+    json_decref(doc);
+    return puts(text ? text : "null") < 0;
 }
 
 /* ---- bootstrap ---- */
@@ -243,10 +280,12 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "resources"))
         return print_resources();
+    if (argc == 2 && !strcmp(argv[1], "trial"))
+        return print_trial();
     if (argc >= 2 && !strcmp(argv[1], "bootstrap"))
         return print_bootstrap(argc - 2, argv + 2);
     if (argc == 3 && !strcmp(argv[1], "bench"))
         return bench((int)strtol(argv[2], NULL, 10));
-    (void)fprintf(stderr, "usage: translate_tool resources | bootstrap KEY=VALUE... | bench SERVICES\n");
+    (void)fprintf(stderr, "usage: translate_tool resources | trial | bootstrap KEY=VALUE... | bench SERVICES\n");
     return 2;
 }
