@@ -166,6 +166,9 @@ $(TOOL_PROGRAMS): $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIB) $(GEN_LI
 	@echo "  LINK  $@"
 	@$(LINK) -o $@ $^ $(LIBS)
 
+# It stands in for a program that is not ours.
+$(BUILD)/tools/envoy_probe: LIBS =
+
 # Headers that were found while compiling; an object that does not exist yet needs no list.
 -include $(patsubst %.o,%.d,$(LIB_OBJECTS) $(MAIN_OBJECTS) $(call objects,$(UNIT_TESTS) $(UNIT_SHARED) $(TOOLS) $(FUZZERS)))
 

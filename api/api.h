@@ -111,6 +111,17 @@ struct api_rollout {
     size_t n_proxies;
 };
 
+/* What an Envoy said of a change that was only tried. Texts are in the arena; NULL: there is none. */
+enum api_verdict_state { API_ACCEPTED, API_REFUSED, API_UNAVAILABLE, API_TIMEOUT, API_BUSY };
+
+struct api_verdict {
+    enum api_verdict_state state;
+    const char *detail, *version;
+    const char *gateway;         /* whose configuration was not accepted */
+    const char *type, *resource; /* that the words name: "CLUSTER" and its name */
+    const char *owner;           /* the exposure that it was made from, or what else it was */
+};
+
 /*
  * What the daemon hands over. Texts and lists are put into the arena given (or live for ever). All but view may be
  * NULL: then the lists are empty and the states unknown.
@@ -144,6 +155,12 @@ struct api_backend {
     void (*edit)(void *arg, struct edit_request *r, void (*done)(struct edit_request *r, void *done_arg),
                  void *done_arg);
     const struct store_options *world; /* that drafts are made in (store/draft.h); NULL only without edit */
+    /*
+     * Asks an Envoy what it says of a difference (draft_delta(), taken over) to a view, and calls done(data) once, in
+     * whatever thread. Until then ret and the arena are not the caller's. NULL: none can be asked.
+     */
+    void (*ask_envoy)(void *arg, struct view *v, struct view_delta *delta, struct arena *arena,
+                      struct api_verdict *ret, void (*done)(void *data), void *data);
 };
 
 struct api_options {

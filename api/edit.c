@@ -28,7 +28,9 @@ struct attempt {
     unsigned number; /* from 1 */
     struct view *view;
     struct edit_request request;
-    const char *outcome; /* members of the answer that are known before it is real, JSON */
+    struct draft *draft;
+    const char *outcome;        /* members of the answer that are known before it is real, JSON */
+    struct api_verdict verdict; /* Envoy's, of a dry run */
     struct later *later;
 };
 
@@ -38,6 +40,7 @@ static void attempt_free(void *data)
     struct arena *arena = a->w.arena;
 
     view_unref(a->view);
+    draft_free(a->draft);
     for (size_t i = 0; i < a->w.n; i++) /* keys and passwords may stand there */
         if (a->w.edits[i].body)
             mem_wipe((char *)(uintptr_t)a->w.edits[i].body, strlen(a->w.edits[i].body));
@@ -501,8 +504,76 @@ static void write_shown(struct call *c, const struct write *w, struct writer *ou
     buf_clear(&b);
 }
 
-/* waited: for the proxies, whose words are part of the answer then. */
-static void answer(struct call *c, const struct attempt *a, uint64_t number, bool dry, bool waited)
+/* ---- Envoy's own verdict on a dry run ---- */
+
+/* The member of an exposure that its resource of that type is made from, as far as one can be told. */
+static const char *member_of(const struct exposure *x, const char *type)
+{
+    if (strcmp(type, "CLUSTER") == 0)
+        return x->cluster_data ? "/cluster_data" : "";
+    if (strcmp(type, "LISTENER") == 0)
+        return x->filter_config_data ? "/filter_config_data" : "";
+    return strcmp(type, "ROUTE") == 0 && x->n_vhosts ? "/vhosts" : "";
+}
+
+/* Where in the request's content stands what the words are about; NULL: they do not say, or it is not there. */
+static const char *refused_place(struct call *c, const struct attempt *a, const char *exposure)
+{
+    const struct api_verdict *v = &a->verdict;
+
+    for (size_t i = 0; exposure && i < a->w.n; i++) {
+        const struct edit *e = &a->w.edits[i];
+        const char *edited = e->body ? edited_exposure(e, c->arena) : NULL;
+        const struct service_exposure *sx = edited ? draft_exposure(a->draft, a->view, edited) : NULL;
+        if (sx && strcmp(edited, exposure) == 0)
+            return arena_printf(c->arena, "%s%s", a->w.places[i], v->type ? member_of(sx->x, v->type) : "");
+    }
+    return NULL;
+}
+
+/* The exposure that is refused: that of the resource which the words name, else the only one that was edited. */
+static const char *refused_exposure(struct call *c, const struct attempt *a)
+{
+    const struct api_verdict *v = &a->verdict;
+    const char *only = NULL;
+
+    if (v->state != API_REFUSED)
+        return NULL;
+    if (v->owner)
+        return draft_exposure(a->draft, a->view, v->owner) ? v->owner : NULL;
+    for (size_t i = 0; i < a->w.n; i++) {
+        const char *edited = edited_exposure(&a->w.edits[i], c->arena);
+        if (edited && only)
+            return NULL;
+        only = edited ? edited : only;
+    }
+    return only;
+}
+
+static void write_verdict(struct call *c, const struct attempt *a, struct writer *out)
+{
+    static const char *const states[] = {[API_ACCEPTED] = "accepted",
+                                         [API_REFUSED] = "refused",
+                                         [API_UNAVAILABLE] = "unavailable",
+                                         [API_TIMEOUT] = "timeout",
+                                         [API_BUSY] = "busy"};
+    const struct api_verdict *v = &a->verdict;
+    const char *exposure = refused_exposure(c, a);
+
+    writer_open(out, "envoy", '{');
+    writer_text(out, "state", states[v->state]);
+    writer_text(out, "detail", v->detail);
+    writer_text(out, "version", v->version);
+    writer_text(out, "gateway", v->gateway);
+    writer_text(out, "type", v->type);
+    writer_text(out, "resource", v->resource);
+    writer_text(out, "exposure", exposure);
+    writer_text(out, "pointer", refused_place(c, a, exposure));
+    writer_close(out, '}');
+}
+
+/* waited: for the proxies, whose words are part of the answer then. judged: by Envoy, likewise. */
+static void answer(struct call *c, const struct attempt *a, uint64_t number, bool dry, bool waited, bool judged)
 {
     const struct write *w = &a->w;
     struct writer out = {.out = &c->answer->body};
@@ -522,6 +593,10 @@ static void answer(struct call *c, const struct attempt *a, uint64_t number, boo
         writer_null(&out, "rollout_status");
     (void)buf_append_byte(out.out, ',');
     (void)buf_append_str(out.out, a->outcome); /* a buffer that is full says so itself */
+    if (judged)
+        write_verdict(c, a, &out);
+    else
+        writer_null(&out, "envoy");
     if (w->write_extra)
         w->write_extra(w->extra, &out);
     if (dry) {
@@ -544,7 +619,7 @@ static void answer_waited(struct call *c, void *data)
     const struct attempt *a = data;
 
     http_answer_header(c->answer, "Preference-Applied", arena_printf(c->arena, "wait=%u", call_waits(c)));
-    answer(c, a, a->request.revision, false, true);
+    answer(c, a, a->request.revision, false, true, false);
 }
 
 /* What the answer needs of an attempt, for as long as the call. */
@@ -552,6 +627,7 @@ static struct attempt *attempt_kept(struct call *c, const struct attempt *a)
 {
     struct attempt *kept = arena_dup(c->arena, a, sizeof(*a));
 
+    kept->draft = NULL;
     kept->w.edits = NULL;
     kept->w.n = 0;
     kept->w.key = a->w.key ? arena_strdup(c->arena, a->w.key) : NULL;
@@ -589,7 +665,7 @@ static void on_written(struct call *c, void *data)
     else if (a->request.result)
         answer_failure(c, a);
     else if (!call_waits(c) || !rollout_wait(c, a->request.revision, answer_waited, attempt_kept(c, a)))
-        answer(c, a, a->request.revision, false, false);
+        answer(c, a, a->request.revision, false, false, false);
 }
 
 /* In the writer's thread. */
@@ -620,35 +696,63 @@ static void submit(struct call *c, struct attempt *a)
     call_later(c, later, on_written, 0);
 }
 
-/* Whether it is to be handed to the writer; else the call is answered. */
+/* Whether it could be made real; else the call is answered. */
 static bool consider(struct call *c, struct attempt *a)
 {
-    bool dry = parameter_bool(&c->target, "dry_run");
-
     c->faults.n = 0;
     a->plan(c, &a->w, a->plan_arg);
     if (c->answer->status)
         return false;
     write_drop_unchanged(c, &a->w);
-    _cleanup_(draft_free_p) struct draft *d = draft_new(c->view, a->w.edits, a->w.n, c->backend->world);
-    if (!may_write(c, d, &a->w) || !draft_is_good(c, d, &a->w))
+    a->draft = draft_new(c->view, a->w.edits, a->w.n, c->backend->world);
+    if (!may_write(c, a->draft, &a->w) || !draft_is_good(c, a->draft, &a->w))
         return false;
-    a->outcome = write_outcome(c, d, &a->w);
-    if (dry || !a->w.n) {
-        answer(c, a, c->view->revision, dry, false);
+    a->outcome = write_outcome(c, a->draft, &a->w);
+    return true;
+}
+
+static void answer_judged(struct call *c, void *data)
+{
+    answer(c, data, 0, true, false, true);
+}
+
+/* In whatever thread. */
+static void on_judged(void *data)
+{
+    struct attempt *a = data;
+
+    later_done(a->later);
+}
+
+/* Whether an Envoy is asked; then the answer comes later. It takes apart whatever was passed through to it, so it is
+ * asked for administrators alone. */
+static bool ask_envoy(struct call *c, struct attempt *a)
+{
+    struct view_delta *delta =
+        c->backend->ask_envoy && c->who.role >= ROLE_ADMIN ? draft_delta(a->draft, a->view, c->backend->world) : NULL;
+
+    if (!delta)
         return false;
-    }
+    struct later *later = a->later = later_new(a, attempt_free);
+    c->backend->ask_envoy(c->backend->arg, a->view, delta, a->w.arena, &a->verdict, on_judged, a);
+    call_later(c, later, answer_judged, 0);
     return true;
 }
 
 static void try_write(struct call *c, write_plan plan, const void *arg, unsigned number)
 {
+    bool dry = parameter_bool(&c->target, "dry_run");
     struct attempt *a = attempt_new(c, plan, arg, number);
 
-    if (consider(c, a))
-        submit(c, a);
-    else
+    if (!consider(c, a)) {
         attempt_free(a);
+    } else if (!dry && a->w.n) {
+        draft_free(take_ptr(a->draft)); /* the writer makes its own picture */
+        submit(c, a);
+    } else if (!dry || !ask_envoy(c, a)) {
+        answer(c, a, c->view->revision, dry, false, false);
+        attempt_free(a);
+    }
 }
 
 void write_run(struct call *c, write_plan plan, const void *arg)

@@ -245,6 +245,7 @@ TAKE_TEXT(take_api_tls_key, api_tls_key_file)
 TAKE_TEXT(take_api_client_ca, api_client_ca_file)
 TAKE_TEXT(take_state, state_directory)
 TAKE_TEXT(take_key_file, key_file)
+TAKE_TEXT(take_envoy_binary, envoy_binary)
 TAKE_TEXT(take_node_id, node_id)
 TAKE_TEXT(take_node_cluster, node_cluster)
 TAKE_TEXT(take_admin, admin)
@@ -429,6 +430,10 @@ static const struct setting settings[] = {
      .fallback = "9901",
      .take = take_envoy_admin_port,
      .help = "Envoy's admin port, which is never allocated"},
+    {.name = "envoy-binary",
+     .metavar = "FILE",
+     .take = take_envoy_binary,
+     .help = "ask this Envoy too about dry runs of administrators, in a sandbox (needs Linux's user namespaces)"},
     {.name = "endpoint-networks",
      .metavar = "CIDR,..",
      .take = take_endpoint_networks,
@@ -797,6 +802,8 @@ char *config_help(void)
                          "                                    admin or operator=GATEWAY,...\n"
                          "       igwd backup DIRECTORY        copy what people made out of --state, while igwd runs\n"
                          "       igwd restore DIRECTORY       put a backup back into --state, while it does not\n"
+                         "       igwd validate ENVOY          hand the bootstrap on standard input to an Envoy in a "
+                         "sandbox\n"
                          "       igwd --check-config | --print-config | --help | --version\n\n"
                          "Settings: flags, over IGWD_NAME in the environment, over NAME = VALUE in the "
                          "configuration file.\n\n");

@@ -55,6 +55,7 @@ struct config {
     uint16_t port_min, port_max;
     uint16_t envoy_admin_port;
     struct network_list *endpoint_networks; /* NULL: none */
+    const char *envoy_binary;               /* that is asked about dry runs; NULL: none is */
     uint64_t max_status_bytes;
     size_t max_streams;
     bool read_only;

@@ -14,6 +14,7 @@
 #include "proto/translate.h"
 #include "server/agent.h"
 #include "server/alarms.h"
+#include "server/envoy_check.h"
 #include "server/notify.h"
 #include "server/report.h"
 #include "server/version.h"
@@ -67,7 +68,8 @@ struct daemon {
     struct xds_server *xds;
     struct agent *agent;
     struct alarm_board *alarms;
-    struct api *api; /* NULL: no address was given */
+    struct api *api;                 /* NULL: no address was given */
+    struct envoy_check *envoy_check; /* NULL: no binary was given, or there is no API */
     struct loop_io *signals;
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     struct loop_timer *heartbeat;   /* of streams of events; NULL: there is no API */
@@ -799,6 +801,49 @@ static int api_rollout_wait(void *arg, uint64_t revision, unsigned seconds, void
     return r;
 }
 
+/* ---- what an Envoy says of a dry run ---- */
+
+/* In the arena of who asks. */
+struct asked {
+    struct envoy_question question;
+    struct api_verdict *ret;
+    void (*done)(void *data);
+    void *data;
+};
+
+static void on_judged(struct envoy_question *q, void *arg)
+{
+    static const enum api_verdict_state states[] = {[ENVOY_ACCEPTED] = API_ACCEPTED,
+                                                    [ENVOY_REFUSED] = API_REFUSED,
+                                                    [ENVOY_UNAVAILABLE] = API_UNAVAILABLE,
+                                                    [ENVOY_TIMEOUT] = API_TIMEOUT,
+                                                    [ENVOY_BUSY] = API_BUSY};
+    const struct asked *a = arg;
+    const struct envoy_verdict *v = &q->verdict;
+    *a->ret = (struct api_verdict){.state = states[v->state],
+                                   .detail = v->detail,
+                                   .version = v->version,
+                                   .gateway = v->gateway,
+                                   .type = v->resource ? type_words[v->type] : NULL,
+                                   .resource = v->resource,
+                                   .owner = v->owner};
+    a->done(a->data);
+}
+
+static void api_ask_envoy(void *arg, struct view *v, struct view_delta *delta, struct arena *arena,
+                          struct api_verdict *ret, void (*done)(void *data), void *data)
+{
+    const struct daemon *d = arg;
+    struct asked *a = arena_new_of(arena, struct asked);
+    *a = (struct asked){
+        .question = {.view = view_ref(v), .delta = delta, .arena = arena, .done = on_judged, .arg = a},
+        .ret = ret,
+        .done = done,
+        .data = data,
+    };
+    envoy_check_ask(d->envoy_check, &a->question);
+}
+
 static int start_api(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
@@ -809,6 +854,8 @@ static int start_api(struct daemon *d, struct err *e)
         sockets[i] = activation_take(d->sockets, addresses[i]);
     }
     int r = activation_all_taken(d->sockets, e);
+    if (!r && c->n_api && c->envoy_binary)
+        r = envoy_check_new(c->envoy_binary, &d->envoy_check, e);
     if (r || !c->n_api)
         return r;
     const struct api_options options = {
@@ -835,7 +882,8 @@ static int start_api(struct daemon *d, struct err *e)
                     .events = store_events(d->store),
                     .agent_state = api_agent_state,
                     .edit = c->read_only ? NULL : api_edit,
-                    .world = &d->store_options},
+                    .world = &d->store_options,
+                    .ask_envoy = d->envoy_check ? api_ask_envoy : NULL},
     };
     d->edits.turn_timer = loop_timer_new(d->loop, on_turn_over, d);
     d->heartbeat = loop_timer_new(d->loop, on_heartbeat, d);
@@ -874,7 +922,9 @@ static void stop(struct daemon *d)
 {
     watchdog_free(d->watchdog);
     close_edits(d); /* who waits for one is answered while there is somebody to answer */
+    envoy_check_close(d->envoy_check);
     api_stop(d->api);
+    envoy_check_free(d->envoy_check);
     agent_free(d->agent);
     if (d->xds)
         xds_server_stop(d->xds);

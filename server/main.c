@@ -4,7 +4,9 @@
 #include "proto/translate.h"
 #include "server/config.h"
 #include "server/daemon.h"
+#include "server/envoy_check.h"
 #include "server/notify.h"
+#include "server/sandbox.h"
 #include "server/token.h"
 #include "server/version.h"
 #include "store/backup.h"
@@ -84,6 +86,16 @@ static int make_token(const struct config *c)
     if (token_create(c, c->words[1], c->words[2], &token, &e))
         return fail(&e, EXIT_FAILURE);
     return print(token);
+}
+
+/* The settings have been read; whether the binary that they name can be asked is found out by asking it. */
+static int check_settings(const struct config *c)
+{
+    struct err e = {0};
+    _cleanup_(mem_free_p) char *version = NULL;
+    if (c->envoy_binary && envoy_check_probe(c->envoy_binary, &version, &e))
+        return fail(&e, EXIT_FAILURE);
+    return print(mem_strdup("the settings are good\n"));
 }
 
 static void on_ready(void *arg)
@@ -168,7 +180,7 @@ static int command(int argc, char **argv, const struct config *c)
     case CONFIG_VERSION:
         return print(mem_strdup("igwd " IGWD_VERSION "\n"));
     case CONFIG_CHECK:
-        return print(mem_strdup("the settings are good\n"));
+        return check_settings(c);
     case CONFIG_PRINT:
         return print(config_print(c));
     case CONFIG_BOOTSTRAP:
@@ -187,6 +199,9 @@ static int command(int argc, char **argv, const struct config *c)
 
 int main(int argc, char **argv)
 {
+    /* No setting means anything to it. */
+    if (argc >= 3 && strcmp(argv[1], "validate") == 0)
+        sandbox_main(argv[2], argc == 4 && strcmp(argv[3], "--version") == 0 ? SANDBOX_VERSION : SANDBOX_VALIDATE);
     struct config c;
     struct err e = {0};
     int status = config_read(argc, argv, environ, &c, &e) ? fail(&e, EXIT_USAGE) : command(argc, argv, &c);
