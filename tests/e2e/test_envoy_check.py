@@ -207,7 +207,7 @@ def test_many_who_ask_are_told_so_and_the_daemon_stops_while_the_binary_sleeps(p
     answers = [a.result() for a in asked if not a.exception()]
     assert all(isinstance(a.exception(), (type(None), OSError, ValueError, http.client.HTTPException)) for a in asked)
     busy = [a for a in answers if a["state"] == "busy"]
-    assert 3 <= len(busy) <= 4, answers
+    assert 3 <= len(busy) <= 5, answers
     assert busy[0] == {"state": "busy", "detail": "too many dry runs wait for Envoy already", **NOT_ASKED}
     assert {a["state"] for a in answers} <= {"busy", "timeout", "unavailable"}, answers
     wait_until(lambda: not probes(), what="it to be gone")
