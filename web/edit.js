@@ -12,7 +12,7 @@ const TRY_AFTER_MS = 300; // without another key
 // ---- the draft ------------------------------------------------------------------------------------------------------
 
 // A draft of what stands at a path.
-//   method: "PATCH" sends what differs from base, "PUT" sends all of it and makes it new
+//   method: "PATCH" sends what differs from base, "PUT" sends all of it; without an etag, it makes it new
 //   base: the members that can be edited, as they were read; etag: of what they were read from
 //   pick(object): those members of an answer's object; kind, name: of the events that tell of somebody else's edit
 export function useDraft({ path, method = "PATCH", base, etag, pick = (object) => object, kind, name }) {
@@ -23,9 +23,9 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     const [theirs, setTheirs] = useState(null); // {base, etag}: somebody else's
     const [applying, setApplying] = useState(false);
     const [applied, setApplied] = useState(null);
-    const isNew = method === "PUT";
+    const isNew = method === "PUT" && !etag;
     const isChanged = isNew || !same(from.base, draft);
-    const body = useMemo(() => (isNew ? draft : mergePatch(from.base, draft)), [draft, from]);
+    const body = useMemo(() => (method === "PUT" ? draft : mergePatch(from.base, draft)), [draft, from]);
     const request = { method, path, body, ...(isNew ? {} : { ifMatch: from.etag }) };
     const options = { body, ...(isNew ? { ifNoneMatch: "*" } : { ifMatch: from.etag }) };
 
@@ -59,7 +59,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
             clearTimeout(timer);
             abort.abort();
         };
-    }, [draft, from, broken, theirs]);
+    }, [draft, from, broken, theirs, path]);
 
     // Somebody else's edit is told before it is in the way.
     useEffect(() => {
@@ -143,6 +143,7 @@ const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 // How a kind of field shows its value as text, and reads it. `none`: what an empty field means.
 const KINDS = {
     text: { show: (value) => value ?? "", read: (text, none) => (text === "" ? none : text) },
+    long: { show: (value) => value ?? "", read: (text, none) => (text === "" ? none : text) },
     number: { show: (value) => (value ?? "") + "", read: (text, none) => (text === "" ? none : /^-?\d+(\.\d+)?$/.test(text)
         ? Number(text) : text) }, // what is no number is for igwd to refuse, at its place
     words: { show: (value) => (value ?? []).join(" "), read: (text) => words(text) },
@@ -153,7 +154,7 @@ const KINDS = {
 };
 
 // A labelled field for the member at a place of a draft.
-//   of: the draft; at: "/vhosts/0/domains"; kind: text, number, words, json, check, or select with options
+//   of: the draft; at: "/vhosts/0/domains"; kind: text, long, number, words, json, check, or select with options
 //   none: what an empty one becomes (null, or undefined: no member); why: not to be edited, and why
 export function Field({ of, at, label, help, kind = "text", options, none, why, agent, ...rest }) {
     const value = valueAt(of.draft, at);
@@ -188,7 +189,7 @@ export function Field({ of, at, label, help, kind = "text", options, none, why, 
         : kind === "select"
             ? html`<select value=${value ?? ""} onChange=${(event) => set(event.target.value === "" ? none : event.target.value)} ...${common}>
                 ${options.map(([one, name]) => html`<option value=${one} selected=${one === (value ?? "")}>${name}</option>`)}</select>`
-            : kind === "json"
+            : kind === "json" || kind === "long"
                 ? html`<textarea rows="4" spellcheck="false" value=${text ?? codec.show(value)} onInput=${input} ...${common}></textarea>`
                 : html`<input type="text" inputmode=${kind === "number" ? "numeric" : undefined} spellcheck="false" autocomplete="off"
                     value=${text ?? codec.show(value)} onInput=${input} ...${common} />`;
@@ -251,7 +252,7 @@ function Errors({ of }) {
 }
 
 // What would happen, and the buttons.
-function Outcome({ of, verb, onCancel, onApplied, why }) {
+export function Outcome({ of, verb, onCancel, onApplied, why }) {
     const { trial } = of;
     const run = async () => {
         const written = await of.apply();

@@ -36,7 +36,7 @@ export function eventStreamParser(onMessage) {
 }
 
 // emit({type: "state", state: "connecting" | "live" | "down" | "signed-out", at}), at: when igwd was heard last;
-// emit({type: "event", event: {kind, name, change}}); emit({type: "resync"}): anything may have become another.
+// emit({type: "event", event: {id, kind, name, change, ...}}); emit({type: "resync"}): anything may have become another.
 export class Feed {
     constructor(emit) {
         this.emit = emit;
@@ -142,6 +142,6 @@ export class Feed {
     take({ id, event, data }) {
         if (id !== null) this.place = id;
         if (event === "resync") this.emit({ type: "resync" });
-        else this.emit({ type: "event", event: JSON.parse(data) });
+        else this.emit({ type: "event", event: { id, ...JSON.parse(data) } });
     }
 }

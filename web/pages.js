@@ -3,4 +3,9 @@
 export const pages = [
     { name: "overview", title: "Overview", key: "o", load: () => import("./page-overview.js") },
     { name: "exposures", title: "Exposures", key: "e", load: () => import("./page-exposures.js") },
+    { name: "certificates", title: "Certificates", key: "c", load: () => import("./page-certificates.js") },
+    { name: "changes", title: "Changes", key: "h", load: () => import("./page-changes.js") },
+    { name: "events", title: "Events", key: "v", load: () => import("./page-events.js") },
+    { name: "explain", title: "Explain", key: "x", load: () => import("./page-explain.js") },
+    { name: "access", title: "Access", key: "a", load: () => import("./page-access.js") },
 ];
