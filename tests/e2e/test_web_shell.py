@@ -21,7 +21,7 @@ PAGES = {
     "certificates": ("#/certificates", "8 days"),
     "a certificate": ("#/certificates/shop%2Fsec%2Fold", "renew it there"),
     "an upload": ("#/certificates?make=1", "As exposures name it"),
-    "changes": ("#/changes", "agent: complete fetch"),
+    "changes": ("#/changes", "service legacy and 1 more"),
     "a change": ("#/changes/3", "Acked by"),
     "events": ("#/events", "infra/svc/mail.expose#0"),
     "a question": ("#/explain", "Ask for a URL"),
@@ -187,6 +187,7 @@ def test_everything_can_be_done_by_keyboard(desk):
     page.keyboard.press("/")
     page.keyboard.type("shop")
     row(page, "infra/svc/db").wait_for(state="detached")
+    row(page, "shop/svc").first.wait_for()
     page.keyboard.press("Escape")
     for key in "jjk":
         page.keyboard.press(key)
