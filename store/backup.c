@@ -122,6 +122,16 @@ static int check_backup(const char *config, const char *key_path, struct err *e)
     return r;
 }
 
+/* Root puts back what belongs to the daemon's user: whose the directory is. */
+static int give_to_owner(const char *directory, const char *path, struct err *e)
+{
+    struct stat status;
+
+    if (stat(directory, &status) < 0 || (geteuid() == 0 && lchown(path, status.st_uid, status.st_gid) < 0))
+        return file_error(e, path, "cannot be given to the directory's owner");
+    return 0;
+}
+
 /* The other key stays: observed.db may be sealed with it. */
 static int put_key(const char *directory, const char *from, struct err *e)
 {
@@ -131,11 +141,24 @@ static int put_key(const char *directory, const char *from, struct err *e)
 
     (void)unlink(made); /* of an attempt that was cut off */
     r = copy_file(from, made, e);
+    if (r == 0)
+        r = give_to_owner(directory, made, e);
     if (r == 0 && link(path, aside) < 0 && errno != ENOENT)
         r = file_error(e, aside, "cannot be made");
     if (r == 0 && rename(made, path) < 0)
         r = file_error(e, path, "cannot be written");
     return r;
+}
+
+/* The daemon would refuse one that a newer igwd made; the agent says again what stands in it. */
+static int drop_newer_observed(const char *directory, struct err *e)
+{
+    _cleanup_(mem_free_p) char *path = mem_printf("%s/observed.db", directory);
+    struct db *db = NULL;
+    int r = file_exists(path) ? db_open(path, &observed_schema, &db, NULL) : 0;
+
+    db_close(db);
+    return r == -EPROTO ? db_set_aside(path, NULL, e) : 0; /* whatever else is wrong with it is the daemon's */
 }
 
 static int put_back(const char *directory, const char *key_file, const char *source, struct err *e)
@@ -149,12 +172,16 @@ static int put_back(const char *directory, const char *key_file, const char *sou
     r = db_copy(from, made, e);
     if (r == 0)
         r = check_backup(made, key_file ? key_file : key, e);
+    if (r == 0)
+        r = give_to_owner(directory, made, e);
     if (r == 0 && !key_file)
         r = put_key(directory, key, e);
     if (r == 0 && file_exists(config))
         r = db_set_aside(config, NULL, e);
     if (r == 0 && rename(made, config) < 0)
         r = file_error(e, config, "cannot be written");
+    if (r == 0)
+        r = drop_newer_observed(directory, e);
     if (r < 0)
         (void)unlink(made);
     return r < 0 ? r : file_flush(directory, O_DIRECTORY, e);

@@ -191,6 +191,15 @@ def check_upgrade(scene):
     assert scene.updates() == before
 
 
+def check_way_back(scene):
+    """A backup, put back by root, is the daemon's again."""
+    machine = scene.machine
+    machine.run("igwd backup /root/backup && systemctl stop igwd-xds.socket igwd-api.socket igwd.service && "
+                "igwd restore /root/backup && systemctl start igwd.service && rm -r /root/backup")
+    assert machine.said("stat -c '%U %G' /var/lib/igwd/config.db /var/lib/igwd/key").split() == ["igwd"] * 4
+    assert scene.api("/api/v1/exposures/own.expose%230")["name"] == "own.expose#0"
+
+
 def check_watchdog(scene):
     """A daemon that hangs is killed and started again; it asks for no core file, which would hold keys."""
     machine = scene.machine
@@ -238,6 +247,7 @@ def test_it_installs_serves_upgrades_is_watched_and_goes_without_a_trace(scene):
                      "[{\"address\": \"%s\", \"port\": 8000}]}'" % (WEB, WEB))
     assert made["kind"] == "Revision", made
     check_upgrade(scene)
+    check_way_back(scene)
     machine.run("systemctl reload igwd.service")
     wait_until(lambda: "read again" in machine.said("journalctl -u igwd.service --no-pager"))
     machine.wait_property("igwd.service", "ActiveState", "active")

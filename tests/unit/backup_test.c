@@ -1,6 +1,7 @@
 /* Backups: taken under writes, put back as they were; nothing half made, nothing lost of what was there. */
 #include "store/backup.h"
 
+#include "store/migrations.h"
 #include "tests/unit/edit_world.h"
 #include "tests/unit/test.h"
 
@@ -74,6 +75,25 @@ TEST(what_was_edited_before_comes_back_and_what_came_after_goes)
         view_unref(v);
     }
     CHECK(world_alarm(&p.w, "config.db") == NULL);
+    clear(&p);
+}
+
+TEST(a_backup_brings_the_state_back_from_a_newer_version_too)
+{
+    struct place p;
+    struct err e = {0};
+
+    init(&p);
+    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
+                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
+    CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0);
+    world_close(&p.w);
+    world_make_newer(&p.w, "config.db", &config_schema);
+    world_make_newer(&p.w, "observed.db", &observed_schema);
+    CHECK_INT(world_try_open(&p.w, &e), -EPROTO);
+    CHECK_INT(store_restore(p.w.directory, NULL, p.backup, &e), 0);
+    world_open(&p.w);
+    CHECK(world_service(&p.w, "one"));
     clear(&p);
 }
 

@@ -338,20 +338,6 @@ TEST(a_lost_config_db_takes_the_ports_over_from_what_is_served)
     world_clear(&w);
 }
 
-static void make_newer(const char *path, const struct db_schema *schema)
-{
-    const char *migrations[9];
-    struct db_schema newer = *schema;
-    struct db *db;
-
-    for (size_t i = 0; i < ARRAY_LEN(migrations); i++)
-        migrations[i] = i < schema->n_migrations ? schema->migrations[i] : "SELECT 1";
-    newer.migrations = migrations;
-    newer.n_migrations = ARRAY_LEN(migrations);
-    CHECK_INT(db_open(path, &newer, &db, NULL), 0);
-    db_close(db);
-}
-
 TEST(a_database_of_a_newer_version_is_refused)
 {
     struct err e = {0};
@@ -360,13 +346,13 @@ TEST(a_database_of_a_newer_version_is_refused)
     world_init(&w);
     world_open(&w);
     world_close(&w);
-    make_newer(world_file(&w, "observed.db"), &observed_schema);
+    world_make_newer(&w, "observed.db", &observed_schema);
     CHECK_INT(world_try_open(&w, &e), -EPROTO);
     CHECK(strstr(e.object, "observed.db") != NULL);
     CHECK(strstr(e.text, "version 9") != NULL);
     CHECK_INT(set_aside(&w), 0);
     CHECK(unlink(world_file(&w, "observed.db")) == 0);
-    make_newer(world_file(&w, "config.db"), &config_schema);
+    world_make_newer(&w, "config.db", &config_schema);
     CHECK_INT(world_try_open(&w, &e), -EPROTO);
     CHECK(strstr(e.object, "config.db") != NULL);
     world_clear(&w);

@@ -5,6 +5,7 @@
 #ifndef TESTS_UNIT_STORE_WORLD_H
 #define TESTS_UNIT_STORE_WORLD_H
 
+#include "store/sqlite.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -65,6 +66,8 @@ unsigned world_alarm_count(struct world *w, const char *name);
 void world_until(struct world *w, bool (*condition)(struct world *w, void *arg), void *arg);
 /* Path of a file in the directory, good until the next call. */
 const char *world_file(struct world *w, const char *name);
+/* A closed database becomes one of a version that nobody knows yet: 9. */
+void world_make_newer(struct world *w, const char *name, const struct db_schema *schema);
 /* Whether any file of the directory holds the text. */
 bool world_files_hold(struct world *w, const char *text);
 
