@@ -230,6 +230,26 @@ def check_without_sockets(scene):
                what="Envoy to be connected again")
 
 
+def check_a_socket_for_a_group(scene):
+    """As docs/security.md has it: xDS on a unix socket, for a group of Envoy's."""
+    machine = scene.machine
+    text = re.search(r"systemctl edit igwd-xds.socket\n(.*?)\n\n", (ROOT / "docs" / "security.md").read_text(),
+                     re.DOTALL).group(1)
+    scene.world.write("packages/socket.conf", textwrap.dedent(text).replace("=envoy", "=daemon"))
+    machine.run("systemctl unmask igwd-xds.socket && mkdir -p /run/systemd/system/igwd-xds.socket.d && "
+                "cp /packages/socket.conf /run/systemd/system/igwd-xds.socket.d/group.conf && "
+                "sed -i 's,^xds = .*,xds = unix:/run/igwd-xds/xds.sock,' /etc/igwd/igwd.conf && "
+                "systemctl daemon-reload && systemctl stop igwd.service && systemctl start igwd-xds.socket igwd.service")
+    machine.wait_property("igwd.service", "ActiveState", "active")
+    assert machine.said("stat -c '%a %U %G' /run/igwd-xds/xds.sock") == "660 igwd daemon"
+    assert scene.get("http://127.0.0.1:50051/") == ""
+    connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/igwd-xds/xds.sock')"
+    assert machine.run('setpriv --reuid 65534 --regid daemon --clear-groups %s -c "%s"' % (
+        "/usr/bin/python3", connect), check=False).returncode == 0
+    assert machine.run('setpriv --reuid 65534 --regid 65534 --clear-groups %s -c "%s"' % (
+        "/usr/bin/python3", connect), check=False).returncode != 0
+
+
 @pytest.mark.alone
 def test_it_installs_serves_upgrades_is_watched_and_goes_without_a_trace(scene):
     machine, agent = scene.machine, scene.agent
@@ -260,4 +280,5 @@ def test_it_installs_serves_upgrades_is_watched_and_goes_without_a_trace(scene):
     machine.run("rm -r /run/systemd/system/igwd.service.d; dpkg -P igwd")
     assert [path for path in machine.left("igwd") if path not in before] == []
     check_without_sockets(scene)
+    check_a_socket_for_a_group(scene)
     envoy.terminate()
