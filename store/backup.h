@@ -15,9 +15,9 @@ int store_backup(const char *directory, const char *key_file, const char *destin
 
 /*
  * Looks at the backup first (whole, not of a newer version, the key fits all that is sealed). -EEXIST: a daemon uses
- * the state directory. What was there is kept beside it (config.db.damaged-TIME, key.before-TIME); an observed.db of a
- * newer version is set aside, too, so that this is the way back from an upgrade. What root puts back belongs to the
- * directory's owner. key_file given: that key must fit, and none is put back.
+ * the state directory. What was there is kept beside it (config.db.damaged-TIME, key.before-TIME); an observed.db of
+ * a newer version is set aside, too, so that this is the way back from an upgrade. What root puts back belongs to
+ * the directory's owner. key_file given: that key must fit, and none is put back.
  */
 int store_restore(const char *directory, const char *key_file, const char *source, struct err *e);
 
