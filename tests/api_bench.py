@@ -1,8 +1,12 @@
-"""The REST interface's part of the benchmark: requests per second beside the bare HTTP library.
+"""The REST interface's part of the benchmark: reads beside the bare HTTP library, writes beside the disk.
 
 10,000 exposures, 16 connections that ask again as soon as they have an answer, and 100 changes a second from the agent.
 For each kind of request: the daemon, and then the library with the same answer from memory (tests/tools/http_floor.c),
 under the same changes; twice in turn, of which the better rates count, as whoever else uses the machine slows both.
+
+A write is answered once it is on the disk. Each client overrides an exposure of its own, with another value each time.
+Beside them: how often the disk itself takes a few kilobytes for good, one after the other, which is all that a single
+client can have, and which many share.
 """
 
 import json
@@ -16,6 +20,8 @@ CONNECTIONS = 16
 CHANGES = 100       # a second
 SECONDS = 2.0
 ROUNDS = 2
+WRITERS = (1, 16, 64)
+FLUSHED = 8192      # bytes: what SQLite writes for a small transaction, at least
 SKIPPED = ("date", "content-length", "connection", "x-request-id")
 KINDS = [("one exposure", "/api/v1/exposures/bench%2Fsvc%2Fs05000.expose%230", 200, None),
          ("a page of 100", "/api/v1/exposures?limit=100", 200, 0.5),
@@ -113,6 +119,48 @@ def compare(world, igwd, api, kind):
     return best
 
 
+def flushes(world):
+    """Per second, of a file that grows."""
+    times = []
+    with open(world.path("flushed"), "wb", buffering=0) as file:
+        begin = last = time.monotonic()
+        while last < begin + SECONDS / 2:
+            file.write(b"x" * FLUSHED)
+            os.fdatasync(file.fileno())
+            times.append(time.monotonic() - last)
+            last += times[-1]
+    return len(times) / (last - begin), sorted(times)[-1 - len(times) // 100]
+
+
+def measure_writes(world, igwd, api, writers, number):
+    """Of so many clients at once; number: another one each time, so that nothing is written twice."""
+    content = json.dumps({"sni": ["n~~~~~~~~.w%d.example" % number]})
+    request = world.path("request")
+    with open(request, "w", encoding="ascii") as file:
+        file.write("PATCH /api/v1/exposures/bench%%2Fsvc%%2Fs0^^^^.expose%%230 HTTP/1.1\r\nHost: localhost\r\n"
+                   "Content-Type: application/merge-patch+json\r\nContent-Length: %d\r\n\r\n%s" % (
+                       len(content), content))
+    before = igwd.cpu()
+    done = subprocess.run([world.build / "tools" / "http_load", api, str(writers), str(SECONDS), "200", request],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    result = json.loads(done.stdout)
+    result["rate"] = result["requests"] / result["seconds"]
+    result["cpu"] = (igwd.cpu() - before) / result["requests"]
+    return result
+
+
+def run_writes(world, igwd, api, say):
+    rate, p99 = flushes(world)
+    say("  the disk         %8.0f flushes/s, p99 %6.2f ms" % (rate, p99 * 1e3))
+    for writers in WRITERS:
+        best = max((measure_writes(world, igwd, api, writers, n) for n in range(ROUNDS)),
+                   key=lambda result: result["rate"])
+        say("  write, %2d clients %7.0f /s, p50 %6.2f ms, p99 %6.2f ms, %5.1f us CPU, %.1f for each flush of the disk" % (
+            writers, best["rate"], best["p50"] * 1e3, best["p99"] * 1e3, best["cpu"] * 1e6, best["rate"] / rate))
+
+
 def run(world, igwd, api, flip, services, say):
     """Rows for the table of targets: (what, figure, target, whether it is met)."""
     rows = []
@@ -129,5 +177,6 @@ def run(world, igwd, api, flip, services, say):
                 ratio = ours["rate"] / floor["rate"]
                 rows.append(("REST, %s over the library's rate" % kind[0], "%.2f" % ratio, ">= %.2f" % kind[3],
                              ratio >= kind[3]))
+        run_writes(world, igwd, api, say)
         say("  %.0f changes/s were made" % (changes.made / (time.monotonic() - begin)))
     return rows

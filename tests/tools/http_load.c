@@ -1,6 +1,7 @@
 /*
  * Asks an HTTP server the same over and over, on several connections at once, each of which asks again as soon as it
- * has its answer.
+ * has its answer. For writes, which have to differ: where ^^^^ stands in the request (once), it becomes the
+ * connection's number from 0000 on, and ~~~~~~~~ the number of the request.
  *
  *     http_load SOCKET CONNECTIONS SECONDS STATUS REQUEST-FILE
  *
@@ -21,6 +22,8 @@
 
 enum { CONNECTIONS_MAX = 1024, EVENTS = 64, PART = 256 << 10 };
 
+static const char mark_connection[] = "^^^^", mark_request[] = "~~~~~~~~";
+
 struct connection {
     int fd;
     clock_ns asked;
@@ -31,6 +34,8 @@ struct connection {
 
 struct load {
     struct buf request;
+    uint8_t *own, *number; /* where the marks stand in it; NULL: nowhere */
+    uint64_t asked;
     unsigned status;
     int epoll;
     struct connection connections[CONNECTIONS_MAX];
@@ -46,8 +51,17 @@ static void end(const char *why, const char *what)
     exit(1);
 }
 
+/* n digits. */
+static void write_number(uint8_t *at, size_t n, uint64_t number)
+{
+    for (; at && n > 0; number /= 10)
+        at[--n] = (uint8_t)('0' + number % 10);
+}
+
 static void ask(struct load *l, struct connection *c)
 {
+    write_number(l->own, strlen(mark_connection), (uint64_t)(c - l->connections));
+    write_number(l->number, strlen(mark_request), l->asked++);
     c->asked = clock_now(NULL);
     c->has_head = false;
     buf_reset(&c->got);
@@ -164,6 +178,8 @@ int main(int argc, char **argv)
     buf_init(&l.times, 0);
     if (read_file(argv[5], &l.request) < 0)
         end("can't read", argv[5]);
+    l.own = (uint8_t *)(uintptr_t)strstr(buf_cstr(&l.request), mark_connection);
+    l.number = (uint8_t *)(uintptr_t)strstr(buf_cstr(&l.request), mark_request);
     clock_ns begin = clock_now(NULL);
     for (size_t i = 0; i < n && i < CONNECTIONS_MAX; i++)
         connect_one(&l, argv[1]);
