@@ -8,6 +8,8 @@
  * slow answer delays nothing; a secret whose keys can't be read is asked again (backoff), the last good values stay.
  * Only the first state of all waits for its secrets, for some seconds at most.
  *
+ * An agent that hangs without closing anything is noticed by its silence (see agent_silence.c).
+ *
  * Runs in a loop's thread; everything is asynchronous there. Nothing blocks.
  */
 #ifndef SERVER_AGENT_H
@@ -24,6 +26,9 @@ struct agent_options {
     const char *const *sockets; /* paths, tried in order; NULL-terminated */
     uint64_t max_status_bytes;  /* of one daemon_status answer; 0: 256 MiB */
     unsigned jitter_seed;
+    clock_ns silence; /* of its events, after which it is asked whether it is alive; 0: it may be silent for ever */
+    /* It hangs (in words), or does no longer (NULL): an alarm of that name. May be NULL. */
+    void (*alarm)(void *arg, const char *name, const char *text);
     /* Called after the store was given something that should be published now, with the cause in words. The owner
      * commits and calls agent_after_commit(). Never called from within agent_after_commit(). */
     void (*commit)(void *arg, const char *cause);

@@ -4,6 +4,7 @@
  * agent_connection  one connection: a message out, bytes back
  * agent_request     one request and its JSON answer
  * agent_follow      subscribe, fetch, follow, start over
+ * agent_silence     notices one that hangs
  * agent_secret      secrets: read when referred to, and again when they change
  * agent_write_back  allocated ports told to the agent
  * agent             the door, commits, the wait for the first whole state
@@ -59,6 +60,14 @@ struct agent {
     bool have_whole;            /* the mirror has content */
     bool partial;               /* of a daemon that is starting: see mirror_status_end() */
 
+    /* agent_silence */
+    clock_ns heard_at;     /* when an event came last, or the subscription was made */
+    struct request *probe; /* under way, or NULL */
+    bool asked;            /* since then */
+    bool hung;             /* the alarm is on */
+    unsigned deaf;         /* how often in a row it answered and had no events */
+    struct loop_timer *silence_timer;
+
     /* commits */
     bool full;  /* the next sync puts everything */
     bool first; /* the first state is gathered, and waits for its secrets */
@@ -96,6 +105,19 @@ void agent_put_whole(struct agent *a);
 
 void follow_start(struct agent *a);
 void follow_stop(struct agent *a);
+/* The stream of events is of no use any more: it is told, the state is stale, and everything starts anew. */
+void follow_lost(struct agent *a, const struct err *e);
+
+/* ---- agent_silence ---- */
+
+void silence_start(struct agent *a);
+void silence_stop(struct agent *a);
+/* The subscription begins, something came on it, it ends. */
+void silence_begin(struct agent *a);
+void silence_heard(struct agent *a);
+void silence_end(struct agent *a);
+/* The state is current again. */
+void silence_over(struct agent *a);
 
 /* ---- agent_secret ---- */
 

@@ -85,6 +85,7 @@ static void fetch_again(struct agent *a)
 
 static void connect_again(struct agent *a)
 {
+    silence_end(a);
     connection_close(a->status);
     connection_close(a->events);
     a->status = a->events = NULL;
@@ -118,6 +119,7 @@ static void synced(struct agent *a)
         a->last_failure = NULL;
         a->unsettled_since = INT64_MIN;
     }
+    silence_over(a);
     agent_put_whole(a);
     log_synced(a);
     loop_timer_set(a->trim_timer, loop_now(a->loop) + TRIM_DELAY);
@@ -256,11 +258,16 @@ static void on_message(struct agent *a, const char *p, size_t n)
     }
 }
 
-static int lost(struct agent *a, const struct err *e)
+void follow_lost(struct agent *a, const struct err *e)
 {
     tell_failure(a, "agent lost", e);
     connect_again(a);
     set_stale(a, "agent lost");
+}
+
+static int lost(struct agent *a, const struct err *e)
+{
+    follow_lost(a, e);
     return -ECONNRESET;
 }
 
@@ -269,6 +276,7 @@ static int on_event_bytes(void *arg, const char *p, size_t n)
     struct agent *a = arg;
     struct err e = {0};
 
+    silence_heard(a);
     while (n > 0) {
         const char *end = memchr(p, '\0', n);
         size_t part = end ? (size_t)(end - p) : n;
@@ -347,6 +355,7 @@ static void open_events(struct agent *a)
     a->proved = a->confirm = false;
     a->first_id = 0;
     buf_init(&a->message, MIRROR_EVENT_MAX);
+    silence_begin(a);
     mirror_follow(a->mirror);
     mirror_hold(a->mirror);
     wait_for(a, PHASE_WAIT_EVENT, AGENT_FIRST_EVENT_MS * (clock_ns)CLOCK_NS_PER_MS);
@@ -373,6 +382,7 @@ void follow_start(struct agent *a)
     a->synced_at = a->unsettled_since = INT64_MIN;
     a->timer = loop_timer_new(a->loop, on_timer, a);
     a->trim_timer = loop_timer_new(a->loop, on_trim_timer, a);
+    silence_start(a);
     wait_for(a, PHASE_WAIT_CONNECT, 0);
 }
 
@@ -382,6 +392,7 @@ void follow_stop(struct agent *a)
     connection_close(a->events);
     loop_timer_free(a->timer);
     loop_timer_free(a->trim_timer);
+    silence_stop(a);
     buf_clear(&a->message);
     mem_free(a->last_failure);
 }

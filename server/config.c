@@ -21,6 +21,7 @@ enum {
     PORT_DEFAULT = 50051,
     MAX_STATUS_DEFAULT = 256,
     MAX_STREAMS_DEFAULT = 10000,
+    AGENT_SILENCE_DEFAULT_S = 15,
 };
 
 #define CONFIG_FILE_DEFAULT "/etc/igwd/igwd.conf"
@@ -313,6 +314,15 @@ static int take_max_status(struct config *c, const struct value *v, size_t n, st
     return r;
 }
 
+static int take_agent_silence(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t seconds = AGENT_SILENCE_DEFAULT_S;
+    int r = n ? parse_number(&v[0], 0, 3600, &seconds, e) : 0;
+
+    c->agent_silence = (clock_ns)seconds * CLOCK_NS_PER_S;
+    return r;
+}
+
 static int take_max_streams(struct config *c, const struct value *v, size_t n, struct err *e)
 {
     uint64_t streams = MAX_STREAMS_DEFAULT;
@@ -443,6 +453,11 @@ static const struct setting settings[] = {
      .fallback = "256",
      .take = take_max_status,
      .help = "largest answer of the agent that is read"},
+    {.name = "agent-silence",
+     .metavar = "SECONDS",
+     .fallback = "15",
+     .take = take_agent_silence,
+     .help = "without an event, after which the agent is asked whether it is alive; 0: never"},
     {.name = "max-streams",
      .metavar = "N",
      .fallback = "10000",

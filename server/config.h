@@ -5,6 +5,7 @@
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "store/service.h"
@@ -57,6 +58,7 @@ struct config {
     struct network_list *endpoint_networks; /* NULL: none */
     const char *envoy_binary;               /* that is asked about dry runs; NULL: none is */
     uint64_t max_status_bytes;
+    clock_ns agent_silence; /* 0: it may be silent for ever */
     size_t max_streams;
     bool read_only;
     enum log_level log_level;

@@ -369,6 +369,8 @@ static void start_agent(struct daemon *d)
         .sockets = d->config->sockets,
         .max_status_bytes = d->config->max_status_bytes,
         .jitter_seed = (unsigned)now.tv_nsec ^ (unsigned)getpid(),
+        .silence = d->config->agent_silence,
+        .alarm = on_alarm,
         .commit = on_commit,
         .arg = d,
     };

@@ -376,3 +376,20 @@ def test_two_envoys_are_served_alike(served):
     second.kill()
     lab.agent.move("test/svc/web", "n2", "n1")
     first.wait_endpoints("test/svc/web.expose#0", [lab.one.endpoint])
+
+
+@pytest.mark.sanitized
+def test_an_agent_that_hangs_without_closing_is_noticed_and_followed_again_once_it_wakes(served):
+    lab = served
+    lab.up(igwd={"args": ["--agent-silence", "1"]})
+    wait_answer(lab.at(8000), backend="b10")
+    lab.following()
+    lab.agent.hang()
+    try:
+        lab.igwd.wait_logged("agent lost", "says nothing and answers nothing")
+        lab.igwd.wait_logged("alarm", "agent")
+        wait_answer(lab.at(8000), backend="b10")
+    finally:
+        lab.agent.wake()
+    lab.igwd.wait_logged("alarm is over", "agent")
+    assert_follows(lab)

@@ -1285,6 +1285,14 @@ class SimAgent:
             self.subscribers.clear()
         self._call(write())
 
+    def hang(self):
+        """Says and answers nothing any more, and closes nothing; until wake()."""
+        self.awake = threading.Event()
+        self.loop.call_soon_threadsafe(self.awake.wait)
+
+    def wake(self):
+        self.awake.set()
+
     def stop_listening(self, remove=True):
         """No new connections; those that are there stay. Without remove the socket's file stays: refused."""
         async def close():

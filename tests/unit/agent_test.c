@@ -30,6 +30,8 @@ struct scene {
     bool in_commit;
     uint64_t patch; /* id of the last one */
     const char *sockets[3];
+    clock_ns silence;
+    char alarm[256]; /* "": none */
     struct buf log;
 };
 
@@ -69,9 +71,22 @@ static void pass(struct scene *s, double seconds)
     settle(s);
 }
 
+static void on_alarm(void *arg, const char *name, const char *text)
+{
+    struct scene *s = arg;
+
+    CHECK_STR(name, "agent");
+    snprintf(s->alarm, sizeof(s->alarm), "%s", text ? text : "");
+}
+
 static void start_agent(struct scene *s)
 {
-    const struct agent_options options = {.sockets = s->sockets, .jitter_seed = 7, .commit = on_commit, .arg = s};
+    const struct agent_options options = {.sockets = s->sockets,
+                                          .jitter_seed = 7,
+                                          .silence = s->silence,
+                                          .alarm = on_alarm,
+                                          .commit = on_commit,
+                                          .arg = s};
 
     s->agent = agent_new(s->loop, s->world.store, &options);
 }
@@ -772,6 +787,99 @@ TEST(an_agent_that_does_not_answer_is_asked_again)
     CHECK_INT(count_log(&s, "the agent is silent"), 1);
     pass(&s, 0.1);
     CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    scene_end(&s);
+}
+
+/* Follows; after 15 s without an event the agent is asked. */
+static void silence_begin(struct scene *s)
+{
+    scene_begin(s);
+    s->silence = 15 * CLOCK_NS_PER_S;
+    fake_agent_set_status(&s->fake, web_up);
+    fake_agent_listen(&s->fake);
+    start_agent(s);
+    settle(s);
+    pass(s, 0.1);
+    CHECK(!is_stale(s));
+}
+
+TEST(an_agent_that_hangs_is_noticed_by_its_silence_and_its_last_state_is_marked_as_stale)
+{
+    struct scene s;
+
+    silence_begin(&s);
+    s.fake.hang = true;
+    pass(&s, 14);
+    CHECK_INT(test_count(buf_cstr(&s.fake.log), "igwd_probe"), 0);
+    pass(&s, 1);
+    CHECK_INT(test_count(buf_cstr(&s.fake.log), "igwd_probe"), 1);
+    CHECK(!is_stale(&s));
+    pass(&s, 10.1);
+    CHECK(is_stale(&s));
+    CHECK(strstr(s.alarm, "says nothing and answers nothing"));
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    /* It is tried again, and current once it answers. */
+    s.fake.hang = false;
+    fake_agent_stop(&s.fake);
+    fake_agent_listen(&s.fake);
+    pass(&s, 6);
+    pass(&s, 0.1);
+    pass(&s, 0.1);
+    CHECK(!is_stale(&s));
+    CHECK_STR(s.alarm, "");
+    scene_end(&s);
+}
+
+TEST(an_agent_whose_events_come_is_never_asked)
+{
+    struct scene s;
+
+    silence_begin(&s);
+    for (unsigned i = 0; i < 10; i++) {
+        fake_agent_event(&s.fake, "{\"kind\":\"event\",\"id\":\"x\",\"data\":{}}");
+        pass(&s, 14);
+    }
+    CHECK_INT(test_count(buf_cstr(&s.fake.log), "igwd_probe"), 0);
+    CHECK(!is_stale(&s));
+    scene_end(&s);
+}
+
+TEST(an_event_while_the_agent_is_asked_is_proof_enough)
+{
+    struct scene s;
+
+    silence_begin(&s);
+    s.fake.hang = true;
+    pass(&s, 15);
+    fake_agent_event(&s.fake, "{\"kind\":\"event\",\"id\":\"x\",\"data\":{}}");
+    settle(&s);
+    pass(&s, 10.1);
+    CHECK(!is_stale(&s));
+    CHECK_INT(s.fake.n_events, 1);
+    scene_end(&s);
+}
+
+TEST(an_agent_that_answers_and_has_no_events_is_subscribed_to_again_ever_more_seldom)
+{
+    struct scene s;
+    unsigned in_an_hour, before;
+
+    silence_begin(&s);
+    pass(&s, 15);
+    CHECK_INT(s.fake.n_events, 1);
+    pass(&s, 15);
+    pass(&s, 6);
+    CHECK_INT(s.fake.n_events, 2);
+    CHECK(count_log(&s, "its events do not come any more") == 1);
+    for (unsigned i = 0; i < 3600; i++)
+        pass(&s, 1);
+    in_an_hour = s.fake.n_events;
+    CHECK(in_an_hour >= 5 && in_an_hour <= 9);
+    before = in_an_hour;
+    for (unsigned i = 0; i < 4 * 3600; i++)
+        pass(&s, 1);
+    CHECK(s.fake.n_events - before <= 3);
+    CHECK(!is_stale(&s));
     scene_end(&s);
 }
 

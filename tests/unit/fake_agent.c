@@ -120,6 +120,8 @@ static void count(struct fake_agent *f, const char *action, const json_t *reques
 
 static bool is_held(const struct fake_agent *f, const char *action)
 {
+    if (f->hang)
+        return true;
     if (strcmp(action, "daemon_status") == 0)
         return f->hold_status;
     return f->hold_secrets && (strcmp(action, "object_keys") == 0 || strcmp(action, "get_secret_key") == 0);

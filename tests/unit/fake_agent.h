@@ -43,6 +43,7 @@ struct fake_agent {
     void *answer_arg;
     bool hold_secrets, hold_status; /* keep those requests unanswered until fake_agent_release() */
     bool no_end;                    /* close without the NUL */
+    bool hang;                      /* take whatever is asked, and answer nothing */
 
     /* What was asked. */
     unsigned n_status, n_events, n_object_keys, n_keys, n_set;
