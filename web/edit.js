@@ -5,7 +5,7 @@ import { onEvent } from "./live.js";
 import { useGet } from "./store.js";
 import { Changes, Effects, Value } from "./diff.js";
 import { Button, Card, CopyCurl, ErrorBox, Icon, href } from "./ui.js";
-import { html, useState, useEffect, useMemo, useId } from "./html.js";
+import { html, useState, useEffect, useMemo, useRef, useId } from "./html.js";
 
 const TRY_AFTER_MS = 300; // without another key
 
@@ -23,18 +23,22 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     const [theirs, setTheirs] = useState(null); // {base, etag}: somebody else's
     const [applying, setApplying] = useState(false);
     const [applied, setApplied] = useState(null);
+    const now = useRef({}); // for what was begun before this was drawn
+    now.current = { from, applying };
     const isNew = method === "PUT" && !etag;
     const isChanged = isNew || !same(from.base, draft);
     const body = useMemo(() => (method === "PUT" ? draft : mergePatch(from.base, draft)), [draft, from]);
     const request = { method, path, body, ...(isNew ? {} : { ifMatch: from.etag }) };
-    const options = { body, ...(isNew ? { ifNoneMatch: "*" } : { ifMatch: from.etag }) };
+    const options = () => ({ body, ...(isNew ? { ifNoneMatch: "*" } : { ifMatch: now.current.from.etag }) });
 
-    // What stands there now, if it is not what the draft began with.
+    // What stands there now, if it is not what the draft began with. The draft's own way there is nobody else's edit: its
+    // event may come before its answer.
     const look = async (signal) => {
-        if (isNew) return;
-        const now = await get(path, { signal });
-        const next = { base: pick(now.data), etag: now.etag };
-        if (same(next.base, from.base)) setFrom((before) => ({ ...before, etag: next.etag }));
+        if (isNew || now.current.applying) return;
+        const found = await get(path, { signal });
+        const next = { base: pick(found.data), etag: found.etag };
+        if (now.current.applying) return;
+        if (same(next.base, now.current.from.base)) now.current.from.etag = next.etag;
         else setTheirs(next);
     };
 
@@ -47,7 +51,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
         const timer = setTimeout(async () => {
             setTrial((before) => ({ ...before, state: "trying" }));
             try {
-                const { data } = await ask(method, path, { ...options, dryRun: true, signal: abort.signal });
+                const { data } = await ask(method, path, { ...options(), dryRun: true, signal: abort.signal });
                 setTrial({ state: "good", answer: data, problem: null });
             } catch (problem) {
                 if (abort.signal.aborted) return;
@@ -59,7 +63,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
             clearTimeout(timer);
             abort.abort();
         };
-    }, [draft, from, broken, theirs, path]);
+    }, [body, broken, theirs, path]);
 
     // Somebody else's edit is told before it is in the way.
     useEffect(() => {
@@ -92,8 +96,10 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
         errors: trial.problem?.errors || [],
         apply: async () => {
             setApplying(true);
+            now.current.applying = true;
+            let failure = null;
             try {
-                const { data } = await ask(method, path, options);
+                const { data } = await ask(method, path, options());
                 const next = data.object ? pick(data.object) : draft;
                 setFrom({ base: next, etag: data.etag });
                 setDraft(next);
@@ -101,11 +107,13 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
                 setTrial({ state: "idle", answer: null, problem: null });
                 return data;
             } catch (problem) {
-                if (problem.status === 412 && !isNew) await look().catch(() => {});
+                failure = problem;
                 setTrial({ state: "bad", answer: null, problem });
                 return null;
             } finally {
                 setApplying(false);
+                now.current.applying = false;
+                if (failure?.status === 412) await look().catch(() => {});
             }
         },
     };
@@ -182,8 +190,9 @@ export function Field({ of, at, label, help, kind = "text", options, none, why, 
         }
     };
     const isBad = errors.length > 0 || bad !== null;
+    const changed = !of.isNew && !same(value, valueAt(of.base, at));
     const common = { id, disabled: Boolean(why), title: why || undefined, "aria-invalid": isBad ? "true" : undefined,
-        "aria-describedby": [isBad && id + "-error", help && id + "-help"].filter(Boolean).join(" ") || undefined, ...rest };
+        "aria-describedby": [isBad && id + "-error", changed && id + "-changed", help && id + "-help"].filter(Boolean).join(" ") || undefined, ...rest };
     const control = kind === "check"
         ? html`<input type="checkbox" checked=${value ?? rest.otherwise ?? false} onChange=${(event) => set(event.target.checked)} ...${common} />`
         : kind === "select"
@@ -193,9 +202,9 @@ export function Field({ of, at, label, help, kind = "text", options, none, why, 
                 ? html`<textarea rows="4" spellcheck="false" value=${text ?? codec.show(value)} onInput=${input} ...${common}></textarea>`
                 : html`<input type="text" inputmode=${kind === "number" ? "numeric" : undefined} spellcheck="false" autocomplete="off"
                     value=${text ?? codec.show(value)} onInput=${input} ...${common} />`;
-    const changed = !of.isNew && !same(value, valueAt(of.base, at));
     return html`<div class=${"field " + (kind === "check" ? "check" : "") + (changed ? " changed" : "")}>
-        <label for=${id}>${label}${changed && html`<span class="sr"> (changed)</span>`}</label>${control}
+        <label for=${id}>${label}</label>${control}
+        ${changed && html`<span class="sr" id=${id + "-changed"}>Changed.</span>`}
         ${help && html`<p class="help" id=${id + "-help"}>${help}</p>`}
         ${agent}
         ${isBad && html`<p class="error" id=${id + "-error"}>${bad || errors.map((one) => one.detail).join("; ")}</p>`}
@@ -260,9 +269,10 @@ export function Outcome({ of, verb, onCancel, onApplied, why }) {
     };
     const ready = of.isChanged && !of.broken && !of.theirs && trial.state === "good" && !of.applying;
     return html`<div class="outcome">
+        ${of.applied && !of.isChanged && html`<${Applied} written=${of.applied} />`}
         <p role="status" class="muted">${of.broken ? "This is no JSON yet." : STATES[trial.state] || (of.isChanged ? "" : why || "Nothing is changed yet.")}</p>
         <${Errors} of=${of} />
-        ${trial.answer && html`<div class="would"><h3>What differs</h3>${trial.answer.changes.length
+        ${trial.answer && html`<div class="would" tabindex="0" role="region" aria-label="What would happen"><h3>What differs</h3>${trial.answer.changes.length
             ? html`<${Changes} of=${trial.answer.changes} />` : html`<p class="muted">Nothing.</p>`}
             <h3>What the Envoys go through</h3>${trial.answer.effects.length || trial.answer.warnings.length
             ? html`<${Effects} effects=${trial.answer.effects} warnings=${trial.answer.warnings} />`
@@ -280,10 +290,10 @@ export function Outcome({ of, verb, onCancel, onApplied, why }) {
 export function Editor({ of, form, verb = "Apply", onCancel, onApplied, why }) {
     if (of.theirs) return html`<${Conflict} of=${of} />`;
     return html`<div class="editor">
-        ${of.applied && html`<${Applied} written=${of.applied} />`}
         <div class="sides"><form class="form" onSubmit=${(event) => event.preventDefault()} aria-label="Form">
-            <fieldset disabled=${Boolean(of.broken)}>${form}</fieldset></form><${Json} of=${of} why=${why} /></div>
-        <${Outcome} of=${of} verb=${verb} onCancel=${onCancel} onApplied=${onApplied} why=${why} />
+            <fieldset disabled=${Boolean(of.broken)}>${form}</fieldset></form>
+            <div class="beside"><${Json} of=${of} why=${why} />
+                <${Outcome} of=${of} verb=${verb} onCancel=${onCancel} onApplied=${onApplied} why=${why} /></div></div>
     </div>`;
 }
 

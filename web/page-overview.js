@@ -21,8 +21,8 @@ const TROUBLES = [
         says: (item) => item.status.endpoints.message },
     { state: "warning", filter: { accepted: "warning" }, title: "accepted in part",
         says: (item) => item.status.accepted.message || item.status.accepted.problems[0]?.detail },
-    { state: "warning", filter: { programmed: "warning" }, title: "not live yet, or without a proxy",
-        only: (item) => item.status.programmed.reason !== "not_accepted",
+    { state: "warning", filter: { programmed: "warning" }, title: "not live yet",
+        only: (item) => item.status.programmed.reason === "pending",
         says: (item) => item.status.programmed.message },
 ];
 
@@ -50,7 +50,12 @@ function Attention({ summary }) {
     const troubles = TROUBLES.map((one, i) => lists[i].items.filter(one.only || (() => true)));
     // What certificates lack stands in their own rows, with more.
     const others = alarms.items.filter((one) => !one.name.startsWith("certificate "));
-    const isQuiet = ![others, certificates.items, ...troubles].some((one) => one.length) && !summary.stale && summary.complete;
+    const isQuiet = ![others, certificates.items, lists.at(-1).items, ...troubles].some((one) => one.length) && !summary.stale
+        && summary.complete;
+    // Where no Envoy is connected, that is one trouble, not one of each exposure.
+    const lonely = new Map();
+    for (const { status } of lists.at(-1).items)
+        if (status.programmed.reason === "no_proxies") lonely.set(status.gateway, (lonely.get(status.gateway) || 0) + 1);
     const certificateRows = certificates.items.map((item) => ({ key: item.name, ...certificateTrouble(item),
         to: href("certificates", [item.name]), remedy: "Look at it" }));
     const rowsOf = (state) => html`${TROUBLES.map((one, i) => one.state === state && html`
@@ -68,7 +73,11 @@ function Attention({ summary }) {
                 to=${href("events")} remedy="Watch events" />`}
             ${others.map((item) => html`<${Row} key=${item.name} state="failed" what=${item.name} says=${html`${item.text}
                 ${item.since && html` <span class="muted">(<${Ago} time=${item.since} />)</span>`}`} ...${remedyOf(item)} />`)}
-            ${rowsOf("failed")}${rowsOf("warning")}
+            ${rowsOf("failed")}
+            ${[...lonely].map(([gateway, n]) => html`<${Row} key=${gateway} state="warning" to=${href("gateways", [gateway])}
+                remedy="How to connect one" what=${html`No Envoy of the gateway <code>${gateway}</code> is connected`}
+                says=${`${n}${lists.at(-1).complete ? "" : " or more"} exposures are reachable through none.`} />`)}
+            ${rowsOf("warning")}
         </ul>`}<//>`;
 }
 

@@ -114,6 +114,6 @@ export function Search({ value, onChange, label = "Search" }) {
 
 // options: [[value, text], ...]; the first, with "", is no filter.
 export const Choice = ({ label, value, options, onChange }) => html`<label class="choice"><span>${label}</span>
-    <select value=${value || ""} onChange=${(event) => onChange(event.target.value)} class=${value ? "set" : ""}>
+    <select aria-label=${label} value=${value || ""} onChange=${(event) => onChange(event.target.value)} class=${value ? "set" : ""}>
         ${options.map(([one, text]) => html`<option value=${one} selected=${one === (value || "")}>${text}</option>`)}
     </select></label>`;
