@@ -239,7 +239,8 @@ san-programs: all unit-programs tools $(VENV)/stamp $(NODE)/tests/stamp
 	@$(SUB) BUILD=$(BUILD)/asan SAN=address all unit-programs
 	@$(SUB) BUILD=$(BUILD)/tsan SAN=thread all unit-programs
 
-test: san-programs deb
+# Without a package for what has nothing to do with it.
+test: san-programs $(if $(or $(findstring package,$(T)),$(if $(T),,all)),deb)
 	@TEST_NODE='$(abspath $(NODE))' $(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(T),--name '$(T)')
 
 demo: all tools $(VENV)/stamp
@@ -316,13 +317,18 @@ install: $(BUILD)/igwd
 	$(INSTALL) -m 0644 dist/man/igwd.8 $(DESTDIR)$(MANDIR)/man8/igwd.8
 	$(INSTALL) -m 0644 dist/completion/igwd $(DESTDIR)$(COMPLETIONDIR)/igwd
 
-# In a copy of what git knows or would take: nothing is left in the tree, and the package lies in $(BUILD)/deb. Objects
-# are shared, as the copies keep their times.
+# In a copy of what git knows or would take: nothing is left in the tree, and the package lies in $(BUILD)/deb. What is
+# made is shared, by links where its place is relative: copies keep their times, so nothing is made twice, and while the
+# tests are built beside it nothing is written that they read.
 deb: $(BUILD)/igwd
 	@rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/igwd
 	@git ls-files -z -c -o --exclude-standard | xargs -0 ls -d 2>/dev/null | tar -c -T - | tar -x -C $(BUILD)/deb/igwd
-	cd $(BUILD)/deb/igwd && env -u MAKEFLAGS -u MAKELEVEL BUILD=$(abspath $(BUILD)) GEN=$(abspath $(GEN)) \
-	    VENV=$(abspath $(VENV)) NODE=$(abspath $(NODE)) dpkg-buildpackage -b -us -uc -nc
+	@for made in $(filter-out /%,$(BUILD) $(GEN) $(VENV) $(NODE)); do \
+	    link=$(BUILD)/deb/igwd/$$made; \
+	    [ -e $$link ] || { mkdir -p $$(dirname $$link) && ln -s $(CURDIR)/$$made $$link; } || exit 1; \
+	done
+	cd $(BUILD)/deb/igwd && env -u MAKEFLAGS -u MAKELEVEL BUILD=$(BUILD) GEN=$(GEN) VENV=$(VENV) NODE=$(NODE) \
+	    dpkg-buildpackage -b -us -uc -nc
 
 clean:
 	rm -rf $(BUILD)
