@@ -155,11 +155,24 @@ static void on_nacked(void *arg, const struct xds_report *r)
               r->part, "owner", owner, "version", r->version, "words", r->words, NULL);
 }
 
+/* One line for who asks the supervisor. */
+static void tell_status(const struct view_delta *delta)
+{
+    const struct view *before = delta->before, *after = delta->after;
+
+    if (before && before->stale == after->stale && before->complete == after->complete)
+        return;
+    notify_supervisor(!after->complete ? "STATUS=nothing to serve yet: waiting for the agent"
+                      : after->stale   ? "STATUS=the agent does not answer: serving the last known state"
+                                       : "STATUS=following the agent");
+}
+
 static void publish(struct daemon *d, const struct view_delta *delta)
 {
     _cleanup_(view_delta_free_p) struct view_delta *whole = NULL;
 
     report_delta(delta);
+    tell_status(delta);
     /* A state that is not complete is not published in pieces: what it lacks would look deleted. */
     if (!delta->after->complete)
         return;

@@ -160,7 +160,7 @@ def test_it_says_when_it_is_ready_to_who_asked(world):
         notify.bind(path)
         notify.settimeout(20 * SLOW)
         world.igwd(agent=agent, env={"NOTIFY_SOCKET": path})
-        assert b"READY=1" in notify.recv(4096)
+        wait_until(lambda: b"READY=1" in notify.recv(4096), what="the daemon to say that it is ready")
 
 
 def test_logfmt_lines(world):

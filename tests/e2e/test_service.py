@@ -169,12 +169,17 @@ def test_the_supervisor_hears_of_all_that_happens(world):
         supervisor.bind(path)
         igwd = world.igwd(agent=agent, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"})
         heard = notifications(supervisor, 1.0 * SLOW)
-        assert heard[0] == "READY=1" and heard.count("WATCHDOG=1") >= 5, heard
+        assert heard.count("READY=1") == 1 and heard.count("WATCHDOG=1") >= 5, heard
+        told = [h for h in heard if h.startswith("STATUS=")]
+        assert told == ["STATUS=nothing to serve yet: waiting for the agent", "STATUS=following the agent"]
         igwd.signal(signal.SIGHUP)
         igwd.wait_logged("read again")
         heard = [h for h in notifications(supervisor, 0.5 * SLOW) if h != "WATCHDOG=1"]
         assert len(heard) == 2 and re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", heard[0]), heard
         assert heard[1] == "READY=1"
+        agent.stop()
+        wait_until(lambda: "STATUS=the agent does not answer: serving the last known state" in notifications(
+            supervisor, 0.1), what="the supervisor to hear of the agent")
         igwd.terminate()
         assert "STOPPING=1" in notifications(supervisor, 0.2)
 
