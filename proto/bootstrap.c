@@ -23,6 +23,7 @@ struct place {
     unsigned port;
     const char *path; /* of a unix socket; else NULL */
     bool by_name;     /* host is to be resolved */
+    bool any;         /* it stood for every address: nothing is known of its name */
 };
 
 static int bad_address(const char *option, const char *text, struct err *e)
@@ -52,10 +53,12 @@ static void settle_host(struct place *p)
     struct in6_addr six;
 
     if (inet_pton(AF_INET, p->host, &four) == 1) {
-        if (four.s_addr == INADDR_ANY)
+        p->any = four.s_addr == INADDR_ANY;
+        if (p->any)
             memcpy(p->host, "127.0.0.1", sizeof("127.0.0.1"));
     } else if (inet_pton(AF_INET6, p->host, &six) == 1) {
-        if (IN6_IS_ADDR_UNSPECIFIED(&six))
+        p->any = IN6_IS_ADDR_UNSPECIFIED(&six);
+        if (p->any)
             memcpy(p->host, "::1", sizeof("::1"));
     } else {
         p->by_name = true;
@@ -119,6 +122,33 @@ static json_t *file_json(const char *name)
     return json_pack("{ss}", "filename", name);
 }
 
+static bool is_address(const char *name)
+{
+    uint8_t bytes[sizeof(struct in6_addr)];
+
+    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
+/* The name that the certificate must bear; NULL: none is known. */
+static const char *tls_name(const struct bootstrap_options *o, const struct place *xds)
+{
+    if (o->tls_name)
+        return o->tls_name;
+    return xds->path || xds->any ? NULL : xds->host;
+}
+
+/* An authority vouches for many: without a name, each of these could stand in for igwd. */
+static json_t *validation_json(const struct bootstrap_options *o, const char *name)
+{
+    json_t *json = json_pack("{so}", "trusted_ca", file_json(o->ca_file));
+
+    if (name)
+        json_object_set_new(
+            json, "match_typed_subject_alt_names",
+            json_pack("[{ss s{ss}}]", "san_type", is_address(name) ? "IP_ADDRESS" : "DNS", "matcher", "exact", name));
+    return json;
+}
+
 static json_t *transport_json(const struct bootstrap_options *o, const struct place *xds)
 {
     json_t *common =
@@ -127,14 +157,16 @@ static json_t *transport_json(const struct bootstrap_options *o, const struct pl
                                 "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                                 "common_tls_context", common);
 
+    const char *name = tls_name(o, xds);
+
     if (o->ca_file)
-        json_object_set_new(common, "validation_context", json_pack("{so}", "trusted_ca", file_json(o->ca_file)));
+        json_object_set_new(common, "validation_context", validation_json(o, name));
     if (o->certificate_file)
         json_object_set_new(common, "tls_certificates",
                             json_pack("[{so so}]", "certificate_chain", file_json(o->certificate_file), "private_key",
                                       file_json(o->key_file)));
-    if (xds->by_name)
-        json_object_set_new(context, "sni", json_string(xds->host));
+    if (name && !is_address(name))
+        json_object_set_new(context, "sni", json_string(name));
     return json_pack("{ss so}", "name", "envoy.transport_sockets.tls", "typed_config", context);
 }
 

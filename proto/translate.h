@@ -45,6 +45,9 @@ struct bootstrap_options {
     const char *admin;                                 /* "127.0.0.1:9901" (NULL), "unix:/path" */
     bool state_of_the_world;                           /* default incremental */
     const char *ca_file, *certificate_file, *key_file; /* of the xDS connection; NULL: plaintext */
+    /* A DNS name or address that igwd's certificate must bear, where ca_file is given. NULL: the host of xds, unless
+     * that stands for every address. */
+    const char *tls_name;
 };
 /* JSON (mem_free() it) that Envoy takes as it is; a fault names the option. */
 int bootstrap_make(const struct bootstrap_options *o, char **ret_json, struct err *e);

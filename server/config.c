@@ -250,6 +250,7 @@ TAKE_TEXT(take_envoy_binary, envoy_binary)
 TAKE_TEXT(take_node_id, node_id)
 TAKE_TEXT(take_node_cluster, node_cluster)
 TAKE_TEXT(take_admin, admin)
+TAKE_TEXT(take_tls_name, tls_name)
 
 static int take_api_hosts(struct config *c, const struct value *v, size_t n, struct err *e)
 {
@@ -492,6 +493,11 @@ static const struct setting settings[] = {
      .flag_only = true,
      .take = take_admin,
      .help = "bootstrap: Envoy's admin address (127.0.0.1:9901)"},
+    {.name = "tls-name",
+     .metavar = "NAME",
+     .flag_only = true,
+     .take = take_tls_name,
+     .help = "bootstrap: the name or address in igwd's certificate (the host of --xds)"},
     {.name = "state-of-the-world",
      .flag_only = true,
      .take = take_state_of_the_world,

@@ -65,7 +65,7 @@ struct config {
     enum log_format log_format;
     bool background;
     /* of `igwd bootstrap` */
-    const char *node_id, *node_cluster, *admin;
+    const char *node_id, *node_cluster, *admin, *tls_name;
     bool state_of_the_world;
     struct config_source *source; /* owns all texts */
 };

@@ -59,6 +59,7 @@ static int print_bootstrap(const struct config *c)
         .ca_file = c->xds[0].loopback ? NULL : c->xds_client_ca_file,
         .certificate_file = c->xds[0].loopback ? NULL : c->xds_certificate_file,
         .key_file = c->xds[0].loopback ? NULL : c->xds_key_file,
+        .tls_name = c->tls_name,
     };
     struct err e = {0};
     char *json = NULL;

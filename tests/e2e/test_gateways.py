@@ -210,6 +210,29 @@ def test_beyond_loopback_the_client_certificate_names_the_gateways(lab, ca):
     assert sorted(ask(clients.issue("edge-b", "envoy", client=True), "envoy")) == A
 
 
+def test_an_envoy_talks_to_an_igwd_of_the_right_name_only(lab, ca):
+    lab.world.backend(10)
+    lab.add("test/svc/a", l4(lab.world.ip(10), lab.at(8000)))
+    server, client = ca.issue("igwd.test"), ca.issue("envoy", client=True)
+    address = "0.0.0.0:%d" % free_port("0.0.0.0")
+    authority = ["--xds-client-ca", lab.world.write("ca.pem", ca.pem)]
+    lab.igwd = lab.world.igwd(agent=lab.agent, xds=address, args=[
+        "--xds-cert", lab.world.write("s.pem", server.chain),
+        "--xds-key", lab.world.write("s.key", server.key, 0o600), *authority])
+    own = ["--xds-cert", lab.world.write("c.pem", client.chain),
+           "--xds-key", lab.world.write("c.key", client.key, 0o600), *authority]
+
+    def envoy(name):
+        return lab.world.envoy(lab.igwd, bootstrap=lab.igwd.bootstrap("127.0.0.1:9901", args=[
+            *own, "--tls-name", name]))
+    wrong = envoy("other.test")
+    wait_until(lambda: wrong.stat("cluster.igwd-xds.ssl.fail_verify_san") > 0)
+    assert wrong.dynamic_clusters() == {}
+    right = envoy("igwd.test").wait_live()
+    wait_answer(lab.at(8000), backend="b10")
+    assert right.stat("cluster.igwd-xds.ssl.fail_verify_san") == 0
+
+
 def test_a_gateway_that_nobody_names_any_more_keeps_answering(both):
     with Mirror(both.socket, cluster="edge-b") as mirror:
         wait_until(lambda: list(mirror.get(CDS)) == B)

@@ -166,6 +166,40 @@ TEST(the_connection_to_igwd_is_kept_alive_and_encrypted_where_files_are_given)
     json_decref(json);
 }
 
+TEST(the_certificate_of_igwd_must_bear_the_name_that_it_is_reached_by_or_the_one_that_is_given)
+{
+    static const struct {
+        const char *xds, *tls_name, *type, *name, *sni;
+    } cases[] = {
+        {"192.0.2.1:50051", NULL, "IP_ADDRESS", "192.0.2.1", NULL},
+        {"[2001:db8::1]:50051", NULL, "IP_ADDRESS", "2001:db8::1", NULL},
+        {"igwd.example:50051", NULL, "DNS", "igwd.example", "igwd.example"},
+        {"192.0.2.1:50051", "igwd.example", "DNS", "igwd.example", "igwd.example"},
+        {"0.0.0.0:50051", "igwd.example", "DNS", "igwd.example", "igwd.example"},
+        {"igwd.example:50051", "192.0.2.1", "IP_ADDRESS", "192.0.2.1", NULL},
+        {"0.0.0.0:50051", NULL, NULL, NULL, NULL},
+        {"[::]:50051", NULL, NULL, NULL, NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bootstrap_options o = {
+            .gateway = "envoy", .xds = cases[i].xds, .ca_file = "/ca", .tls_name = cases[i].tls_name};
+        json_t *json = make(&o);
+        json_t *tls = at(json, "static_resources.clusters.0.transport_socket.typed_config");
+        json_t *names = at(tls, "common_tls_context.validation_context.match_typed_subject_alt_names");
+
+        CHECK_INT(json_array_size(names), cases[i].name != NULL);
+        if (cases[i].name) {
+            CHECK_STR(text_at(names, "0.san_type"), cases[i].type);
+            CHECK_STR(text_at(names, "0.matcher.exact"), cases[i].name);
+        }
+        CHECK((at(tls, "sni") != NULL) == (cases[i].sni != NULL));
+        if (cases[i].sni)
+            CHECK_STR(text_at(tls, "sni"), cases[i].sni);
+        json_decref(json);
+    }
+}
+
 TEST(regexes_may_be_as_large_as_they_are_checked_for_and_connections_have_a_limit)
 {
     const struct bootstrap_options o = {.gateway = "envoy", .xds = "127.0.0.1:50051"};
