@@ -54,12 +54,20 @@ def verdict(answer):
     return answer.json["envoy"]
 
 
-def patched(api, name, body, **options):
-    """The verdict on a change. A machine that is too busy to answer in time is asked again."""
+def in_time(ask):
+    """The verdict in what ask() answers. On a machine that is too busy for an answer in time, ask again."""
     def look():
-        found = verdict(api.patch(exposure(name) + "?dry_run=true", body, **options))
-        return found is None or found["state"] != "timeout", found
-    return wait_until(lambda: (lambda done, found: done and [found])(*look()), what="Envoy to answer in time")[0]
+        found = verdict(ask())
+        return (found is None or found["state"] != "timeout") and [found]
+    return wait_until(look, what="Envoy to answer in time")[0]
+
+
+def patched(api, name, body, **options):
+    return in_time(lambda: api.patch(exposure(name) + "?dry_run=true", body, **options))
+
+
+def put(api, body):
+    return in_time(lambda: api.put(exposure(OWN) + "?dry_run=true", body))
 
 
 def own(word, port=7000, **more):
@@ -95,11 +103,7 @@ def test_in_a_change_set_the_exposure_that_is_refused_is_named(api):
     operations = [{"method": "PATCH", "kind": "Exposure", "name": L4, "body": {"lb_policy": "random"}},
                   {"method": "PATCH", "kind": "Exposure", "name": WEB,
                    "body": {"cluster_data": {"lb_policy": "CLUSTER_PROVIDED"}}}]
-
-    def look():
-        found = verdict(api.post("/changesets?dry_run=true", {"operations": operations}))
-        return found["state"] != "timeout" and found
-    found = wait_until(look)
+    found = in_time(lambda: api.post("/changesets?dry_run=true", {"operations": operations}))
     assert (found["state"], found["exposure"], found["resource"]) == ("refused", WEB, WEB), found
     assert found["pointer"] == "#/operations/1/body/cluster_data"
 
@@ -116,12 +120,11 @@ def test_other_gateways_and_certificates_are_tried_too(api, ca):
                           "certificate_chain_filename": "/nonexistent/chain.pem",
                           "private_key_filename": "/nonexistent/key.pem"}], "sni": ["b.example.org"]}}]
 
-    def look():
-        found = verdict(api.post("/changesets?dry_run=true", {"operations": operations}))
-        return found["state"] != "timeout" and found
-    assert wait_until(look)["state"] == "accepted", "no file that it names is looked for"
+    def ask():
+        return api.post("/changesets?dry_run=true", {"operations": operations})
+    assert in_time(ask)["state"] == "accepted", "no file that it names is looked for"
     operations[1]["body"]["filter_config_data"] = BAD_FILTER
-    refused = wait_until(look)
+    refused = in_time(ask)
     assert (refused["state"], refused["gateway"], refused["exposure"]) == ("refused", "edge", OWN), refused
 
 
@@ -145,7 +148,7 @@ def test_the_binary_can_neither_read_write_connect_nor_spread(world, probed):
     witness = world.backend(10)
     before = set(os.listdir("/"))
     body = own("probe-escape", endpoints=[{"address": witness.address, "port": witness.port}])
-    found = verdict(probed.put(exposure(OWN) + "?dry_run=true", body))
+    found = put(probed, body)
     assert found["state"] == "refused" and found["version"] == "0.0.7", found
     said = dict(re.findall(r"(\w+)=(\S+)", found["detail"]))
     assert {name: said[name] for name in ("read", "proc", "write", "overwrite", "device", "connect", "null")} == {
@@ -187,9 +190,9 @@ def test_a_binary_that_does_not_answer_is_ended_and_others_are_served(probed, wo
 
 
 def test_a_binary_that_crashes_gives_no_verdict(probed):
-    found = verdict(probed.put(exposure(OWN) + "?dry_run=true", own("probe-crash")))
+    found = put(probed, own("probe-crash"))
     assert found["state"] == "unavailable" and "Aborted" in found["detail"], found
-    assert verdict(probed.put(exposure(OWN) + "?dry_run=true", own("calm")))["state"] == "accepted"
+    assert put(probed, own("calm"))["state"] == "accepted"
 
 
 @pytest.mark.sanitized
