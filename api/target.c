@@ -31,8 +31,8 @@ int target_decode(const char *text, size_t n, bool query, struct arena *arena, c
         } else if (c == '+' && query) {
             c = ' ';
         }
-        if (!c)
-            return err_set(e, -EINVAL, NULL, NULL, "there is a NUL in it");
+        if ((unsigned char)c < ' ' || c == 0x7f)
+            return err_set(e, -EINVAL, NULL, NULL, "there is a control character in it");
         out[len++] = c;
     }
     if (utf8_prefix(out, len) != len)

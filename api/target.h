@@ -31,7 +31,8 @@ struct target {
 /*
  * Origin form ("/a/b?c=d"), absolute form ("http://host/a/b"), or "*", which has no segments. Texts live in the
  * arena.
- * -EINVAL: a bad percent-encoding, a NUL, or text that is not UTF-8; -E2BIG: too many segments or pairs.
+ * -EINVAL: a bad percent-encoding, a control character, or text that is not UTF-8; -E2BIG: too many segments or
+ * pairs.
  */
 int target_parse(const char *text, struct arena *arena, struct target *ret, struct err *e);
 

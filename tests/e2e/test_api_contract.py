@@ -234,6 +234,26 @@ def test_no_text_of_a_request_may_hold_a_nul(api, text):
     assert not [where for where, schema in texts if not errors_of(schema, text)]
 
 
+def schemas_of_parameters():
+    """The schema of each text in a path or a query, with the parameter's name."""
+    for _method, path, operation in (parameter.values for parameter in operations()):
+        for one in operation.get("parameters", []):
+            one = CONTRACT["components"]["parameters"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one
+            schema = one["schema"].get("items", one["schema"])
+            if one["in"] in ("path", "query") and schema.get("type") == "string":
+                yield "%s %s" % (path, one["name"]), schema
+
+
+@pytest.mark.parametrize("text", ["\x1f", "a\nb", "\x7f"])
+def test_no_parameter_may_hold_a_control_character(api, text):
+    """As with a NUL in content."""
+    assert api.get("/api/v1/exposures?q=" + quote(text)).status == 400
+    assert api.get("/api/v1" + exposure("a" + text)).status == 400
+    texts = list(schemas_of_parameters())
+    assert len(texts) > 50
+    assert not [where for where, schema in texts if not errors_of(schema, text)]
+
+
 def errors_of(part, value):
     import jsonschema
     document = {"$ref": "#/components/wanted", "components": {**CONTRACT["components"], "wanted": part}}

@@ -47,7 +47,8 @@ TEST(a_plus_in_a_path_stays_one_and_the_absolute_form_is_its_path)
 
 TEST(what_is_badly_encoded_is_refused)
 {
-    const char *const bad[] = {"/%", "/%0", "/%zz", "/a%00b", "/%ff", "/?a=%c0%80", "a", "", "?x=1"};
+    const char *const bad[] = {"/%",         "/%0",     "/%zz",    "/a%00b", "/a%0ab", "/%ff",
+                               "/?a=%c0%80", "/?a=%1f", "/?%7f=1", "a",      "",       "?x=1"};
     struct target t;
 
     arena = arena ? arena : arena_new();
