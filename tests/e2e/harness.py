@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import hashlib
 import http.client
+import importlib.util
 import json
 import os
 import pathlib
@@ -40,6 +41,8 @@ from agent_sim import SimAgent  # noqa: E402  (its directory has to be known fir
 BUILD = pathlib.Path(os.environ.get("TEST_BUILD", ROOT / "build"))
 IGWD = pathlib.Path(os.environ.get("TEST_IGWD", BUILD / "igwd"))
 ENVOY = pathlib.Path(os.environ.get("TEST_ENVOY", pathlib.Path(sys.prefix) / "bin" / "envoy"))
+# The program itself; the other one is a script that starts it.
+ENVOY_BINARY = pathlib.Path(importlib.util.find_spec("envoy").submodule_search_locations[0]) / "_bin" / "envoy"
 SLOW = float(os.environ.get("TEST_SLOW", "1"))  # a sanitizer's factor on limits
 LIMIT = 20.0 * SLOW
 LOOK = 0.015

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import http.client
-import importlib.util
 import os
 import pathlib
 import re
@@ -13,9 +12,8 @@ import pytest
 
 from api_client import TOKEN, VIEWER, Api, bearer, certificate, exposure, pointers
 from declare import BAD_CLUSTER, l4, l7
-from harness import BUILD, LIMIT, wait_until
+from harness import BUILD, ENVOY_BINARY, LIMIT, wait_until
 
-ENVOY_BINARY = pathlib.Path(importlib.util.find_spec("envoy").submodule_search_locations[0]) / "_bin" / "envoy"
 PROBE = BUILD / "tools" / "envoy_probe"
 
 WEB = "test/svc/web.expose#0"

@@ -11,7 +11,7 @@ import textwrap
 
 import pytest
 
-from harness import BUILD, ENVOY, LIMIT, ROOT, Igwd, Process, wait_until
+from harness import BUILD, ENVOY, ENVOY_BINARY, LIMIT, ROOT, Igwd, Process, wait_until
 from machine import Machine
 
 NAME = "igwd_%s_amd64.deb"
@@ -67,7 +67,7 @@ def next_version(package, world):
 
 # In the machine's network: connects all the time, and says at its end how often, and how often it was refused.
 CALLER = textwrap.dedent("""
-    import signal, socket, sys
+    import signal, socket, sys, time
     counts = {"answered": 0, "refused": 0}
     def end(*_):
         print(counts["answered"], counts["refused"], flush=True)
@@ -80,6 +80,7 @@ CALLER = textwrap.dedent("""
             counts["answered"] += 1
         except ConnectionRefusedError:
             counts["refused"] += 1
+        time.sleep(0.005)  # or it would fill the kernel's queue by itself while nobody accepts
 """)
 
 
@@ -109,7 +110,8 @@ class Scene:
         self.agent = world.agent("lsnr/lsnr.sock", nodes=["n1"])
         os.chmod(self.agent.path, 0o600)
         self.machine = Machine(world, {world.path("lsnr"): "/var/lib/opensvc/lsnr",
-                                       world.path("packages"): "/packages"}).start()
+                                       world.path("packages"): "/packages",
+                                       str(ENVOY_BINARY): "/usr/bin/envoy"}).start()
         self.machine.run("ip link set lo up; ip addr add %s/32 dev lo" % WEB)
 
     def install(self, name="first"):
@@ -250,6 +252,21 @@ def check_a_socket_for_a_group(scene):
         "/usr/bin/python3", connect), check=False).returncode != 0
 
 
+def check_dry_runs_with_envoy(scene):
+    """As README.md has it: what the unit has to allow for an Envoy that is asked about dry runs."""
+    machine = scene.machine
+    text = re.search(r"`systemctl edit igwd` adds:\n\n(.*?)\n\n", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    scene.world.write("packages/envoy.conf", textwrap.dedent(text))
+    machine.run("mkdir -p /run/systemd/system/igwd.service.d && "
+                "cp /packages/envoy.conf /run/systemd/system/igwd.service.d/envoy.conf && "
+                "echo 'envoy-binary = /usr/bin/envoy' >> /etc/igwd/igwd.conf && "
+                "systemctl daemon-reload && systemctl restart igwd.service")
+    tried = scene.api("/api/v1/exposures/try.expose%230?dry_run=true", "-X PUT -H 'Content-Type: application/json'",
+                      "-d '{\"port\": 8000, \"listener_addr\": \"%s\", \"listener_port\": 82, \"endpoints\": "
+                      "[{\"address\": \"%s\", \"port\": 8000}]}'" % (WEB, WEB))
+    assert tried["envoy"]["state"] == "accepted", tried["envoy"]
+
+
 @pytest.mark.alone
 def test_it_installs_serves_upgrades_is_watched_and_goes_without_a_trace(scene):
     machine, agent = scene.machine, scene.agent
@@ -280,5 +297,6 @@ def test_it_installs_serves_upgrades_is_watched_and_goes_without_a_trace(scene):
     machine.run("rm -r /run/systemd/system/igwd.service.d; dpkg -P igwd")
     assert [path for path in machine.left("igwd") if path not in before] == []
     check_without_sockets(scene)
+    check_dry_runs_with_envoy(scene)
     check_a_socket_for_a_group(scene)
     envoy.terminate()
