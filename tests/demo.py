@@ -155,7 +155,8 @@ class Demo:
         self.backends = {}
         taken = set()
         self.ports = {name: choose_port(port, taken) for name, port in (
-            ("l4", 8080), ("http", 8000), ("tls", 8443), ("xds", 50051), ("admin", 9901))}
+            ("l4", 8080), ("http", 8000), ("tls", 8443), ("xds", 50051), ("admin", 9901),
+            ("dashboard", 8001))}
 
     def start(self):
         import certificates
@@ -197,7 +198,9 @@ class Demo:
         self.socket = world.path("api.sock")
         self.igwd = harness.Igwd(world, agent=self.agent, xds="127.0.0.1:%d" % ports["xds"],
                                  networks="127.0.0.0/8", binary=self.build / "igwd",
-                                 args=["--api", "unix:" + self.socket])
+                                 args=["--api", "unix:" + self.socket, "--api",
+                                       "127.0.0.1:%d" % ports["dashboard"], "--api-token-file",
+                                       world.write("tokens", "# none but those that are made later\n", 0o600)])
         say("   " + shlex.join(map(str, self.igwd.command())))
         self.igwd.start()
         step("Envoy, with the configuration that `igwd bootstrap` prints")
@@ -291,6 +294,16 @@ class Demo:
                                    "--retry-all-errors", "-f", "http://made.demo.example:%d/" % http], "blog on n1")
         self.check("and removed", self.rest("DELETE", "/exposures/" + name), "Revision", '"kind":"%s"')
 
+    def open_dashboard(self):
+        """An administrator's token, made as people make theirs, and the page that asks for it."""
+        step("the dashboard")
+        self.token = self.igwd.run("token", "create", "demo", "admin", "--api", "unix:" + self.socket).stdout.strip()
+        self.url = "http://127.0.0.1:%d/" % self.ports["dashboard"]
+        self.check("a page of igwd's own", ["curl", "-s", "--compressed", self.url], "igwd", "<title>%s</title>")
+        self.check("it signs in with a token that `igwd token create` made", [
+            "curl", "-s", "-H", "Authorization: Bearer " + self.token, self.url + "api/v1/auth/whoami"], "demo",
+                   '"name":"%s"')
+
     def checks(self):
         step("what the services declared is reachable")
         for title, command, expected in self.commands():
@@ -298,11 +311,15 @@ class Demo:
         self.check_failover()
         self.check_move_under_load()
         self.check_edit()
+        self.open_dashboard()
 
     # ---- staying -------------------------------------------------------------------------------
 
     def stay(self):
         step("try it yourself; Ctrl-C ends everything")
+        say("   dashboard: %s" % self.url)
+        say("   its token: %s" % self.token)
+        say()
         for _, command, _ in self.commands():
             say("   " + shlex.join(command))
         say("   %s     # docs/api.md has more" % shlex.join(self.rest("GET", "/exposures")))

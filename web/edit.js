@@ -48,8 +48,8 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
             return undefined;
         }
         const abort = new AbortController();
+        setTrial((before) => ({ ...before, state: "trying" })); // what was said is of another draft
         const timer = setTimeout(async () => {
-            setTrial((before) => ({ ...before, state: "trying" }));
             try {
                 const { data } = await ask(method, path, { ...options(), dryRun: true, signal: abort.signal });
                 setTrial({ state: "good", answer: data, problem: null });
@@ -79,7 +79,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     }, [from]);
 
     return {
-        draft, base: from.base, etag: from.etag, isNew, isChanged, broken, trial, theirs, applying, applied, request,
+        name, draft, base: from.base, etag: from.etag, isNew, isChanged, broken, trial, theirs, applying, applied, request,
         set: setDraft,
         setBroken,
         reset: () => {
@@ -93,7 +93,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
             setDraft(next);
             setTheirs(null);
         },
-        errors: trial.problem?.errors || [],
+        errors: trial.problem?.errors || (trial.answer?.envoy?.pointer ? [trial.answer.envoy] : []),
         apply: async () => {
             setApplying(true);
             now.current.applying = true;
@@ -260,6 +260,22 @@ function Errors({ of }) {
             : html`<code>${one.parameter || one.header || ""}</code>`} ${one.detail}</li>`)}</ul></div></div>`;
 }
 
+// What an Envoy that was asked says of a dry run, where igwd has one to ask.
+function Verdict({ of, name }) {
+    if (!of) return null;
+    const version = of.version ? `Envoy ${of.version}` : "Envoy";
+    if (of.state === "accepted")
+        return html`<p class="verdict"><${Icon} state="ok" /><span>${version} was asked, and would take it.</span></p>`;
+    if (of.state === "refused" && of.exposure && name && of.exposure !== name)
+        return html`<p class="verdict"><${Icon} state="warning" /><span>${version} was asked, and refuses something else on this gateway:
+            <code>${of.exposure}</code>. ${of.detail}</span></p>`;
+    if (of.state === "refused")
+        return html`<div class="problem" role="alert"><${Icon} state="failed" /><div>
+            <strong>${version} was asked, and would refuse it${of.exposure && html` for <code>${of.exposure}</code>`}</strong>
+            <p>${of.detail}</p></div></div>`;
+    return html`<p class="verdict muted"><${Icon} state="unknown" /><span>No Envoy could be asked (${of.state})${of.detail && `: ${of.detail}`}</span></p>`;
+}
+
 // What would happen, and the buttons.
 export function Outcome({ of, verb, onCancel, onApplied, why }) {
     const { trial } = of;
@@ -272,6 +288,7 @@ export function Outcome({ of, verb, onCancel, onApplied, why }) {
         ${of.applied && !of.isChanged && html`<${Applied} written=${of.applied} />`}
         <p role="status" class="muted">${of.broken ? "This is no JSON yet." : STATES[trial.state] || (of.isChanged ? "" : why || "Nothing is changed yet.")}</p>
         <${Errors} of=${of} />
+        <${Verdict} of=${trial.answer?.envoy} name=${of.name} />
         ${trial.answer && html`<div class="would" tabindex="0" role="region" aria-label="What would happen"><h3>What differs</h3>${trial.answer.changes.length
             ? html`<${Changes} of=${trial.answer.changes} />` : html`<p class="muted">Nothing.</p>`}
             <h3>What the Envoys go through</h3>${trial.answer.effects.length || trial.answer.warnings.length

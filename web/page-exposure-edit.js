@@ -135,7 +135,7 @@ export function ExposureEditor({ item, etag, why, overrides, onClose }) {
 const START = { listener_port: 0, port: 80, endpoints: [], vhosts: [] };
 
 function NewForm({ name, onDone, onCancel }) {
-    const of = useDraft({ path: "/exposures/" + segment(name), method: "PUT", base: START });
+    const of = useDraft({ path: "/exposures/" + segment(name), method: "PUT", base: START, name });
     return html`<${Editor} of=${of} verb="Make it" onCancel=${onCancel} onApplied=${onDone}
         form=${html`<${Form} of=${of} isAgents=${false} />`} />`;
 }

@@ -1,12 +1,14 @@
 """Exposures in the dashboard: from the form to a real Envoy, with everything that can be in the way."""
 
+import itertools
 import json
 import re
 import subprocess
 
 from api_client import exposure
+from declare import BAD_CLUSTER
 from desk import TOKENS, violations
-from harness import LIMIT, wait_answer, wait_until
+from harness import ENVOY_BINARY, LIMIT, wait_answer, wait_until
 
 MAIL, WWW = "infra/svc/mail.expose#0", "shop/svc/www.expose#0"
 
@@ -59,8 +61,7 @@ def test_what_envoy_refuses_is_told_in_its_words_where_it_was_edited(desk):
     wait_answer(desk.at(2525), backend="b10")
     page = form(desk, MAIL)
     page.get_by_text("For experts").click()
-    page.get_by_label("Envoy's cluster (JSON)").fill(json.dumps({
-        "upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}))
+    page.get_by_label("Envoy's cluster (JSON)").fill(json.dumps(BAD_CLUSTER))
     page.get_by_text("igwd would take this").wait_for()
     page.get_by_role("button", name="Apply").click()
     page.locator(".applied").get_by_text("malformed IP address").wait_for()
@@ -69,6 +70,28 @@ def test_what_envoy_refuses_is_told_in_its_words_where_it_was_edited(desk):
     attention = page.locator(".card").filter(has_text="Needs attention")
     attention.get_by_role("listitem").filter(has_text=MAIL + " refused by an Envoy").wait_for()
     wait_answer(desk.at(2525), backend="b10")  # the last good form goes on
+
+
+def test_an_envoy_is_asked_before_anything_is_applied(desk):
+    desk.furnish()
+    desk.agent.remove_service("team/svc/broken")
+    desk.start(args=["--envoy-binary", str(ENVOY_BINARY)])
+    page = form(desk, MAIL)
+    page.get_by_text("For experts").click()
+    cluster = page.get_by_label("Envoy's cluster (JSON)")
+    tries = itertools.count(1)
+
+    def told(text, **cluster_data):
+        """A machine that is too busy to answer in time is asked again."""
+        cluster.fill(json.dumps({**cluster_data, "connect_timeout": "%ds" % next(tries)}))
+        page.get_by_text("Trying it out").wait_for()
+        page.get_by_text("Trying it out").wait_for(state="detached")
+        return page.get_by_text(text).count() == 1
+    wait_until(lambda: told("was asked, and would take it"))
+    wait_until(lambda: told("was asked, and would refuse it", **BAD_CLUSTER))
+    assert "malformed IP address" in page.get_by_role("alert").inner_text()
+    assert not violations(page)
+    assert desk.api.v1(exposure(MAIL))["overridden"] == []
 
 
 def test_faults_stand_at_their_fields_all_at_once(desk):
