@@ -46,6 +46,7 @@ class Result:
         self.nodes = []     # pytest's names of those that failed
         self.unstable = []  # failed, then passed alone
         self.seconds = 0.0
+        self.cases = 0      # that were generated and tried within the tests
         self.output = ""
 
 
@@ -117,6 +118,7 @@ def in_one_line(message):
 def read_report(path, result):
     """Counts what a report of pytest holds."""
     for case in xml.parse(path).getroot().iter("testcase"):
+        result.cases += sum(int(p.get("value")) for p in case.iter("property") if p.get("name") == "cases")
         bad = [child for child in case if child.tag in ("failure", "error", "skipped")]
         if bad:
             what = "skipped: " if bad[0].tag == "skipped" else ""
@@ -168,6 +170,8 @@ def show(result):
     print("%-32s %4d passed%s  %6.1f s" % (
         result.name, result.passed, ", %d FAILED" % len(result.failures) if result.failures else "",
         result.seconds), flush=True)
+    if result.cases:
+        print("    %d generated requests tried" % result.cases, flush=True)
     for failure in result.failures:
         print("    FAILED %s" % failure, flush=True)
     for failure in result.unstable:
