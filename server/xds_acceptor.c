@@ -66,7 +66,7 @@ static void *run(void *arg)
 
     while (!a->polled[a->n].revents) {
         for (size_t i = 0; i < a->n; i++)
-            a->polled[i].events = r ? 0 : POLLIN;
+            a->polled[i] = (struct pollfd){.fd = r ? -1 : a->doors[i].fd, .events = POLLIN};
         int n = poll(a->polled, a->n + 1, r ? REST_MS : FOREVER);
         assert(n >= 0 || errno == EINTR);
         r = 0;
@@ -90,8 +90,6 @@ struct xds_acceptor *xds_acceptor_start(const struct xds_door *doors, size_t n,
     a->polled = mem_array(struct pollfd, n + 1);
     a->n = n;
     a->accepted = accepted;
-    for (size_t i = 0; i < n; i++)
-        a->polled[i].fd = doors[i].fd;
     a->stop_fd = eventfd(0, EFD_CLOEXEC);
     assert(a->stop_fd >= 0);
     a->polled[n] = (struct pollfd){.fd = a->stop_fd, .events = POLLIN};

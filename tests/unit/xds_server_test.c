@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -1010,6 +1011,44 @@ TEST(garbage_on_a_socket_that_was_passed_in_harms_nobody)
     expect_served(c, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
     xds_client_free(c);
     xds_server_stop(s);
+    close(fd);
+}
+
+static atomic_uint n_complaints;
+
+static void count_complaints(const char *line, size_t len, void *arg)
+{
+    (void)arg;
+    if (memmem(line, len, "no xDS connection can be accepted", 33))
+        atomic_fetch_add(&n_complaints, 1);
+}
+
+TEST(without_a_descriptor_to_accept_with_the_server_waits_until_there_is_one)
+{
+    char address[PATH_BYTES];
+    struct rlimit before, none;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int port, fd = open_socket(NULL, &port), guest = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+    to.sin_port = htons((uint16_t)port);
+    log_set_sink(count_complaints, NULL);
+    struct xds_server *s = start_passed(address, fd);
+    publish_one(s, "one");
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 2 /* that poll() may ask for */, .rlim_max = before.rlim_max};
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &none), 0);
+    CHECK_INT(connect(guest, (const struct sockaddr *)&to, sizeof(to)), 0); /* it waits in the queue */
+    while (!atomic_load(&n_complaints))
+        ;
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+    struct xds_client *c = connect_to(address);
+    expect_served(c, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
+    xds_client_free(c);
+    close(guest);
+    xds_server_stop(s);
+    log_set_sink(NULL, NULL);
+    CHECK_INT(atomic_load(&n_complaints), 1);
     close(fd);
 }
 
