@@ -1,7 +1,8 @@
 // The first screen: is everything reachable that should be; if not, what is wrong, and where it is mended.
 import { useGet, useList } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
-import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, href, days } from "./ui.js";
+import { Bars } from "./curve.js";
+import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, href, days, useNow } from "./ui.js";
 import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
@@ -129,11 +130,36 @@ function LastChanges() {
             <span class="muted"><${Ago} time=${item.time} /></span></li>`)}</ul><//><//>`;
 }
 
+const SLOT_S = 1800;
+const SLOTS = 48;
+const REVISIONS = 500;
+
+// When it was changed, and by whom: a service that flaps stands out, and so does the hour it began.
+function Pace() {
+    const list = useList("/revisions", { sort: "-number", fields: "number,time,author" }, ["Revision"], REVISIONS);
+    const now = useNow();
+    const last = Math.floor(now / 1000 / SLOT_S);
+    const times = Array.from({ length: SLOTS }, (_, i) => (last - SLOTS + 1 + i) * SLOT_S);
+    const agent = Array(SLOTS).fill(0);
+    const people = Array(SLOTS).fill(0);
+    for (const { time, author } of list.items.slice(0, REVISIONS)) {
+        const slot = Math.floor(Date.parse(time) / 1000 / SLOT_S) - last + SLOTS - 1;
+        if (slot >= 0) (author ? people : agent)[slot]++;
+    }
+    const count = (all) => all.reduce((a, b) => a + b, 0);
+    const isCut = list.items.length >= REVISIONS && !list.complete;
+    const text = `${count(agent)} by the agent, ${count(people)} by people${isCut ? `, of the last ${REVISIONS}` : ""}.`;
+    return html`<${Card} title="Changes in the last 24 hours"><div class="body"><${Read} of=${list}>
+        <${Bars} times=${times} text=${text} series=${[
+            { label: "agent", values: agent.map((n, i) => n + people[i]), colour: "--muted" },
+            { label: "people", values: people, colour: "--accent" }]} /><//></div><//>`;
+}
+
 export default function Overview() {
     const summary = useGet("/summary", () => true);
     const s = summary.data;
     return html`<${PageHead} title="Overview" sub=${s && html`Agent: ${s.agent || "not connected"}${s.stale ? " (its last known state)" : ""}`} />
         <${Read} of=${summary}>${s && html`<${Counts} summary=${s} />
-            <div class="columns"><${Attention} summary=${s} />
+            <div class="columns"><div class="stack"><${Attention} summary=${s} /><${Pace} /></div>
             <div class="stack"><${Rollout} revision=${s.revision} /><${LastChanges} /></div></div>`}<//>`;
 }

@@ -99,6 +99,7 @@ class Desk:
     def edit(self):
         """What people did: an override, and an exposure of their own."""
         listener = {"listener_addr": self.world.ip(1)}
+        wait_until(lambda: self.api.get("/api/v1" + exposure("infra/svc/mail.expose#0")).status == 200)
         assert self.api.patch(exposure("infra/svc/mail.expose#0"), {"lb_policy": "least_request"}).status == 200
         assert self.api.put(exposure("legacy.expose#0"), {
             "port": 8000, "listener_port": 9090, **listener,

@@ -88,6 +88,7 @@ def test_the_first_load_is_small_and_comes_from_one_place(desk):
     page = desk.page()
     page.reload()
     page.get_by_text("Needs attention").wait_for()
+    page.locator(".curve canvas").wait_for()  # what is drawn with comes last
     loaded = page.evaluate("""performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
         .filter((e) => !new URL(e.name).pathname.startsWith("/api/")).map((e) => [e.name, e.encodedBodySize])""")
     total = sum(size for _, size in loaded)
@@ -109,6 +110,15 @@ def test_what_changes_in_the_cluster_is_shown_at_once_in_all_tabs_by_one_stream(
     row(page, "infra/svc/db").get_by_text("0/2 up").wait_for()
     other.get_by_text("0/2 up").wait_for()
     assert "igwd_http_streams 1" in desk.api.get("/metrics").body.decode().splitlines()
+
+
+def test_when_it_was_changed_and_by_whom_is_drawn_and_told_in_words(desk):
+    desk.furnish().start().edit()
+    page = desk.page()
+    page.get_by_role("img", name="by the agent, 2 by people.").wait_for()
+    drawn = """() => { const c = document.querySelector(".curve canvas");
+        return c && c.width && c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); }"""
+    page.wait_for_function(drawn)
 
 
 def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_began(desk):
