@@ -37,16 +37,19 @@ static void write_back_free(struct write_back *w)
 static void ended(struct agent *a, const struct err *e)
 {
     struct write_back *w = take_ptr(a->write_back);
-    char port[16];
+    char port[16], why[ERR_OBJECT_MAX + ERR_FIELD_MAX + ERR_TEXT_MAX];
+    bool news;
 
     snprintf(port, sizeof(port), "%u", w->port.port);
     if (e)
-        log_err(LOG_LEVEL_WARNING, e, "port not written back", "service", w->port.path, "exposure", w->port.rid,
-                "port", port, NULL);
+        err_format(e, why, sizeof(why));
+    news = store_write_back_done(a->store, w->port.path, w->port.rid, e ? why : NULL);
+    if (e)
+        log_err(news ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, e, "port not written back", "service", w->port.path,
+                "exposure", w->port.rid, "port", port, NULL);
     else
         log_event(LOG_LEVEL_INFO, "port written back", "service", w->port.path, "exposure", w->port.rid, "port", port,
                   NULL);
-    store_write_back_done(a->store, w->port.path, w->port.rid, e == NULL);
     write_back_free(w);
     write_back_check(a);
 }
@@ -144,7 +147,7 @@ void write_back_check(struct agent *a)
 
         w->port = port;
         if (!prepare(a, w)) {
-            store_write_back_done(a->store, port.path, port.rid, false);
+            (void)store_write_back_done(a->store, port.path, port.rid, "no node has the service"); /* an alarm is */
             write_back_free(w);
             continue;
         }

@@ -137,6 +137,7 @@ void port_row_free(struct port_row *row)
     if (!row)
         return;
     mem_free(row->key);
+    mem_free(row->why);
     mem_free(row);
 }
 

@@ -111,6 +111,8 @@ struct port_row {
     uint64_t ticket;   /* of config.db: on the disk when it is done */
     bool kept;         /* on the disk, or remembered from before */
     clock_ns retry_at; /* of the write-back */
+    unsigned failures; /* of it, in a row */
+    char *why;         /* the last one; NULL: there was none */
 };
 
 /* The ports of a gateway. */
@@ -137,7 +139,13 @@ struct pointers {
 void pointers_add(struct pointers *p, void *item);
 void pointers_clear(struct pointers *p);
 
-enum { STALE_PORTS_MAX = 10000, REVISION_NAMES_MAX = 100, WRITE_BACK_RETRY_S = 30, STORE_PORT_WAIT_MS = 2000 };
+enum {
+    STALE_PORTS_MAX = 10000,
+    REVISION_NAMES_MAX = 100,
+    WRITE_BACK_RETRY_S = 30,
+    WRITE_BACK_RETRY_MAX_S = 3600,
+    STORE_PORT_WAIT_MS = 2000
+};
 
 struct store {
     char *directory, *config_path, *observed_path;
@@ -165,6 +173,7 @@ struct store {
     struct pointers write_backs;                      /* port rows to be told; a queue */
     size_t write_backs_at;
     struct pointers failed_write_backs;
+    char *write_back_alarm;       /* NULL: it is off */
     struct pointers new_gateways; /* of this commit */
 
     const char **wanted; /* paths of the entries */

@@ -317,6 +317,7 @@ void store_close(struct store *s)
     mem_free(s->freed);
     pointers_clear(&s->write_backs);
     pointers_clear(&s->failed_write_backs);
+    mem_free(s->write_back_alarm);
     view_unref(s->view);
     event_ring_free(s->events);
     pthread_mutex_destroy(&s->view_lock);
@@ -397,10 +398,46 @@ static clock_ns revive_write_backs(struct store *s, clock_ns now)
     return next;
 }
 
+static bool is_failing(const struct port_row *row)
+{
+    return row && row->live && !row->told && row->why;
+}
+
+/* Of those that fail, the first by name; counts them. */
+static const struct port_row *find_failing(const struct pointers *list, size_t from, const struct port_row *first,
+                                           unsigned *n)
+{
+    for (size_t i = from; i < list->count; i++) {
+        const struct port_row *row = list->items[i];
+
+        if (!is_failing(row))
+            continue;
+        ++*n;
+        if (!first || strcmp(row->key, first->key) < 0)
+            first = row;
+    }
+    return first;
+}
+
+static void tell_failing(struct store *s)
+{
+    unsigned n = 0;
+    const struct port_row *first = find_failing(&s->failed_write_backs, 0, NULL, &n);
+    _cleanup_(mem_free_p) char *text = NULL;
+
+    first = find_failing(&s->write_backs, s->write_backs_at, first, &n);
+    if (n)
+        text = mem_printf("%u allocated %s not told to the agent, of %s: %s", n, n == 1 ? "port is" : "ports are",
+                          first->exposure, first->why);
+    store_set_alarm(s, "ports", &s->write_back_alarm, text);
+}
+
 clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch)
 {
     clock_ns next = revive_write_backs(s, clock_now(NULL));
 
+    if (s->write_back_alarm)
+        tell_failing(s);
     store_take_news(s);
     *ret_commit = s->changed.count > 0 || s->whole != s->kept_whole || s->revision != s->kept_revision ||
                   (s->waiting.count > 0 && (s->ports_waited || s->ports_released));
@@ -442,27 +479,65 @@ void port_write_back_clear(struct port_write_back *w)
     *w = (struct port_write_back){0};
 }
 
-void store_write_back_done(struct store *s, const char *path, const char *rid, bool ok)
+static clock_ns retry_delay(const struct port_row *row)
+{
+    clock_ns seconds = WRITE_BACK_RETRY_S;
+
+    for (unsigned i = 0; i < row->failures && seconds < WRITE_BACK_RETRY_MAX_S; i++)
+        seconds *= 2;
+    return (seconds < WRITE_BACK_RETRY_MAX_S ? seconds : WRITE_BACK_RETRY_MAX_S) * CLOCK_NS_PER_S;
+}
+
+/* It may be told more than once of one that was given out once. */
+static bool has_pointer(const struct pointers *list, const void *item)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i] == item)
+            return true;
+    return false;
+}
+
+/* Whether it failed in another way than before. */
+static bool write_back_failed(struct store *s, struct port_row *row, const char *why)
+{
+    bool news = !text_equal(row->why, why);
+
+    row->retry_at = clock_now(NULL) + retry_delay(row);
+    row->failures++;
+    if (news) {
+        mem_free(row->why);
+        row->why = mem_strdup(why);
+    }
+    if (!has_pointer(&s->failed_write_backs, row))
+        pointers_add(&s->failed_write_backs, row);
+    /* For the time of the next try. */
+    if (s->options.wake)
+        s->options.wake(s->options.wake_arg);
+    return news;
+}
+
+bool store_write_back_done(struct store *s, const char *path, const char *rid, const char *why)
 {
     _cleanup_(mem_free_p) char *exposure = mem_printf("%s.%s", path, rid);
     struct map_entry *e;
+    bool news = why == NULL;
 
     for (size_t i = 0; map_next(&s->gateways, &i, &e);) {
         struct port_row *row = ports_find(s, e->value, exposure);
 
         if (!row || !row->queued || row->told)
             continue;
-        if (ok) {
-            row->told = true;
-            row->queued = false;
-            row_put_port(s, row);
-        } else {
-            row->retry_at = clock_now(NULL) + WRITE_BACK_RETRY_S * CLOCK_NS_PER_S;
-            pointers_add(&s->failed_write_backs, row);
-            /* For the time of the next try. */
-            if (s->options.wake)
-                s->options.wake(s->options.wake_arg);
+        if (why) {
+            news |= write_back_failed(s, row, why);
+            continue;
         }
+        row->told = true;
+        row->queued = false;
+        row->failures = 0;
+        mem_free(take_ptr(row->why));
+        row_put_port(s, row);
     }
+    tell_failing(s);
     keeper_flush(s->config);
+    return news;
 }

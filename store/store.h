@@ -95,9 +95,12 @@ struct port_write_back {
     char *rid;  /* expose#N */
     uint16_t port;
 };
-/* The next one, or false. It comes once (also over restarts); one that failed comes again, after a while. */
+/* The next one, or false. It comes once (also over restarts); one that failed comes again, after 30 s, twice as long
+ * each time, up to an hour; as long as there is one the alarm "ports" is on, which names it. */
 bool store_next_write_back(struct store *s, struct port_write_back *ret);
-void store_write_back_done(struct store *s, const char *path, const char *rid, bool ok);
+/* why: it failed, in words; NULL: it is done. Returns whether that is news: it is done, or it failed in this way for
+ * the first time. */
+bool store_write_back_done(struct store *s, const char *path, const char *rid, const char *why);
 
 void port_write_back_clear(struct port_write_back *w);
 

@@ -159,6 +159,14 @@ def test_what_a_gateway_allows_is_settled_over_the_api(world):
     done(scene.api.put("/gateways/envoy", {"allow_files": True}))
     wait_answer(scene.at(8101), backend=scene.one.name)
     assert scene.api.v1(exposure("web.expose#0"))["status"]["accepted"]["state"] == "ok"
+    # A permission that is taken away takes effect at once: the last good form is just what is forbidden.
+    done(scene.api.put("/gateways/envoy", {"allow_files": False}))
+    wait_until(lambda: scene.envoy.dynamic_listeners() == {}, what="it to go off its listener")
+    accepted = scene.api.v1(exposure("web.expose#0"))["status"]["accepted"]
+    assert (accepted["state"], accepted["reason"]) == ("failed", "not_allowed"), accepted
+    assert "filter_config_data.access_log" in str(accepted["problems"]), accepted
+    done(scene.api.put("/gateways/envoy", {"allow_files": True}))
+    wait_answer(scene.at(8101), backend=scene.one.name)
 
 
 @pytest.mark.sanitized

@@ -677,7 +677,7 @@ TEST(a_port_is_written_back_once_and_the_answer_changes_nothing)
     world_reopen(&w);
     CHECK(store_next_write_back(w.store, &wb));
     port_write_back_clear(&wb);
-    store_write_back_done(w.store, "test/svc/a.b", "expose#0", true);
+    CHECK(store_write_back_done(w.store, "test/svc/a.b", "expose#0", NULL));
     world_reopen(&w);
     CHECK(!store_next_write_back(w.store, &wb));
     since = world_service(&w, "test/svc/a.b")->exposures[0].since;
@@ -707,15 +707,44 @@ TEST(a_write_back_that_failed_comes_again_later_only)
     CHECK(store_next_write_back(w.store, &wb));
     port_write_back_clear(&wb);
     CHECK_INT(store_poll(w.store, &commit, &fetch), INT64_MAX);
-    store_write_back_done(w.store, "a", "expose#0", false);
+    CHECK(store_write_back_done(w.store, "a", "expose#0", "the node says no"));
     CHECK(!store_next_write_back(w.store, &wb));
     CHECK(store_poll(w.store, &commit, &fetch) > clock_now(NULL));
+    CHECK_STR(world_alarm(&w, "ports"), "1 allocated port is not told to the agent, of a.expose#0: the node says no");
     CHECK(!store_next_write_back(w.store, &wb));
     /* The service goes meanwhile. */
     store_remove_service(w.store, "a");
     world_committed(&w);
     store_poll(w.store, &commit, &fetch);
     CHECK(!store_next_write_back(w.store, &wb));
+    CHECK(!world_alarm(&w, "ports"));
+    world_clear(&w);
+}
+
+TEST(a_write_back_that_fails_again_and_again_is_tried_ever_more_seldom_and_told_once)
+{
+    struct port_write_back wb;
+    clock_ns delay, before = 0;
+    bool commit, fetch;
+    struct world w;
+
+    world_init(&w);
+    world_open(&w);
+    world_put(&w, "a", allocate, "10.0.0.1", true);
+    world_committed(&w);
+    CHECK(store_next_write_back(w.store, &wb));
+    port_write_back_clear(&wb);
+    for (unsigned i = 0; i < 12; i++) {
+        CHECK(store_write_back_done(w.store, "a", "expose#0", "no") == (i == 0));
+        delay = store_poll(w.store, &commit, &fetch) - clock_now(NULL);
+        CHECK(delay > before || delay > 3590 * CLOCK_NS_PER_S);
+        CHECK(delay <= 3600 * CLOCK_NS_PER_S);
+        before = delay;
+    }
+    CHECK(before > 3590 * CLOCK_NS_PER_S);
+    CHECK_INT(world_alarm_count(&w, "ports"), 1);
+    CHECK(store_write_back_done(w.store, "a", "expose#0", NULL));
+    CHECK(!world_alarm(&w, "ports"));
     world_clear(&w);
 }
 
