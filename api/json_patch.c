@@ -281,7 +281,7 @@ static int apply(struct patch *p, const json_t *json)
 {
     enum operation which = which_operation(json);
     const json_t *value = json_object_get(json, "value");
-    struct pointer path, from = {0};
+    struct pointer path = {0}, from = {0};
     int r = check_operation(p, json, which);
 
     if (!r)

@@ -6,6 +6,7 @@
  */
 #include "api/objects.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@ static struct one *find_one(const struct said *s, const char *name)
 {
     const struct one key = {.name = name};
 
+    assert(s);
     return s->n ? bsearch(&key, s->items, s->n, sizeof(s->items[0]), compare_names) : NULL;
 }
 
@@ -153,12 +155,12 @@ void exposures_expect(struct call *c, const struct service_exposure *const *item
     for (size_t i = 0; i < n; i++) {
         const struct service_exposure *sx = items[i];
         const struct listener_plan *plan = view_exposure_plan(c->view, sx);
+        plan = plan && plan->n_chains ? plan : NULL;
         if (c->said && find_one(c->said, sx->x->name))
             continue; /* asked about already, as all were */
-        s->items[s->n++] = (struct one){.name = sx->x->name,
-                                        .plan = plan && plan->n_chains ? plan : NULL,
-                                        .carrier = {.gateway = sx->gateway, .cluster = sx->x->name}};
-        if (s->items[s->n - 1].plan)
+        s->items[s->n++] = (struct one){
+            .name = sx->x->name, .plan = plan, .carrier = {.gateway = sx->gateway, .cluster = sx->x->name}};
+        if (plan)
             s->items[s->n - 1].carrier.listener = plan->name;
     }
     if (!s->n)

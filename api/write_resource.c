@@ -6,6 +6,7 @@
 #include "api/write.h"
 #include "base/map.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void show(struct call *c, struct write *w, const struct write_resource *r)
@@ -188,6 +189,7 @@ static void run_operations(struct call *c, struct write *w, const json_t *operat
         struct operation o;
         if (c->answer->status || !read_operation(c, json, place, &o))
             continue;
+        assert(o.resource); /* else it was a fault */
         const char *key = arena_printf(c->arena, "%s/%s", o.resource->kind, o.name);
         if (map_puts(&seen, key, c))
             write_fault(c, place, "duplicate", "this object is changed twice");

@@ -461,6 +461,7 @@ static void put_word(struct xds_session *s, struct xds_sub *sub, struct xds_mess
     for (; slots; slots &= slots - 1) {
         struct xds_form *f = xds_held(sub, word * BLOCK_SLOTS + (uint32_t)__builtin_ctzll(slots));
 
+        assert(f); /* what is to be sent is held */
         m->secret |= f->resource->sensitive;
         xds_message_add(m, xds_part_of_form(f, s->options.variant));
     }

@@ -205,6 +205,7 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
     struct xds_session *s = (struct xds_session *)w;
     bool concerned = !touched;
 
+    assert(touched || n == 0);
     for (unsigned type = 0; !touched && s->gateway && type < XDS_TYPES; type++)
         if (s->subs[type].asked)
             look_at_all(&s->subs[type]);

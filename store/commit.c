@@ -253,6 +253,7 @@ static void set_waiting(struct store *s, struct work *w)
 /* Whether trying again came to nothing. */
 static bool same_states(const struct work *w, const struct service *service)
 {
+    assert(service || w->n == 0);
     for (size_t i = 0; i < w->n; i++) {
         const struct service_exposure *sx = &service->exposures[i];
         const struct exposure_state *state = &w->states[i];

@@ -380,11 +380,13 @@ void store_sync_end(struct store *s)
     for (size_t i = 0; map_next(&s->records, &i, &e);) {
         struct record *r = e->value;
 
-        if (r->seen != s->sync && (newest_word(r) || !has_made(s, r->path)))
+        bool not_brought = r->seen != s->sync && (newest_word(r) || !has_made(s, r->path));
+        bool lost = r->unsaved && !r->pending;
+
+        /* No fetch brings what people made. */
+        if (not_brought || (lost && !newest_word(r)))
             gone(s, r);
-        else if (r->unsaved && !r->pending && !newest_word(r))
-            gone(s, r); /* no fetch brings it: it is what people made */
-        else if (r->unsaved && !r->pending)
+        else if (lost)
             s->whole = false; /* put before its row was lost */
     }
     s->fetch_wanted = !s->whole;

@@ -221,6 +221,7 @@ int db_step(struct db_statement *s, const struct db_value **ret_values, size_t *
 
 void db_reset(struct db_statement *s)
 {
+    assert(s);
     /* The code is that of the step before, which was reported then. */
     (void)sqlite3_reset(s->handle);
     (void)sqlite3_clear_bindings(s->handle);

@@ -156,10 +156,11 @@ static void report(struct load *l, clock_ns took)
     if (!n)
         end("not one answer came", "");
     qsort(times, n, sizeof(*times), compare);
+    const clock_ns p50 = times[n / 2], p99 = times[n - 1 - n / 100];
     (void)printf(
         "{\"requests\": %zu, \"seconds\": %.6f, \"p50\": %.9f, \"p99\": %.9f, \"max\": %.9f, \"bytes\": %llu", n,
-        (double)took / 1e9, (double)times[n / 2] / 1e9, (double)times[n - 1 - n / 100] / 1e9,
-        (double)times[n - 1] / 1e9, (unsigned long long)l->bytes);
+        (double)took / 1e9, (double)p50 / 1e9, (double)p99 / 1e9, (double)times[n - 1] / 1e9,
+        (unsigned long long)l->bytes);
     print_text("fields", l->fields);
     print_text("content", l->content);
     (void)puts("}");
@@ -183,7 +184,7 @@ int main(int argc, char **argv)
     clock_ns begin = clock_now(NULL);
     for (size_t i = 0; i < n && i < CONNECTIONS_MAX; i++)
         connect_one(&l, argv[1]);
-    clock_ns now = begin;
+    clock_ns now;
     while ((now = clock_now(NULL)) < begin + duration) {
         struct epoll_event events[EVENTS];
         int found = epoll_wait(l.epoll, events, EVENTS, 1000);

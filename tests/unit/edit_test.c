@@ -453,8 +453,8 @@ TEST(an_override_keeps_the_names_of_what_it_leaves_alone)
                                      info,
                                      "expose#0",
                                      "expose.envoy",
-                                     "{\"port\":443,\"listener_certificates\":[\"certificate#1\"],"
-                                     "\"vhosts\":[\"vhost#4\"]}",
+                                     ("{\"port\":443,\"listener_certificates\":[\"certificate#1\"],"
+                                      "\"vhosts\":[\"vhost#4\"]}"),
                                      "vhost#4",
                                      "vhost.envoy",
                                      "{\"domains\":[\"a.example.org\"]}",

@@ -248,7 +248,8 @@ static void change_thing(struct model *m, enum xds_type type, int i)
     t->revision = pick(m, 3);
     if (type != XDS_LISTENER && type != XDS_ROUTE)
         return;
-    t->clusters = pick(m, 1 << N_NAMES) & pick(m, 1 << N_NAMES);
+    t->clusters = pick(m, 1 << N_NAMES);
+    t->clusters &= pick(m, 1 << N_NAMES);
     if (type == XDS_LISTENER) {
         t->routes = 1U << pick(m, N_NAMES);
         t->secrets = pick(m, 2) << pick(m, N_NAMES);

@@ -163,7 +163,7 @@ TEST(a_connected_proxy_is_told_with_what_it_acked)
     size_t n;
 
     start(&w);
-    p = ask_proxies(&w, NULL, &n);
+    (void)ask_proxies(&w, NULL, &n);
     CHECK_INT(n, 0);
     publish_one(&w, XDS_CLUSTER, "a", "1");
     k = connect_as(&w, "node-1");
