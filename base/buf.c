@@ -19,16 +19,38 @@ void buf_init(struct buf *b, size_t max)
     *b = (struct buf){.max = max};
 }
 
+static void let_go(const struct buf *b)
+{
+    if (b->secret)
+        mem_free_secret(b->data, b->cap);
+    else
+        mem_free(b->data);
+}
+
 void buf_clear(struct buf *b)
 {
-    mem_free(b->data);
-    *b = (struct buf){.max = b->max};
+    let_go(b);
+    *b = (struct buf){.max = b->max, .secret = b->secret};
 }
 
 void buf_reset(struct buf *b)
 {
     b->len = 0;
     b->overflow = false;
+}
+
+static void grow(struct buf *b, size_t cap)
+{
+    if (b->secret) { /* what moves leaves nothing behind */
+        uint8_t *data = mem_alloc(cap);
+        if (b->len)
+            memcpy(data, b->data, b->len);
+        let_go(b);
+        b->data = data;
+    } else {
+        b->data = mem_realloc(b->data, cap, 1);
+    }
+    b->cap = cap;
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t n)
@@ -45,8 +67,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 
         while (cap <= b->len + n)
             cap = cap <= SIZE_MAX / 2 ? cap * 2 : SIZE_MAX;
-        b->data = mem_realloc(b->data, cap, 1);
-        b->cap = cap;
+        grow(b, cap);
     }
     return b->data + b->len;
 }
@@ -118,7 +139,7 @@ char *buf_take(struct buf *b, size_t *ret_len)
     if (b->cap)
         b->data[b->len] = '\0';
     text = b->cap ? (char *)b->data : mem_strdup("");
-    *b = (struct buf){.max = b->max};
+    *b = (struct buf){.max = b->max, .secret = b->secret};
     return text;
 }
 

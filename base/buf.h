@@ -11,6 +11,7 @@ struct buf {
     size_t len, cap;
     size_t max;    /* 0: BUF_MAX_DEFAULT */
     bool overflow; /* an append was refused because of max; what is there is whole appends only */
+    bool secret;   /* what it held is wiped when it lets go of it; set while it is empty */
 };
 
 enum { BUF_MAX_DEFAULT = 1 << 30 };

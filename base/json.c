@@ -18,10 +18,11 @@
 enum { DEPTH_MAX = 64, STRING_MAX_DEFAULT = 1 << 20, LIST_MAX_DEFAULT = 1024 };
 static const int64_t duration_max = INT64_C(1) << 62;
 
-/* jansson shares our fate when memory ends: nobody has an error path for that. */
+/* jansson shares our fate when memory ends: nobody has an error path for that. Keys and passwords come as JSON, and
+ * only jansson knows when a text of it is not needed any more. */
 __attribute__((constructor)) static void take_over_memory(void)
 {
-    json_set_alloc_funcs(mem_alloc, mem_free);
+    json_set_alloc_funcs(mem_alloc, mem_free_wiped);
 }
 
 /* ---- text to value and back ---- */
@@ -121,6 +122,7 @@ char *json_canonical(const json_t *json)
     int r;
 
     buf_init(&b, 0);
+    b.secret = true; /* it may be; what is handed over is the caller's to wipe */
     r = json_dump_callback(json, append, &b, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     /* It fails only for values that no parser makes. */
     assert(r == 0);

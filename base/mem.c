@@ -126,6 +126,13 @@ void mem_free_secret(void *p, size_t n)
     free(p);
 }
 
+void mem_free_wiped(void *p)
+{
+    if (p)
+        mem_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
 void mem_trim(void)
 {
     malloc_trim(0);
@@ -144,6 +151,7 @@ struct arena_chunk {
 struct arena {
     struct arena_chunk *first;
     size_t size; /* of all chunks */
+    bool secret;
 };
 
 struct arena *arena_new(void)
@@ -159,9 +167,16 @@ void arena_free(struct arena *a)
         struct arena_chunk *chunk = a->first;
 
         a->first = chunk->next;
+        if (a->secret)
+            mem_wipe(chunk->bytes, chunk->used);
         mem_free(chunk);
     }
     mem_free(a);
+}
+
+void arena_set_secret(struct arena *a)
+{
+    a->secret = true;
 }
 
 static struct arena_chunk *new_chunk(struct arena *a, size_t cap)

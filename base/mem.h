@@ -27,6 +27,8 @@ char *mem_vprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 
 void mem_free(void *p);
 /* Overwrites n bytes in a way that the compiler keeps, then frees: for keys and passwords. */
 void mem_free_secret(void *p, size_t n);
+/* The same of all that was allocated at p, for who does not know how much that is. */
+void mem_free_wiped(void *p);
 void mem_wipe(void *p, size_t n);
 /* Gives what was freed back to the system, as far as whole pages of it are free. Takes some milliseconds: for after
  * something large. */
@@ -65,6 +67,8 @@ static inline void mem_free_p(void *p)
 struct arena;
 struct arena *arena_new(void);
 void arena_free(struct arena *a);
+/* From now on it holds secrets: all of it is wiped when it is freed. */
+void arena_set_secret(struct arena *a);
 /* Zeroed, aligned for any type. */
 void *arena_alloc(struct arena *a, size_t n);
 void *arena_dup(struct arena *a, const void *p, size_t n);

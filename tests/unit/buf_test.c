@@ -100,6 +100,26 @@ static void check_json_string(const char *text, size_t n, const char *expected)
     buf_clear(&b);
 }
 
+TEST(a_secret_buffer_grows_as_others_do_and_stays_one)
+{
+    struct buf b;
+    size_t n;
+
+    buf_init(&b, 0);
+    b.secret = true;
+    for (int i = 0; i < 10000; i++)
+        CHECK_INT(buf_append(&b, "0123456789", 10), 0);
+    CHECK_INT(b.len, 100000);
+    CHECK_MEM(b.data + 99990, 10, "0123456789", 10);
+    char *text = buf_take(&b, &n);
+    CHECK_INT(n, 100000);
+    mem_free_secret(text, n);
+    CHECK(b.secret);
+    CHECK_INT(buf_append_str(&b, "again"), 0);
+    buf_clear(&b);
+    CHECK(b.secret && b.len == 0);
+}
+
 TEST(json_strings_are_escaped)
 {
     check_json_string("", 0, "\"\"");

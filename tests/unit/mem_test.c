@@ -148,6 +148,19 @@ TEST(arena_texts_are_copies)
     CHECK_STR(arena_strndup(a, "ab", 10), "ab");
 }
 
+TEST(an_arena_with_secrets_is_an_arena)
+{
+    struct arena *a = arena_new();
+
+    arena_strdup(a, "before");
+    arena_set_secret(a);
+    memset(arena_alloc(a, 100000), 'x', 100000);
+    CHECK_STR(arena_strdup(a, "after"), "after");
+    arena_free(a); /* that it wrote nowhere else is for the sanitizers to say */
+    mem_free_wiped(mem_strdup("secret"));
+    mem_free_wiped(NULL);
+}
+
 TEST(a_null_arena_may_be_freed)
 {
     arena_free(NULL);
