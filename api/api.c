@@ -50,6 +50,13 @@ static bool on_takes_body(void *arg, const char *method, const char *target)
     return dispatch_takes_body(&a->dispatcher, method, target);
 }
 
+static bool on_is_probe(void *arg, const char *method, const char *target)
+{
+    struct api *a = arg;
+
+    return dispatch_is_probe(&a->dispatcher, method, target);
+}
+
 static int find_group(const char *name, gid_t *ret, struct err *e)
 {
     struct group group, *found = NULL;
@@ -127,6 +134,7 @@ static int start_http(struct api *a, const struct api_options *options, struct e
                                       .socket_group = a->dispatcher.group,
                                       .handle = on_request,
                                       .takes_body = on_takes_body,
+                                      .is_probe = on_is_probe,
                                       .tls = tls,
                                       .hosts = a->hosts,
                                       .arg = a};

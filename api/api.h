@@ -25,7 +25,8 @@ enum {
     API_HEADERS_MAX = 16 << 10, /* bytes of all header fields: 431 */
     API_BODY_MAX = 1 << 20,     /* bytes of a request's content: 413 */
     API_CONNECTIONS_MAX = 512,  /* of all addresses together: 503 */
-    API_REQUESTS_MAX = 256,     /* being read, handled or answered: 503 */
+    API_REQUESTS_MAX = 256,     /* being read, handled or answered: 503. Probes are answered past that, too */
+    API_WAITERS_MAX = 128,      /* of them: that wait for proxies (Prefer: wait); more are answered without */
     API_REQUEST_SECONDS = 30,   /* from the request line to the last byte of the answer: the connection is cut */
     API_WAIT_SECONDS_MAX = 60,  /* that a request can ask to be waited for (Prefer: wait), beside these */
     API_STREAMS_MAX = 128,      /* at the same time: 503 */
@@ -122,6 +123,12 @@ struct api_verdict {
     const char *owner;           /* the exposure that it was made from, or what else it was */
 };
 
+/* Somebody who waits for a revision. */
+struct api_wait {
+    void (*done)(struct api_wait *w);
+    uint64_t id; /* the daemon's */
+};
+
 /*
  * What the daemon hands over. Texts and lists are put into the arena given (or live for ever). All but view may be
  * NULL: then the lists are empty and the states unknown.
@@ -139,9 +146,11 @@ struct api_backend {
     uint64_t (*status_version)(void *arg);
     /* 0, -ENOENT (it was not published yet), -ESTALE (it was, too long ago), or another error. */
     int (*rollout)(void *arg, uint64_t revision, struct arena *arena, struct api_rollout *ret);
-    /* Calls done(data) once, in whatever thread: as soon as the revision is acked by all, refused by one, or the time
+    /* Calls w->done(w) once, in whatever thread: as soon as the revision is acked by all, refused by one, or the time
      * is over. It must not block. An error: it is never called. */
-    int (*rollout_wait)(void *arg, uint64_t revision, unsigned seconds, void (*done)(void *data), void *data);
+    int (*rollout_wait)(void *arg, uint64_t revision, unsigned seconds, struct api_wait *w);
+    /* 0: it has been called, or never is. Else it will be. */
+    int (*rollout_cancel)(void *arg, struct api_wait *w);
     /* An Envoy bootstrap as JSON, mem_free() it; -EINVAL with the option in e->field. NULL members: defaults. */
     int (*bootstrap)(void *arg, const char *gateway, const char *node_id, const char *node_cluster, const char *admin,
                      bool state_of_the_world, char **ret_json, struct err *e);

@@ -3,6 +3,8 @@
  * end and closes them). The HTTP library's own timeout counts silence only; here who sends a byte now and then ends
  * too.
  *
+ * The same thread looks whether the peers of connections that sleep for long are still there, which nobody else does.
+ *
  * Thread-safe.
  */
 #ifndef API_DEADLINE_H
@@ -32,7 +34,9 @@ struct deadline {
     struct deadline *before, *after;
     struct wake *wake; /* NULL: the connection is awake */
     enum deadline_kind kind;
-    bool set, cut;
+    bool set, cut, hung_up;
+    uint64_t watch; /* 0: its peer is not watched */
+    struct deadline *watch_before, *watch_after;
 };
 
 /* durations: of each kind. */
@@ -45,6 +49,9 @@ void deadline_set_for(struct deadlines *d, struct deadline *one, enum deadline_k
 /* A connection that sleeps does not see its end: it is woken up when it is cut, or at once when it was. Borrowed
  * until the next call; NULL: it does not sleep any more. */
 void deadline_wakes(struct deadlines *d, struct deadline *one, struct wake *w);
+/* Wakes it up, too, when its peer says that it sends nothing more, or is gone. Until it does not sleep any more. */
+void deadline_watch(struct deadlines *d, struct deadline *one);
+bool deadline_hung_up(struct deadlines *d, struct deadline *one);
 /* Before the descriptor is closed. Returns whether it was cut. */
 bool deadline_clear(struct deadlines *d, struct deadline *one);
 

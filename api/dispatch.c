@@ -401,14 +401,26 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
     run(&c, NULL);
 }
 
-bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)
+/* Of a request whose content is not there yet. */
+static const struct api_route *find_route(const struct dispatcher *d, const char *method, const char *target)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
     const char *arguments[ROUTE_ARGUMENTS_MAX];
     struct target t;
 
-    if (target_parse(target, arena, &t, NULL))
-        return false;
-    const struct api_route *route = route_find(d->routes, d->n_routes, method, &t, arguments);
+    return target_parse(target, arena, &t, NULL) ? NULL : route_find(d->routes, d->n_routes, method, &t, arguments);
+}
+
+bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target)
+{
+    const struct api_route *route = find_route(d, method, target);
+
+    return route && route->probe;
+}
+
+bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)
+{
+    const struct api_route *route = find_route(d, method, target);
+
     return route && route->takes;
 }

@@ -29,6 +29,8 @@ struct dispatcher {
 /* tokens: of this moment; may be NULL. */
 void dispatch(const struct dispatcher *d, const struct tokens *tokens, const struct http_request *r,
               struct http_answer *a);
+/* Whether it is answered past the limits, too. */
+bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target);
 bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target);
 
 #endif

@@ -41,9 +41,6 @@ static void attempt_free(void *data)
 
     view_unref(a->view);
     draft_free(a->draft);
-    for (size_t i = 0; i < a->w.n; i++) /* keys and passwords may stand there */
-        if (a->w.edits[i].body)
-            mem_wipe((char *)(uintptr_t)a->w.edits[i].body, strlen(a->w.edits[i].body));
     arena_free(arena);
 }
 
@@ -51,6 +48,8 @@ static struct attempt *attempt_new(struct call *c, write_plan plan, const void *
 {
     struct arena *arena = arena_new();
     struct attempt *a = arena_new_of(arena, struct attempt);
+
+    arena_set_secret(arena); /* keys and passwords may stand there */
 
     a->w.arena = arena;
     a->plan = plan;
@@ -622,6 +621,13 @@ static void answer_waited(struct call *c, void *data)
     answer(c, a, a->request.revision, false, true, false);
 }
 
+/* It is done, whoever waits for it: where too many do, this one does not. */
+static void answer_at_once(struct call *c, const struct attempt *a)
+{
+    http_answer_header(c->answer, "Preference-Applied", "wait=0");
+    answer(c, a, a->request.revision, false, true, false);
+}
+
 /* What the answer needs of an attempt, for as long as the call. */
 static struct attempt *attempt_kept(struct call *c, const struct attempt *a)
 {
@@ -664,8 +670,10 @@ static void on_written(struct call *c, void *data)
         try_write(c, a->plan, a->plan_arg, a->number + 1);
     else if (a->request.result)
         answer_failure(c, a);
-    else if (!call_waits(c) || !rollout_wait(c, a->request.revision, answer_waited, attempt_kept(c, a)))
+    else if (!call_waits(c))
         answer(c, a, a->request.revision, false, false, false);
+    else if (!rollout_wait(c, a->request.revision, answer_waited, attempt_kept(c, a)))
+        answer_at_once(c, a);
 }
 
 /* In the writer's thread. */

@@ -80,7 +80,7 @@ struct http {
     /* Atomic: */
     uint64_t next_id;
     uint64_t requests[6], refused_connections, buckets[HTTP_BUCKETS + 1], total_us;
-    uint32_t connections, in_flight, streams;
+    uint32_t connections, in_flight, streams, waiting;
 };
 
 struct connection {
@@ -288,6 +288,7 @@ static void *on_request_line(void *arg, const char *target, struct MHD_Connectio
     x->request.header_arg = x;
     x->answer.arena = x->arena;
     buf_init(&x->body, API_BODY_MAX);
+    x->body.secret = true; /* keys and passwords come this way */
     buf_init(&x->answer.body, 0);
     /* Never twice, so that a request can be found in the log by it. */
     uint64_t id = __atomic_add_fetch(&h->next_id, 1, __ATOMIC_RELAXED) * UINT64_C(0x9e3779b97f4a7c15) ^ h->id_salt;
@@ -395,6 +396,33 @@ static void wake_all(struct http *h)
     pthread_mutex_unlock(&h->lock);
 }
 
+bool http_wait_begins(struct http *h)
+{
+    bool has_room = __atomic_add_fetch(&h->waiting, 1, __ATOMIC_RELAXED) <= API_WAITERS_MAX;
+
+    if (!has_room)
+        (void)__atomic_sub_fetch(&h->waiting, 1, __ATOMIC_RELAXED);
+    return has_room;
+}
+
+static void wait_ends(struct exchange *x)
+{
+    if (x->answer.waits)
+        (void)__atomic_sub_fetch(&x->http->waiting, 1, __ATOMIC_RELAXED);
+    x->answer.waits = false;
+    x->answer.give_up = NULL;
+}
+
+/* Nobody is there for the answer any more. */
+static void give_up(struct http_answer *a)
+{
+    void (*f)(void *data) = a->give_up;
+
+    a->give_up = NULL;
+    if (f && !later_is_done(a->later))
+        f(later_data(a->later));
+}
+
 static void drop_stream(struct http_answer *a)
 {
     if (!a->stream.wake)
@@ -421,6 +449,8 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
     log_exchange(x, status, took);
     (void)__atomic_sub_fetch(x->streams ? &h->streams : &h->in_flight, 1, __ATOMIC_RELAXED);
     may_sleep_no_more(x);
+    give_up(&x->answer);
+    wait_ends(x);
     later_unref(x->answer.later);
     http_content_unref(x->answer.content);
     drop_stream(&x->answer);
@@ -545,10 +575,11 @@ static struct MHD_Response *whole_response(struct http_answer *a)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (a->content)
         return shared_response(a);
+    void (*let_go)(void *p) = a->body.secret ? mem_free_wiped : mem_free;
     char *data = buf_take(&a->body, &len);
-    struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(len, data, mem_free);
+    struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(len, data, let_go);
     if (!r)
-        mem_free(data);
+        let_go(data);
     return r;
 }
 
@@ -640,13 +671,22 @@ static bool length_is_above(const char *text, size_t max)
     return false;
 }
 
+static bool is_probe(const struct exchange *x)
+{
+    const struct http_options *o = &x->http->options;
+
+    return o->is_probe && o->is_probe(o->arg, x->request.method, x->request.target);
+}
+
 /* The header fields are there, the content is not. */
 static enum MHD_Result on_headers(struct exchange *x, const char *version)
 {
     bool content;
     size_t size = 0;
 
-    if (x->over_limit || x->connection->over_limit)
+    bool over_limit = x->over_limit || x->connection->over_limit;
+    x->answer.close = over_limit;
+    if (over_limit && !is_probe(x))
         return refuse(x, 503, "too many requests or connections at the same time");
     if (strlen(x->request.target) > API_URI_MAX)
         return refuse(x, 414, "the request's target is longer than 8 KiB");
@@ -667,7 +707,13 @@ static enum MHD_Result on_headers(struct exchange *x, const char *version)
     return MHD_YES;
 }
 
-/* Falls asleep until its answer is there; false: it is there. */
+/* The client sends nothing more, and nobody was told yet. */
+static bool is_left(const struct exchange *x)
+{
+    return x->answer.give_up && deadline_hung_up(x->http->deadlines, &x->connection->deadline);
+}
+
+/* Falls asleep until its answer is there; false: it is there, or never will be. */
 static bool wait_for_answer(struct exchange *x)
 {
     struct http_answer *a = &x->answer;
@@ -679,7 +725,15 @@ static bool wait_for_answer(struct exchange *x)
                          a->later_seconds * CLOCK_NS_PER_S + x->http->request_time);
     a->later_seconds = 0;
     may_sleep(x, later_wake(a->later));
-    return fall_asleep(x);
+    if (a->give_up)
+        deadline_watch(x->http->deadlines, &x->connection->deadline);
+    do {
+        if (is_left(x))
+            give_up(a);
+        if (!later_is_done(a->later) && fall_asleep(x))
+            return true;
+    } while (is_left(x));
+    return false;
 }
 
 /* There is an answer, or it comes later. */
@@ -693,6 +747,7 @@ static enum MHD_Result on_handled(struct exchange *x)
         if (!later_is_done(a->later))
             return MHD_NO; /* woken up by the deadline, or the shell stops */
         may_sleep_no_more(x);
+        wait_ends(x);
         deadline_set(x->http->deadlines, &x->connection->deadline, DEADLINE_REQUEST);
         struct later *l = take_ptr(a->later);
         a->go_on(a, a->go_on_arg, later_data(l));
@@ -731,6 +786,8 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const ch
         return on_headers(x, version);
     }
     if (*size) {
+        arena_set_secret(x->arena); /* what is made of it stands there */
+        x->answer.body.secret = true;
         if (!x->too_large && buf_append(&x->body, data, *size))
             x->too_large = true;
         *size = 0;
@@ -888,4 +945,5 @@ void http_count(struct http *h, struct http_counters *ret)
     ret->connections = COUNTED(h->connections);
     ret->in_flight = COUNTED(h->in_flight);
     ret->streams = COUNTED(h->streams);
+    ret->waiting = COUNTED(h->waiting);
 }

@@ -94,6 +94,10 @@ struct http_answer {
     unsigned later_seconds;
     void (*go_on)(struct http_answer *a, void *arg, void *data);
     void *go_on_arg; /* lives in the arena */
+    /* Called at most once, in the shell's thread, with the later's data, while it is not done: the client went away,
+     * or the exchange ends. It may make it done. NULL: then nobody looks whether the client is there. */
+    void (*give_up)(void *data);
+    bool waits; /* http_wait_begins() was true: the shell counts it as long as its answer is to come */
     struct arena *arena;
 };
 
@@ -105,7 +109,7 @@ struct http_counters {
     uint64_t refused_connections;
     uint64_t seconds_buckets[8]; /* requests that took at most http_buckets[i] seconds; the last: all. No streams */
     double seconds;              /* of all of these requests together */
-    uint32_t connections, in_flight, streams;
+    uint32_t connections, in_flight, streams, waiting;
 };
 enum { HTTP_BUCKETS = 7 };
 extern const double http_buckets[HTTP_BUCKETS];
@@ -118,6 +122,8 @@ struct http_options {
     void (*handle)(void *arg, const struct http_request *r, struct http_answer *a);
     /* Whether a request with content may be sent there; else it is refused before its content is read. */
     bool (*takes_body)(void *arg, const char *method, const char *target);
+    /* Whether it is answered even past the limits of requests and connections; it must not take long. NULL: none. */
+    bool (*is_probe)(void *arg, const char *method, const char *target);
     void *arg;
     struct tls *tls;           /* of TCP addresses, which beyond loopback need it; NULL: plaintext. Borrowed */
     const struct hosts *hosts; /* that TCP's requests may name: 421; NULL: any. Outlives the shell */
@@ -135,6 +141,8 @@ int http_start(struct http *h, struct err *e);
 void http_stop(struct http *h);
 /* For connections from now on; only where there was TLS before. Any thread. */
 void http_set_tls(struct http *h, struct tls *tls);
+/* Room for one more whose answer waits for others; false: API_WAITERS_MAX do. answer->waits gives it back. */
+bool http_wait_begins(struct http *h);
 void http_count(struct http *h, struct http_counters *ret);
 
 #endif

@@ -157,6 +157,7 @@ static void write_http(struct call *c, struct buf *b)
     http_count(c->http, &n);
     gauge(b, "igwd_http_connections", "Open connections of the REST interface.", n.connections);
     gauge(b, "igwd_http_requests_in_flight", "Requests that are read, handled or answered now.", n.in_flight);
+    gauge(b, "igwd_http_requests_waiting", "Those of them that wait for proxies (Prefer: wait).", n.waiting);
     gauge(b, "igwd_http_streams", "Streams of events that are being read.", n.streams);
     head(b, "igwd_http_connections_refused_total", "counter", "Connections above the limit.");
     PRINT(b, "igwd_http_connections_refused_total %llu\n", (unsigned long long)n.refused_connections);

@@ -96,7 +96,7 @@ void rollout_write(struct call *c, uint64_t revision, const char *key, struct wr
 /*
  * Where the client is ready to wait (call_waits()): as call_later(), resume answers once the revision is acked by all
  * or refused by one, or the time is over. data: for resume alone, in the call's arena or NULL. False: nobody waits,
- * and nothing else has happened.
+ * or too many do (API_WAITERS_MAX), and nothing else has happened.
  */
 bool rollout_wait(struct call *c, uint64_t revision, void (*resume)(struct call *c, void *data), void *data);
 

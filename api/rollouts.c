@@ -87,24 +87,55 @@ void rollout_write(struct call *c, uint64_t revision, const char *key, struct wr
         writer_null(w, key);
 }
 
-static void on_waited(void *later)
+/* Lives as long as its later: until it is over, and the exchange has gone on or ended. */
+struct waiting {
+    struct api_wait wait; /* first */
+    const struct api_backend *backend;
+    struct later *later;
+    void (*resume)(struct call *c, void *data);
+    void *data; /* of the call that waits */
+};
+
+static void on_waited(struct api_wait *w)
 {
-    later_done(later);
+    later_done(((struct waiting *)w)->later);
+}
+
+static void go_on(struct call *c, void *data)
+{
+    const struct waiting *w = data;
+
+    w->resume(c, w->data);
+}
+
+/* The client went away, so nobody needs to wait; where that can't be said, it is over when its time is. */
+static void give_up(void *data)
+{
+    struct waiting *w = data;
+    const struct api_backend *b = w->backend;
+
+    if (b->rollout_cancel && b->rollout_cancel(b->arg, &w->wait) == 0 && !later_is_done(w->later))
+        later_done(w->later);
 }
 
 bool rollout_wait(struct call *c, uint64_t revision, void (*resume)(struct call *c, void *data), void *data)
 {
+    const struct api_backend *b = c->backend;
     unsigned seconds = call_waits(c);
 
-    if (!seconds || !c->backend->rollout_wait)
+    if (!seconds || !b->rollout_wait || (c->http && !http_wait_begins(c->http)))
         return false;
-    struct later *l = later_new(data, NULL);
-    if (c->backend->rollout_wait(c->backend->arg, revision, seconds, on_waited, l) < 0) {
+    struct waiting *w = mem_new(struct waiting);
+    *w = (struct waiting){.wait.done = on_waited, .backend = b, .resume = resume, .data = data};
+    struct later *l = w->later = later_new(w, mem_free);
+    c->answer->waits = c->http;
+    if (b->rollout_wait(b->arg, revision, seconds, &w->wait) < 0) {
         later_done(l); /* nobody else does */
         later_unref(l);
         return false;
     }
-    call_later(c, l, resume, seconds);
+    call_later(c, l, go_on, seconds);
+    c->answer->give_up = give_up;
     return true;
 }
 

@@ -34,7 +34,8 @@ struct api_route {
     const char *const *takes; /* content types of the request's content, NULL-terminated; NULL: none is taken */
     const struct parameter *parameters;  /* ended by a NULL name; NULL: none */
     const struct collection *collection; /* a list's, which has parameters of its own; else NULL */
-    bool kept; /* its documents follow from the view, what programmed() says and days_left() alone (api/cache.h) */
+    bool kept;  /* its documents follow from the view, what programmed() says and days_left() alone (api/cache.h) */
+    bool probe; /* answered past the limits of requests and connections, too */
     void (*handle)(struct call *c);
 };
 

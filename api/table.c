@@ -64,8 +64,8 @@ static const char *const takes_patches[] = {"application/merge-patch+json", "app
 
 /* clang-format off */
 const struct api_route api_routes[] = {
-    {"GET", "/livez", "getLiveness", ROLE_NONE, JSON, .handle = handle_livez},
-    {"GET", "/readyz", "getReadiness", ROLE_NONE, JSON, .handle = handle_readyz},
+    {"GET", "/livez", "getLiveness", ROLE_NONE, JSON, .probe = true, .handle = handle_livez},
+    {"GET", "/readyz", "getReadiness", ROLE_NONE, JSON, .probe = true, .handle = handle_readyz},
     {"GET", "/metrics", "getMetrics", ROLE_VIEWER, "text/plain; version=0.0.4; charset=utf-8",
      .handle = handle_metrics},
     {"GET", V1 "/openapi.yaml", "getContract", ROLE_NONE, "application/yaml", .handle = handle_contract},

@@ -791,29 +791,23 @@ static int api_rollout(void *arg, uint64_t revision, struct arena *arena, struct
     return 0;
 }
 
-struct rollout_wait {
-    void (*done)(void *data);
-    void *data;
-};
-
 static void on_rollout_waited(void *arg, uint64_t revision, enum xds_wait_end end)
 {
-    struct rollout_wait *w = arg;
+    struct api_wait *w = arg;
     (void)revision, (void)end; /* whoever waited asks for the rollout itself */
-    w->done(w->data);
-    mem_free(w);
+    w->done(w);
 }
 
-static int api_rollout_wait(void *arg, uint64_t revision, unsigned seconds, void (*done)(void *data), void *data)
+static int api_rollout_wait(void *arg, uint64_t revision, unsigned seconds, struct api_wait *w)
 {
     const struct daemon *d = arg;
-    struct rollout_wait *w = mem_new(struct rollout_wait);
-    uint64_t id;
-    *w = (struct rollout_wait){done, data};
-    int r = xds_status_wait(xds_server_status(d->xds), revision, seconds, on_rollout_waited, w, &id);
-    if (r < 0)
-        mem_free(w);
-    return r;
+    return xds_status_wait(xds_server_status(d->xds), revision, seconds, on_rollout_waited, w, &w->id);
+}
+
+static int api_rollout_cancel(void *arg, struct api_wait *w)
+{
+    const struct daemon *d = arg;
+    return xds_status_cancel(xds_server_status(d->xds), w->id);
 }
 
 /* ---- what an Envoy says of a dry run ---- */
@@ -892,6 +886,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .status_version = api_status_version,
                     .rollout = api_rollout,
                     .rollout_wait = api_rollout_wait,
+                    .rollout_cancel = api_rollout_cancel,
                     .bootstrap = api_bootstrap,
                     .alarms = api_alarms,
                     .events = store_events(d->store),

@@ -1,12 +1,13 @@
 """Who may ask over TCP, and how a browser logs in and out."""
 
+import os
 import re
 import signal
 import socket
 
 import pytest
 
-from api_client import TOKEN, VIEWER, Api, bearer, digest
+from api_client import TOKEN, VIEWER, Api, bearer, certificate, digest
 from declare import l4
 from harness import exchange, wait_until
 
@@ -193,3 +194,29 @@ def test_an_address_is_not_throttled_for_what_others_do(api):
     statuses = [from_("127.0.0.9").status for _ in range(30)]
     assert statuses[:20] == [401] * 20 and 429 in statuses
     assert from_("127.0.0.8").status == 401
+
+
+def memory_holds(pid, text):
+    """How often a text stands in what a process can write to."""
+    n = 0
+    with open("/proc/%d/maps" % pid, encoding="ascii") as maps, open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
+        for line in maps:
+            place, rights = line.split()[:2]
+            if "w" in rights and "[v" not in line:
+                first, last = (int(x, 16) for x in place.split("-"))
+                memory.seek(first)
+                n += memory.read(last - first).count(text)
+    return n
+
+
+def test_what_a_request_had_of_secrets_is_not_left_in_memory(api):
+    secret = b"Tr0ub4dor" + os.urandom(16).hex().encode()
+    key = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\\n" + secret * 400 + b"\\n-----END ENCRYPTED PRIVATE KEY-----\\n"
+    body = b'{"certificate_chain": "none", "private_key": "%s", "password": "%s"}' % (key, secret)
+    answer = api.put(certificate("test/sec/a"), body)
+    assert answer.status == 422 and secret not in answer.body
+    pieces = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:100], body[100:5000], body[5000:])) + b"0\r\n\r\n"
+    answer = api.raw(b"PUT /api/v1/certificates/a%2Fsec%2Fa HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                     b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + pieces)
+    assert answer.startswith(b"HTTP/1.1 422 "), answer
+    wait_until(lambda: memory_holds(api.igwd.child.pid, secret) == 0)

@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import signal
 import socket
 import threading
 
@@ -243,3 +245,37 @@ def test_nothing_that_was_answered_is_lost_however_often_the_daemon_is_killed(wo
     assert any(answered for answered, _ in ledger.values())
     revisions = [item["number"] for item in api.v1("/revisions?limit=1000")["items"]]
     assert len(revisions) == len(set(revisions))
+
+
+@pytest.mark.sanitized
+def test_many_who_wait_leave_room_for_others_and_are_forgotten_when_they_go(world):
+    scene = Scene(world)
+    api = scene.api
+    done(api.put(exposure(OWN), scene.own(8101, scene.one), headers={"Prefer": "wait=30"}), 201)
+    scene.envoy.signal(signal.SIGSTOP)
+    held = []
+    try:
+        number = done(api.patch(exposure(OWN), {"lb_policy": "random"}))["number"]
+        for _ in range(128):
+            held.append(api.connect())
+            held[-1].sendall(b"GET /api/v1/revisions/%d/rollout HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n"
+                             % number)
+        wait_until(lambda: waiting(api) == 128)
+        answer = api.patch(exposure(OWN), {"lb_policy": "ring_hash"}, headers={"Prefer": "wait=30"})
+        assert done(answer)["rollout_status"] is None or answer.json["rollout_status"]["state"] == "pending"
+        assert answer.headers["Preference-Applied"] == "wait=0", "it is done, and nobody waited"
+        assert api.get("/livez").status == 200 and api.get("/readyz").status == 200
+        for s in held:
+            s.close()
+        wait_until(lambda: waiting(api) == 0)
+    finally:
+        scene.envoy.signal(signal.SIGCONT)
+        for s in held:
+            s.close()
+    assert done(api.patch(exposure(OWN), {"lb_policy": "maglev"}, headers={"Prefer": "wait=30"}))[
+        "rollout_status"]["state"] == "acked"
+
+
+def waiting(api):
+    text = api.get("/metrics").body.decode()
+    return int(re.search(r"^igwd_http_requests_waiting (\d+)$", text, re.MULTILINE).group(1))

@@ -226,11 +226,14 @@ def test_connections_above_the_limit_get_an_answer(api):
             held.append(api.connect())
         response = None
         for _ in range(4):
-            response = api.get("/livez")
+            response = api.get("/api/v1/version")
             if response.status == 503:
                 break
         assert_problem(response, 503)
         assert int(response.headers["Retry-After"]) > 0
+        probe = api.get("/livez")
+        assert probe.status == 200 and probe.closing, "probes are answered all the same"
+        assert api.get("/readyz").status == 200
     finally:
         for s in held:
             s.close()

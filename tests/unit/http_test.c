@@ -5,6 +5,7 @@
  */
 #include "api/cache.h"
 #include "api/dispatch.h"
+#include "api/objects.h"
 #include "base/clock.h"
 #include "tests/unit/http_client.h"
 #include "tests/unit/test.h"
@@ -146,6 +147,62 @@ static void handle_large(struct call *c)
     call_done(c);
 }
 
+/* ---- those who wait for the proxies ---- */
+
+static struct api_wait *waits[API_WAITERS_MAX]; /* that the backend knows of; NULL: a free place */
+static int n_waits, n_cancelled;
+static bool cancel_fails;
+
+static int begin_wait(void *arg, uint64_t revision, unsigned seconds, struct api_wait *w)
+{
+    (void)arg, (void)revision, (void)seconds; /* the test says when it is over */
+    pthread_mutex_lock(&lock);
+    for (w->id = 0; waits[w->id]; w->id++)
+        ;
+    waits[w->id] = w;
+    pthread_mutex_unlock(&lock);
+    change(&n_waits, 1);
+    return 0;
+}
+
+static bool take_wait(uint64_t id)
+{
+    pthread_mutex_lock(&lock);
+    bool found = waits[id];
+    waits[id] = NULL;
+    pthread_mutex_unlock(&lock);
+    if (found)
+        change(&n_waits, -1);
+    return found;
+}
+
+static int cancel_wait(void *arg, struct api_wait *w)
+{
+    (void)arg; /* there is one backend */
+    if (cancel_fails) {
+        change(&n_cancelled, 1);
+        return -EAGAIN;
+    }
+    if (take_wait(w->id))
+        change(&n_cancelled, 1);
+    return 0;
+}
+
+static void answer_waited(struct call *c, void *data)
+{
+    (void)data; /* there is none */
+    (void)buf_append_str(&c->answer->body, "waited");
+    call_done(c);
+}
+
+static void handle_wait(struct call *c)
+{
+    if (rollout_wait(c, 1, answer_waited, NULL))
+        return;
+    (void)buf_append_str(&c->answer->body, "at once");
+    call_done(c);
+}
+
 static ssize_t say(void *arg, char *p, size_t n)
 {
     (void)arg; /* there is one text */
@@ -217,6 +274,8 @@ static void tell(const char *text)
 static const char *const takes[] = {"text/plain", NULL};
 static const struct api_route table[] = {
     ROUTE("GET", "/now", ROLE_NONE, handle_now),
+    ROUTE("GET", "/wait", ROLE_NONE, handle_wait),
+    {.method = "GET", .path = "/probe", .produces = "text/plain", .probe = true, .handle = handle_now},
     ROUTE("GET", "/later/{name}", ROLE_VIEWER, handle_later),
     ROUTE("POST", "/later/{name}", ROLE_VIEWER, handle_later),
     ROUTE("GET", "/at_once/{name}", ROLE_VIEWER, handle_done_at_once),
@@ -257,6 +316,13 @@ static bool takes_body(void *arg, const char *method, const char *target)
     return dispatch_takes_body(&s->dispatcher, method, target);
 }
 
+static bool is_probe(void *arg, const char *method, const char *target)
+{
+    struct scene *s = arg;
+
+    return dispatch_is_probe(&s->dispatcher, method, target);
+}
+
 static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, unsigned stream_ms)
 {
     const char *addresses[] = {s->address};
@@ -265,6 +331,7 @@ static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, u
                                          .socket_group = (gid_t)-1,
                                          .handle = on_request,
                                          .takes_body = takes_body,
+                                         .is_probe = is_probe,
                                          .arg = s,
                                          .request_ms = request_ms,
                                          .idle_ms = idle_ms,
@@ -274,13 +341,19 @@ static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, u
     CHECK(mkdtemp(s->directory) != NULL);
     (void)snprintf(s->path, sizeof(s->path), "%s/s", s->directory);
     (void)snprintf(s->address, sizeof(s->address), "unix:%s", s->path);
-    s->dispatcher = (struct dispatcher){
-        .routes = table, .n_routes = ARRAY_LEN(table), .backend = {.view = the_view}, .group = (gid_t)-1};
+    s->dispatcher =
+        (struct dispatcher){.routes = table,
+                            .n_routes = ARRAY_LEN(table),
+                            .backend = {.view = the_view, .rollout_wait = begin_wait, .rollout_cancel = cancel_wait},
+                            .group = (gid_t)-1};
     s->dispatcher.cache = cache_new();
     jobs_freed = views = streams_gone = documents = 0;
     stream_said = 0;
     stream_text[0] = '\0';
+    n_waits = n_cancelled = 0;
+    cancel_fails = false;
     CHECK_INT(http_new(&options, &s->http, NULL), 0);
+    s->dispatcher.http = s->http;
     CHECK_INT(http_start(s->http, NULL), 0);
 }
 
@@ -434,6 +507,9 @@ TEST(no_more_requests_wait_than_there_may_be)
     http_client_open(&other, s.path);
     CHECK_INT(http_client_get(&other, "/now", NULL), 503);
     http_client_close(&other);
+    http_client_open(&other, s.path);
+    CHECK_INT(http_client_get(&other, "/probe", NULL), 200);
+    http_client_close(&other);
     for (int i = 0; i < API_REQUESTS_MAX; i++) {
         finish_job(held[i], 1);
         CHECK_INT(http_client_answer(&c[i], NULL), 200);
@@ -442,6 +518,121 @@ TEST(no_more_requests_wait_than_there_may_be)
     for (int i = 0; i < API_REQUESTS_MAX; i++)
         http_client_close(&c[i]);
     close_scene(&s);
+}
+
+/* ---- waiting for the proxies ---- */
+
+#define WAIT "GET /wait HTTP/1.1\r\nHost: a\r\nPrefer: wait=60\r\n\r\n"
+
+static uint32_t waiting(const struct scene *s)
+{
+    struct http_counters counters = {0};
+
+    http_count(s->http, &counters);
+    return counters.waiting;
+}
+
+static unsigned ask_to_wait(struct http_client *c, char **ret_body)
+{
+    http_client_send(c, WAIT);
+    return http_client_answer(c, ret_body);
+}
+
+TEST(so_many_wait_the_next_is_answered_at_once_and_others_have_room)
+{
+    struct scene s;
+    static struct http_client c[API_WAITERS_MAX], other;
+    _cleanup_(mem_free_p) char *at_once = NULL, *waited = NULL;
+
+    open_scene(&s, 0, 0, 0);
+    for (int i = 0; i < API_WAITERS_MAX; i++) {
+        http_client_open(&c[i], s.path);
+        http_client_send(&c[i], WAIT);
+    }
+    await_number(&n_waits, API_WAITERS_MAX);
+    CHECK_INT(waiting(&s), API_WAITERS_MAX);
+    http_client_open(&other, s.path);
+    CHECK_INT(ask_to_wait(&other, &at_once), 200);
+    CHECK_STR(at_once, "at once");
+    CHECK_INT(http_client_get(&other, "/now", NULL), 200);
+    CHECK_INT(waiting(&s), API_WAITERS_MAX);
+    struct api_wait *w = waits[7];
+    CHECK(take_wait(7));
+    w->done(w);
+    for (int i = 0; !waited; i = (i + 1) % API_WAITERS_MAX) { /* whoever it was */
+        struct pollfd p = {.fd = c[i].fd, .events = POLLIN};
+        if (poll(&p, 1, 1) == 1)
+            CHECK_INT(http_client_answer(&c[i], &waited), 200);
+    }
+    CHECK_STR(waited, "waited");
+    CHECK_INT(waiting(&s), API_WAITERS_MAX - 1); /* as soon as it goes on */
+    http_client_send(&other, WAIT);
+    await_number(&n_waits, API_WAITERS_MAX);
+    close_scene(&s);
+    CHECK_INT(n_cancelled, API_WAITERS_MAX); /* nobody is waited for any more */
+    for (int i = 0; i < API_WAITERS_MAX; i++)
+        http_client_close(&c[i]);
+    http_client_close(&other);
+}
+
+TEST(who_went_away_is_waited_for_no_longer)
+{
+    struct scene s;
+    struct http_client c, other;
+
+    open_scene(&s, 0, 0, 0);
+    for (int i = 0; i < 20; i++) {
+        http_client_open(&c, s.path);
+        http_client_send(&c, WAIT);
+        await_number(&n_waits, 1);
+        http_client_close(&c);
+        await_number(&n_cancelled, i + 1);
+        await_number(&n_waits, 0);
+    }
+    http_client_open(&other, s.path);
+    CHECK_INT(http_client_get(&other, "/now", NULL), 200);
+    http_client_close(&other);
+    close_scene(&s);
+}
+
+TEST(who_says_that_nothing_more_comes_is_answered_at_once)
+{
+    struct scene s;
+    struct http_client c;
+    _cleanup_(mem_free_p) char *body = NULL;
+
+    open_scene(&s, 0, 0, 0);
+    http_client_open(&c, s.path);
+    http_client_send(&c, WAIT);
+    await_number(&n_waits, 1);
+    CHECK_INT(shutdown(c.fd, SHUT_WR), 0);
+    CHECK_INT(http_client_answer(&c, &body), 200);
+    CHECK_STR(body, "waited");
+    http_client_close(&c);
+    close_scene(&s);
+}
+
+TEST(where_a_wait_cannot_be_ended_it_is_over_when_its_time_is)
+{
+    struct scene s;
+    struct http_client c;
+    _cleanup_(mem_free_p) char *body = NULL;
+
+    open_scene(&s, 0, 0, 0);
+    cancel_fails = true;
+    http_client_open(&c, s.path);
+    http_client_send(&c, WAIT);
+    await_number(&n_waits, 1);
+    CHECK_INT(shutdown(c.fd, SHUT_WR), 0);
+    await_number(&n_cancelled, 1);
+    CHECK_INT(waiting(&s), 1);
+    struct api_wait *w = waits[0];
+    CHECK(take_wait(0));
+    w->done(w);
+    CHECK_INT(http_client_answer(&c, &body), 200);
+    http_client_close(&c);
+    close_scene(&s);
+    CHECK_INT(n_cancelled, 1);
 }
 
 /* ---- documents that are kept ---- */
