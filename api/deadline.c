@@ -247,6 +247,14 @@ bool deadline_hung_up(struct deadlines *d, struct deadline *one)
     return hung_up;
 }
 
+bool deadline_is_cut(struct deadlines *d, struct deadline *one)
+{
+    pthread_mutex_lock(&d->lock);
+    bool cut = one->cut;
+    pthread_mutex_unlock(&d->lock);
+    return cut;
+}
+
 bool deadline_clear(struct deadlines *d, struct deadline *one)
 {
     pthread_mutex_lock(&d->lock);

@@ -52,6 +52,7 @@ void deadline_wakes(struct deadlines *d, struct deadline *one, struct wake *w);
 /* Wakes it up, too, when its peer says that it sends nothing more, or is gone. Until it does not sleep any more. */
 void deadline_watch(struct deadlines *d, struct deadline *one);
 bool deadline_hung_up(struct deadlines *d, struct deadline *one);
+bool deadline_is_cut(struct deadlines *d, struct deadline *one);
 /* Before the descriptor is closed. Returns whether it was cut. */
 bool deadline_clear(struct deadlines *d, struct deadline *one);
 

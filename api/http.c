@@ -727,13 +727,16 @@ static bool wait_for_answer(struct exchange *x)
     may_sleep(x, later_wake(a->later));
     if (a->give_up)
         deadline_watch(x->http->deadlines, &x->connection->deadline);
-    do {
+    for (;;) { /* a wake may have been kept that says nothing new */
         if (is_left(x))
             give_up(a);
-        if (!later_is_done(a->later) && fall_asleep(x))
+        if (later_is_done(a->later))
+            return false;
+        if (fall_asleep(x))
             return true;
-    } while (is_left(x));
-    return false;
+        if (is_stopping(x->http) || deadline_is_cut(x->http->deadlines, &x->connection->deadline))
+            return false;
+    }
 }
 
 /* There is an answer, or it comes later. */
@@ -745,7 +748,7 @@ static enum MHD_Result on_handled(struct exchange *x)
         if (wait_for_answer(x))
             return MHD_YES;
         if (!later_is_done(a->later))
-            return MHD_NO; /* woken up by the deadline, or the shell stops */
+            return MHD_NO; /* it was cut, or the shell stops */
         may_sleep_no_more(x);
         wait_ends(x);
         deadline_set(x->http->deadlines, &x->connection->deadline, DEADLINE_REQUEST);
