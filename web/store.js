@@ -1,11 +1,13 @@
-// What was read, kept by its path, and read again when an event says that it became another. Nothing polls: without
-// events nothing is asked. What is shown while it is read again is what was there before.
+// What was read, kept by its path, and read again when an event says that it became another, and once more soon after:
+// an Envoy's answer to what it is given is no event. Nothing else polls, apart from useFollow: without events
+// nothing is asked. What is shown while it is read again is what was there before.
 import { get, query } from "./api.js";
 import { onEvent, onLiveState, liveState } from "./live.js";
 import { useEffect, useState, useMemo, useRef } from "./html.js";
 
 const GAP_MS = 1000; // between two readings of the same
 const RETRY_MS = 5000;
+const ECHO_MS = 2000; // after an event, Envoys have said what they have to say of it
 const KEPT_MAX = 200;
 
 // Runs work() soon after each call, never twice at once, and at most once in GAP_MS.
@@ -50,7 +52,10 @@ class Source {
     use(listener, concerns) {
         this.listeners.add(listener);
         const stopEvents = onEvent((event) => {
-            if (event === null || concerns(event)) this.stale();
+            if (event !== null && !concerns(event)) return;
+            this.stale();
+            clearTimeout(this.echo);
+            this.echo = setTimeout(() => this.listeners.size > 0 && this.stale(), ECHO_MS);
         });
         // What could not be read is tried again, at once when events come again.
         const retry = () => {
@@ -246,6 +251,19 @@ export function useGet(path, on) {
     };
 }
 
+// Several documents at once; on(i): of the one at place i, as for useGet.
+export function useGets(paths, on) {
+    const key = paths.join("\n");
+    const sources = useMemo(() => paths.map((path) => keep("1 " + path, () => new Document(path))), [key]);
+    const [, draw] = useState(0);
+    useEffect(() => {
+        const stops = sources.map((source, i) => source.use(() => draw((n) => n + 1), concernsOf(on(i))));
+        for (const source of sources) source.refresh();
+        return () => stops.forEach((stop) => stop());
+    }, [sources]);
+    return sources;
+}
+
 // A list of the REST interface, for a Table (table.js) or to be walked over.
 //   parameters: of its query: filters, q, sort, fields
 // Returns the list itself: items, count, complete, error, at, show(first, last), refresh(); loading: nothing is there.
@@ -255,6 +273,19 @@ export function useList(path, parameters, on, limit = 200) {
     useSource(list, on);
     list.loading = list.pages.length === 0 && list.error === null;
     return list;
+}
+
+const LOOK_MS = 3000;
+
+// Reads something again every so often while it is looked at. Of Envoys only refusals are events: that one came, acked or
+// went is not.
+export function useFollow(read) {
+    const current = useRef(null);
+    current.current = read;
+    useEffect(() => {
+        const timer = setInterval(() => !document.hidden && current.current(), LOOK_MS);
+        return () => clearInterval(timer);
+    }, []);
 }
 
 // Whether events come, and when igwd was heard last.

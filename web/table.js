@@ -43,7 +43,7 @@ export function Table({ label, columns, items, complete = true, rowKey, rowHref,
     });
     useEffect(() => onShow?.(first, last), [first, last, items]);
     const move = (by) => {
-        if (!items.length) return false;
+        if (!items.length || !box.current) return false; // not there any more, though not yet put away
         const next = Math.max(0, Math.min(items.length - 1, current < 0 ? first + (by > 0 ? MORE * (first > 0) : 0) : current + by));
         const head = box.current.querySelector("thead").offsetHeight;
         const top = next * rowHeight;
