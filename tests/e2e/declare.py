@@ -4,6 +4,7 @@ from harness import LIMIT, wait_until
 
 # Passes Envoy's published rules, and is refused by Envoy itself.
 BAD_CLUSTER = {"upstream_bind_config": {"source_address": {"address": "nowhere", "port_value": 0}}}
+BAD_FILTER = {"tunneling_config": {"hostname": "%NOSUCH(x)%"}}
 
 
 def l4(address, listener, port=8000, default=None, ip=None, **expose):

@@ -6,12 +6,11 @@ import time
 
 import pytest
 
-from declare import BAD_CLUSTER, l4, l7
+from declare import BAD_CLUSTER, BAD_FILTER, l4, l7
 from harness import SLOW, Load, client_context, request, wait_answer, wait_until
 from xds_client import CDS, EDS, LDS, RDS, SDS, Ended, XdsClient, find_all
 
 COUNT = 500
-BAD_FILTER = {"tunneling_config": {"hostname": "%NOSUCH(x)%"}}
 BAD_REGEX = "/[a-z0-9-]{1,63}/x"  # refused unless the bootstrap raises the limit on programs
 WORDS = {CDS: "malformed IP address", LDS: "NOSUCH", RDS: "size", SDS: "nonexistent"}
 
