@@ -1,0 +1,159 @@
+"""The dashboard's topology: what a gateway opens and where it leads, as a drawing and as a table that says the same."""
+
+import re
+
+import pytest
+
+from declare import l7
+from desk import NARROW, WIDE, violations
+from harness import wait_until
+
+CROWD = 1500
+
+
+def box(page, name):
+    return page.locator(".drawing").get_by_role("button", name=re.compile(name.replace("/", r"\/")))
+
+
+def line(page, port):
+    return page.locator(".line").filter(has_text=re.compile(r":%d/" % port))
+
+
+def lit(page):
+    return sorted(page.locator(".box.lit .text:not(.muted)").all_inner_texts())
+
+
+def unfold(page, port):
+    button = line(page, port).get_by_role("button")
+    if button.get_attribute("aria-expanded") == "false":
+        button.click()
+
+
+def address(desk, port):
+    return "#/topology?listener=envoy%%7C%s%%3A%d%%2Ftcp" % (desk.world.ip(1), port)
+
+
+@pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
+def test_trouble_comes_first_and_a_way_lights_up(desk, theme, size):
+    desk.furnish().start(envoy=True).settled()
+    page = desk.page(address=address(desk, 8080), theme=theme, size=size)
+    box(page, "route /api").wait_for()
+    box(page, "n1").first.wait_for()
+    assert [page.locator(".fold .muted").nth(i).inner_text() for i in (0, 1)] == ["4", "3"]
+    first = page.locator(".line").first.get_by_role("img").first.get_attribute("aria-label")
+    assert first == "failed"
+    assert not violations(page)
+    box(page, "route /api").hover()
+    way = [desk.at(8080) + "/tcp", "/api…", "example.org, www.example.org", "shop/svc/www.expose#0", desk.one.address + ":8000"]
+    wait_until(lambda: lit(page) == sorted(way))
+    box(page, "exposure failed team/svc/rival").click()
+    page.mouse.move(1, 1)
+    chosen = page.get_by_role("region", name="The chosen way")
+    wait_until(lambda: lit(page) == sorted([desk.at(8080) + "/tcp", "www.example.org", "team/svc/rival.expose#0",
+                                            desk.two.address + ":8000"]))
+    assert "is held by shop/svc/www.expose#0" in chosen.inner_text()
+    assert not violations(page)
+    chosen.get_by_role("link", name="Open the exposure").click()
+    page.get_by_role("heading", name="team/svc/rival.expose#0", level=1).wait_for()
+
+
+def test_all_of_it_goes_by_the_keyboard(desk):
+    desk.furnish().start()
+    page = desk.page(address=address(desk, 6379))
+    box(page, "n3").wait_for()
+    page.get_by_role("heading", name="Topology", level=1).focus()
+    page.keyboard.press("j")
+    wait_until(lambda: page.evaluate("document.activeElement.className") == "fold")
+    before = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("j")
+    wait_until(lambda: page.evaluate("document.activeElement.textContent") != before)
+    page.keyboard.press("k")
+    wait_until(lambda: page.evaluate("document.activeElement.textContent") == before)
+    page.keyboard.press("Enter")
+    wait_until(lambda: page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true")
+    box(page, "exposure .*shop/svc/cache").focus()
+    reached = []
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+        reached.append(page.evaluate("document.activeElement.dataset.id"))
+    name = "shop/svc/cache.expose#0"
+    assert reached[:2] == ["%s %s:8000" % (name, one.address) for one in (desk.two, desk.three)]
+    assert reached[2:] == [name, name + " l0", "listener"]
+    page.keyboard.press("Enter")
+    page.get_by_role("region", name="The chosen way").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("region", name="The chosen way").wait_for(state="detached")
+
+
+def test_the_table_says_the_same_as_the_drawing(desk):
+    desk.furnish().start(envoy=True).settled()
+    page = desk.page(address="#/topology")
+    page.get_by_role("button", name="Unfold all").click()
+    for port in (7001, 8080, 8443):
+        line(page, port).scroll_into_view_if_needed()
+    page.get_by_role("button", name="Table").click()
+    region = page.get_by_role("region", name=re.compile("Topology as a table"))
+    rows = region.get_by_role("row")
+    wait_until(lambda: rows.count() > 5)
+    expected = {("/api… becomes /v1", "shop/svc/www.expose#0"), ("/…", "shop/svc/www.expose#0"),
+                ("–", "infra/svc/mail.expose#0"), ("–", "team/svc/rival.expose#0")}
+
+    def ways():
+        return {(cells[2].strip(), cells[3].strip()) for cells in
+                (row.get_by_role("cell").all_inner_texts() for row in rows.all()[1:])}
+    wait_until(lambda: not expected - ways())
+    nodes = ["%s %s" % (node, one.address) for node, one in (("n1", desk.one), ("n2", desk.two), ("n3", desk.three))]
+
+    def by_node():
+        text = " ".join(rows.filter(has_text="svc/cache").inner_text().split())
+        return all(one in text for one in nodes)
+    wait_until(by_node)
+    assert all("team/svc/" in row.inner_text() for row in rows.all()[1:5]), "those with trouble come first"
+    assert not violations(page)
+    rows.filter(has_text="team/svc/down").get_by_role("link").click()
+    page.get_by_role("heading", name="team/svc/down.expose#0", level=1).wait_for()
+
+
+def test_what_happens_is_drawn_while_it_is_looked_at(desk):
+    desk.furnish().start()
+    page = desk.page(address=address(desk, 5432))
+    box(page, "endpoint ok n1").wait_for()
+    box(page, "endpoint .*n2").click()
+    desk.agent.move("infra/svc/db", "n1", "n2")
+    box(page, "endpoint ok n2").wait_for()
+    assert box(page, "endpoint ok n2").get_attribute("aria-pressed") == "true"
+    desk.agent.add_service("new/svc/one", l7(desk.one.address, desk.at(9999), "new.example.org"))
+    line(page, 9999).wait_for()
+
+
+def test_one_gateway_at_a_time_and_each_says_when_it_has_nothing(desk):
+    desk.furnish().start()
+    assert desk.api.put("/gateways/edge", {"port_min": 2000}).status == 201
+    page = desk.page(role="viewer", address="#/topology")
+    line(page, 8080).wait_for()
+    page.get_by_label("Gateway", exact=True).select_option("edge")
+    page.get_by_text("edge opens nothing yet").wait_for()
+    assert not violations(page)
+    desk.go(page, "#/topology?gateway=none")
+    page.get_by_text("There is no such gateway").wait_for()
+    desk.go(page, "#/topology?q=nobody")
+    page.get_by_text("No listener is like that").wait_for()
+    page.get_by_role("button", name="Show all listeners").click()
+    line(page, 8080).wait_for()
+
+
+def test_many_listeners_are_found_and_unfolded_without_being_drawn_all(desk):
+    desk.furnish().crowd(CROWD).start()
+    wait_until(lambda: desk.api.v1("/summary")["listeners"] >= CROWD)
+    page = desk.page(address="#/topology")
+    page.get_by_text("%d listeners" % desk.api.v1("/summary")["listeners"]).wait_for()
+    page.get_by_role("button", name="Unfold all").click()
+    page.locator(".topology").evaluate("box => { box.scrollTop = box.scrollHeight / 2; }")
+    box(page, "crowd/svc/s0").first.wait_for()
+    assert page.locator("*").count() < 3000
+    page.get_by_role("searchbox").fill("s1234")
+    page.get_by_text(re.compile("^1 listener")).wait_for()
+    line(page, 11234).wait_for()
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("row").filter(has_text="crowd/svc/s1234.expose#0").wait_for()
+    assert page.get_by_role("row").count() == 2

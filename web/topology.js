@@ -1,0 +1,117 @@
+// Where the boxes and lines of one listener stand: listener, virtual hosts and routes, exposures, endpoints by node. All
+// boxes are of one height, so that the height of the whole is known without drawing it.
+
+export const PITCH = 36; // from one box to the next
+export const BOX = 28;
+const WIDTH_MIN = 860; // below it is scrolled sideways
+const GAP = 56; // between columns, for the lines
+const SHARES = [0.18, 0.3, 0.28, 0.24];
+const PARTS_MAX = 15; // routes of a virtual host, endpoints of an exposure; what is more is counted
+
+// All that an exposure has at most, before its virtual hosts and endpoints are read.
+export const rowsBefore = (exposure) => Math.max(1, Math.min(exposure.endpoints_total, PARTS_MAX + 1));
+
+export const heightOf = (rows) => Math.max(1, rows) * PITCH + 20;
+
+export const routeText = (route) => (route.match_path !== undefined ? `= ${route.match_path}`
+    : route.match_regex !== undefined ? `~ ${route.match_regex}` : `${route.match_prefix ?? "/"}…`);
+
+// What a route does beside leading to the exposure's endpoints.
+export function routeMore(route) {
+    if (route.redirect_response_code || route.redirect_host_redirect || route.redirect_path_redirect || route.redirect_https_redirect)
+        return "redirects";
+    if (route.route_cluster_header) return `cluster from ${route.route_cluster_header}`;
+    return route.route_prefix_rewrite ? `becomes ${route.route_prefix_rewrite}` : "";
+}
+
+// By what a connection is taken where there is no virtual host.
+export const takenBy = (item) => (item.sni.length ? `SNI ${item.sni.join(", ")}`
+    : item.protocol === "udp" ? "all datagrams" : "all connections");
+
+export const endpointState = ({ status: s }) => (s.refused ? ["failed", "address not allowed"] : s.drained ? ["warning", "draining"]
+    : s.up ? ["ok", s.state || "up"] : ["failed", s.state || "down"]);
+
+const byNode = (a, b) => a.node.localeCompare(b.node) || a.name.localeCompare(b.name);
+
+// Of one exposure, what stands left of it: [{kind, v, text, more}]. v: which virtual host.
+function leftOf(item) {
+    if (!item) return [{ kind: "vhost", v: 0, text: "…" }];
+    if (!item.vhosts.length) return [{ kind: "vhost", v: 0, text: takenBy(item) }];
+    return item.vhosts.flatMap((vhost, v) => [
+        { kind: "vhost", v, text: vhost.domains.join(", ") },
+        ...vhost.routes.slice(0, PARTS_MAX).map((route) => ({ kind: "route", v, text: routeText(route), more: routeMore(route) })),
+        ...(vhost.routes.length > PARTS_MAX ? [{ kind: "route", v, text: `and ${vhost.routes.length - PARTS_MAX} more routes` }] : []),
+    ]);
+}
+
+function rightOf(exposure, endpoints) {
+    if (!endpoints) return [{ kind: "endpoint", state: exposure.endpoints, text: `${exposure.endpoints_up}/${exposure.endpoints_total} up` }];
+    if (!endpoints.length) return [{ kind: "endpoint", state: "failed", text: "no endpoint" }];
+    const sorted = endpoints.slice().sort(byNode);
+    return [...sorted.slice(0, PARTS_MAX).map((one) => ({ kind: "endpoint", state: endpointState(one)[0], text: one.name, node: one.node,
+        more: endpointState(one)[1] })),
+        ...(sorted.length > PARTS_MAX ? [{ kind: "endpoint", state: exposure.endpoints, text: `and ${sorted.length - PARTS_MAX} more` }] : [])];
+}
+
+// listener: of /topology; exposures: those of it that are shown, in order; details: by name, what /exposures says of them;
+// endpoints: by name, lists; width: that there is.
+// Returns {width, height, boxes: [{id, kind, x, v, column, left, top, width, ...}], lines: [{from, to, d}]}. x: the exposure's name.
+// A box keeps its id when others come, go, or change places.
+export function layout(listener, exposures, details, endpoints, width) {
+    const all = Math.max(width, WIDTH_MIN) - 16;
+    const columns = SHARES.map((share) => Math.floor((all - 3 * GAP) * share));
+    const lefts = columns.map((_, i) => 8 + columns.slice(0, i).reduce((n, one) => n + one + GAP, 0));
+    const boxes = [];
+    const lines = [];
+    const put = (box, column, row, indent = 0) => {
+        const placed = { ...box, column, left: lefts[column] + indent, top: 10 + row * PITCH, width: columns[column] - indent };
+        boxes.push(placed);
+        return placed;
+    };
+    const line = (a, b, isOff) => {
+        const [x1, y1, x2, y2] = [a.left + a.width, a.top + BOX / 2, b.left, b.top + BOX / 2];
+        const bend = (x2 - x1) / 2;
+        lines.push({ from: a, to: b, isOff, d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` });
+    };
+    const root = put({ id: "listener", kind: "listener", text: listener.envoy_name }, 0, 0);
+    let row = 0;
+    for (const exposure of exposures) {
+        const x = exposure.name;
+        const item = details.get(x);
+        const left = leftOf(item);
+        const right = rightOf(exposure, endpoints.get(x));
+        const rows = Math.max(left.length, right.length);
+        const isOff = exposure.accepted === "failed";
+        const middle = put({ id: x, kind: "exposure", x, exposure, text: x, item }, 2, row + (rows - 1) / 2);
+        left.forEach((one, i) => {
+            const box = put({ ...one, id: `${x} l${i}`, x }, 1, row + (rows - left.length) / 2 + i, one.kind === "route" ? 18 : 0);
+            if (one.kind === "vhost") line(root, box, isOff);
+            if (one.kind === "route" || left[i + 1]?.kind !== "route") line(box, middle, isOff);
+        });
+        right.forEach((one, i) => line(middle, put({ ...one, id: `${x} ${one.text}`, x }, 3, row + (rows - right.length) / 2 + i), isOff));
+        row += rows;
+    }
+    return { width: all + 16, height: heightOf(row), boxes, lines };
+}
+
+// Whether a box is on a way that goes through another.
+export function isOnWay(box, through) {
+    if (through.kind === "listener" || box.kind === "listener") return true;
+    if (box.x !== through.x) return false;
+    if (box.kind === "exposure" || through.kind === "exposure") return true;
+    if (through.kind === "endpoint") return box.kind !== "endpoint" || box.id === through.id;
+    if (box.kind === "endpoint") return true;
+    if (through.kind === "route" && box.kind === "route") return box.id === through.id;
+    return box.v === through.v;
+}
+
+// The box that an arrow key leads to, or null.
+export function neighbour(boxes, from, key) {
+    const side = { ArrowLeft: -1, ArrowRight: 1 }[key];
+    if (side) {
+        const next = boxes.filter((box) => box.column === from.column + side && isOnWay(box, from));
+        return next.sort((a, b) => Math.abs(a.top - from.top) - Math.abs(b.top - from.top))[0] || null;
+    }
+    const same = boxes.filter((box) => box.column === from.column).sort((a, b) => a.top - b.top);
+    return same[same.indexOf(from) + (key === "ArrowDown" ? 1 : -1)] || null;
+}
