@@ -119,10 +119,13 @@ function NewGateway({ onClose }) {
 
 // ---- connecting an Envoy --------------------------------------------------------------------------------------------
 
-function Option({ label, value, onChange, help, placeholder }) {
+// Taken when it is left, not with each letter.
+function Option({ label, onChange, help, placeholder }) {
+    const [text, setText] = useState("");
     const id = "bootstrap-" + label.replace(/\W/g, "-");
-    return html`<div class="field"><label for=${id}>${label}</label><input id=${id} type="text" value=${value} placeholder=${placeholder}
-        autocomplete="off" spellcheck="false" aria-describedby=${id + "-help"} onChange=${(event) => onChange(event.target.value.trim())} />
+    return html`<div class="field"><label for=${id}>${label}</label><input id=${id} type="text" value=${text} placeholder=${placeholder}
+        autocomplete="off" spellcheck="false" aria-describedby=${id + "-help"} onInput=${(event) => setText(event.target.value)}
+        onChange=${(event) => onChange(event.target.value.trim())} />
         <p class="help" id=${id + "-help"}>${help}</p></div>`;
 }
 
@@ -131,15 +134,15 @@ function Bootstrap({ item }) {
     const path = pathOf(item.name) + "/bootstrap" + queryText(options);
     const one = useGet(path);
     const text = one.data && JSON.stringify(one.data, null, 2);
-    const set = (name) => (value) => setOptions({ ...options, [name]: value });
+    const set = (name) => (value) => setOptions((before) => ({ ...before, [name]: value }));
     return html`<${Card} title="Connect an Envoy" action=${html`<div class="actions"><${CopyCurl} request=${{ path }} />
             <${Button} kind="primary" disabled=${!text} onClick=${() => copy(text, "Bootstrap")}>Copy the bootstrap<//></div>`}>
         <div class="body stack">
             <p>Save it as <code>envoy.json</code> on the machine of the Envoy, and start <code>envoy -c envoy.json</code>. It has no
             secret in it; the same comes from <code>igwd bootstrap --gateway ${item.name}</code>.</p>
             <div class="fields">
-                <${Option} label="Node id" value=${options.node_id} onChange=${set("node_id")} placeholder=${item.name} help="Of its own, to tell Envoys apart." />
-                <${Option} label="Admin address" value=${options.admin} onChange=${set("admin")} placeholder="127.0.0.1:9901" help="Where Envoy's own admin page listens." />
+                <${Option} label="Node id" onChange=${set("node_id")} placeholder=${item.name} help="Of its own, to tell Envoys apart." />
+                <${Option} label="Admin address" onChange=${set("admin")} placeholder="127.0.0.1:9901" help="Where Envoy's own admin page listens." />
                 <div class="field check"><label for="sotw">State of the world</label><input id="sotw" type="checkbox" aria-describedby="sotw-help"
                     checked=${options.state_of_the_world === "true"} onChange=${(event) => set("state_of_the_world")(event.target.checked ? "true" : "")} />
                     <p class="help" id="sotw-help">The older variant of xDS, in place of the incremental one.</p></div>
