@@ -52,7 +52,7 @@ export function Bars({ times, series, text, height = 120 }) {
         let observer = null;
         let gone = false;
         load().then((UPlot) => {
-            if (gone) return;
+            if (gone || !box.current) return; // not there any more, though not yet put away
             const axis = { stroke: colour(box.current, "--muted"), font: "11px system-ui", ticks: { show: false },
                 grid: { stroke: colour(box.current, "--line"), width: 1 } };
             plot = new UPlot({
