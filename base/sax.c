@@ -6,13 +6,12 @@
  * escapes is gathered in `token`. What is done never depends on where the pieces were cut: limits and checks look at
  * whole tokens.
  *
- * Skipping works on blocks of 64 bytes as bit masks, one bit a byte: where quotes, backslashes and brackets are. A
- * prefix XOR over the unescaped quotes gives the bytes that lie in strings; the brackets outside of them are counted.
- * The masks are made eight bytes at a time with plain 64-bit arithmetic.
+ * Skipping works on blocks of 64 bytes as bit masks, see json_block.h.
  */
 #include "base/sax.h"
 
 #include "base/buf.h"
+#include "base/json_block.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -20,7 +19,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { TOKEN_MAX_DEFAULT = 16 << 20, DEPTH_MAX_DEFAULT = 64, TOKEN_KEEP = 1 << 16, BLOCK = 64, WORD_BYTES = 8 };
+enum { TOKEN_MAX_DEFAULT = 16 << 20, DEPTH_MAX_DEFAULT = 64, TOKEN_KEEP = 1 << 16, WORD_BYTES = 8 };
 
 enum mode {
     MODE_STRUCTURE, /* between tokens */
@@ -71,10 +70,8 @@ struct sax {
 
     bool skip_asked; /* by the handler that ran last */
     bool skip_value; /* the value that comes next */
-    uint64_t skip_depth;
-    char skip_close;         /* the bracket that ends it; '"' for a string */
-    uint64_t skip_in_string; /* all ones or 0 */
-    uint64_t skip_escaped;   /* 1: the next byte stands behind a backslash */
+    struct json_skip skip;
+    char skip_close; /* the bracket that ends it; '"' for a string */
 };
 
 static const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -183,123 +180,18 @@ static void begin_skip(struct sax *s, char open)
 {
     s->skip_asked = s->skip_value = false;
     s->mode = MODE_SKIP;
-    s->skip_depth = open != '"';
+    s->skip = (struct json_skip){.depth = open != '"'};
     s->skip_close = open == '"' ? '"' : open == '{' ? '}' : ']';
-    s->skip_in_string = open == '"' ? UINT64_MAX : 0;
-    s->skip_escaped = 0;
-}
-
-/* Eight bytes, the first one in the lowest bits. */
-static uint64_t load(const char *p)
-{
-    uint64_t word;
-
-    memcpy(&word, p, sizeof(word));
-    return le64toh(word);
-}
-
-/* One bit for each of the eight bytes that is c, the first one's the lowest. */
-static uint64_t equal_bits(uint64_t word, char c)
-{
-    uint64_t differ = word ^ (ones * (uint8_t)c);
-    uint64_t equal = ~(((differ & ~highs) + ~highs) | differ) & highs;
-
-    return (equal >> 7) * UINT64_C(0x0102040810204080) >> 56;
-}
-
-struct masks {
-    uint64_t quotes, backslashes, opens, closes;
-};
-
-static struct masks look_at_block(const char *p)
-{
-    struct masks m = {0};
-
-    for (unsigned i = 0; i < BLOCK; i += WORD_BYTES) {
-        uint64_t word = load(p + i), folded = word | ones * 0x20; /* '[' becomes '{', ']' becomes '}' */
-
-        m.quotes |= equal_bits(word, '"') << i;
-        m.backslashes |= equal_bits(word, '\\') << i;
-        m.opens |= equal_bits(folded, '{') << i;
-        m.closes |= equal_bits(folded, '}') << i;
-    }
-    return m;
-}
-
-/* The bytes that stand behind an odd number of backslashes; n: how many bytes of the block are real. */
-static uint64_t escaped_bytes(struct sax *s, uint64_t backslashes, unsigned n)
-{
-    uint64_t escaped = s->skip_escaped;
-
-    backslashes &= ~escaped;
-    s->skip_escaped = 0;
-    while (backslashes) {
-        unsigned i = (unsigned)__builtin_ctzll(backslashes);
-
-        backslashes &= backslashes - 1;
-        if (i + 1 == n) {
-            s->skip_escaped = 1;
-            break;
-        }
-        escaped |= UINT64_C(1) << (i + 1);
-        backslashes &= ~escaped;
-    }
-    return escaped;
-}
-
-/* Bit i of the result: the XOR of bits 0..i. */
-static uint64_t prefix_xor(uint64_t bits)
-{
-    for (unsigned shift = 1; shift < 64; shift *= 2)
-        bits ^= bits << shift;
-    return bits;
-}
-
-/* Counts brackets in order; returns the bit of the one that ends what is skipped, or 0. */
-static uint64_t count_brackets(struct sax *s, uint64_t opens, uint64_t closes)
-{
-    if ((uint64_t)__builtin_popcountll(closes) < s->skip_depth) {
-        s->skip_depth += (uint64_t)__builtin_popcountll(opens);
-        s->skip_depth -= (uint64_t)__builtin_popcountll(closes);
-        return 0;
-    }
-    for (uint64_t brackets = opens | closes; brackets; brackets &= brackets - 1) {
-        uint64_t lowest = brackets & -brackets;
-
-        if (opens & lowest)
-            s->skip_depth++;
-        else if (--s->skip_depth == 0)
-            return lowest;
-    }
-    return 0;
 }
 
 /* At most one block; at ends behind it, or behind the end of what is skipped. */
 static int skip_block(struct sax *s)
 {
-    unsigned n = s->end - s->at < BLOCK ? (unsigned)(s->end - s->at) : BLOCK;
-    uint64_t quotes, in_string, last;
-    char padded[BLOCK];
-    struct masks m;
+    bool ended;
 
-    if (n < BLOCK) {
-        memset(padded, ' ', sizeof(padded));
-        memcpy(padded, s->at, n);
-    }
-    m = look_at_block(n < BLOCK ? padded : s->at);
-    quotes = m.quotes & ~escaped_bytes(s, m.backslashes, n);
-    if (s->skip_depth == 0) {
-        last = quotes & -quotes;
-    } else {
-        in_string = prefix_xor(quotes) ^ s->skip_in_string;
-        s->skip_in_string = in_string >> 63 ? UINT64_MAX : 0;
-        last = count_brackets(s, m.opens & ~in_string, m.closes & ~in_string);
-    }
-    if (!last) {
-        s->at += n;
+    s->at += json_skip_block(&s->skip, s->at, (size_t)(s->end - s->at), &ended);
+    if (!ended)
         return 0;
-    }
-    s->at += __builtin_ctzll(last);
     if (*s->at != s->skip_close)
         return unexpected(s, s->skip_close == '}' ? "'}'" : "']'");
     s->at++;
@@ -334,6 +226,15 @@ static int string_ended(struct sax *s, const char *text, size_t n)
     }
     value_ended(s);
     return emit(s, SAX_STRING, text, n);
+}
+
+/* Eight bytes, the first one in the lowest bits. */
+static uint64_t load(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return le64toh(word);
 }
 
 /* Steps over what needs no look: stops at a quote, backslash, control character or the end. */

@@ -9,6 +9,7 @@
  */
 #include "server/mirror_core.h"
 
+#include "base/json_block.h"
 #include "base/sax.h"
 
 #include <errno.h>
@@ -19,10 +20,6 @@ struct cursor {
     const char *at, *end;
     bool failed;
 };
-
-enum { BYTE_PLAIN, BYTE_QUOTE, BYTE_OPEN, BYTE_CLOSE };
-static const uint8_t byte_kind[256] = {
-    ['"'] = BYTE_QUOTE, ['{'] = BYTE_OPEN, ['['] = BYTE_OPEN, ['}'] = BYTE_CLOSE, [']'] = BYTE_CLOSE};
 
 static void skip_space(struct cursor *c)
 {
@@ -77,32 +74,20 @@ static const char *take_string(struct cursor *c, size_t *ret_n, bool *ret_escape
     return start;
 }
 
-/* Steps behind the brackets that are open, `depth` of them. */
+/* Steps behind the brackets that are open, `depth` of them, or behind a value that begins with one (0). */
 static void skip_open(struct cursor *c, size_t depth)
 {
-    const char *p = c->at, *end = c->end;
+    struct json_skip skip = {.depth = depth};
+    bool ended = false;
 
-    while (p < end) {
-        switch (byte_kind[(uint8_t)*p++]) {
-        case BYTE_QUOTE:
-            while (p < end && *p != '"')
-                p += *p == '\\' ? 2 : 1;
-            p++;
-            break;
-        case BYTE_OPEN:
-            depth++;
-            break;
-        case BYTE_CLOSE:
-            if (--depth == 0) {
-                c->at = p;
-                return;
-            }
-            break;
-        default:
-            break;
-        }
+    if (depth == 0) {
+        skip.depth = 1;
+        c->at++;
     }
-    c->failed = true;
+    while (c->at < c->end && !ended)
+        c->at += json_skip_block(&skip, c->at, (size_t)(c->end - c->at), &ended);
+    c->at += ended;
+    c->failed = c->failed || !ended;
 }
 
 static void skip_value(struct cursor *c)
