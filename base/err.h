@@ -20,6 +20,12 @@ struct err {
  */
 int err_set(struct err *e, int code, const char *object, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* Empty, for where `= {0}` would write a kilobyte every time, and hardly ever is there an error. */
+static inline void err_init(struct err *e)
+{
+    e->code = 0;
+    e->object[0] = e->field[0] = e->text[0] = '\0';
+}
 /* Puts "prefix" before e's field path: ("listener", "port") gives "listener.port"; "[0]" joins without a dot. */
 void err_prefix_field(struct err *e, const char *prefix);
 void err_set_object(struct err *e, const char *object);

@@ -70,6 +70,7 @@ struct loop {
     atomic_bool stopping; /* any thread */
     pthread_mutex_t posted_lock;
     struct work_list posted; /* any thread, under posted_lock */
+    atomic_bool has_posted;  /* any thread; a turn without posted work, as nearly all are, takes no lock */
 };
 
 static void wake(struct loop *l)
@@ -112,6 +113,7 @@ static struct work_list take_posted(struct loop *l)
     pthread_mutex_lock(&l->posted_lock);
     list = l->posted;
     l->posted = (struct work_list){0};
+    atomic_store(&l->has_posted, false);
     pthread_mutex_unlock(&l->posted_lock);
     return list;
 }
@@ -173,6 +175,7 @@ void loop_post(struct loop *l, void (*f)(void *arg, bool run), void *arg)
         list->items = mem_realloc(list->items, list->cap, sizeof(struct work));
     }
     list->items[list->count++] = (struct work){.f = f, .arg = arg};
+    atomic_store(&l->has_posted, true);
     pthread_mutex_unlock(&l->posted_lock);
     if (was_empty)
         wake(l);
@@ -379,7 +382,7 @@ static int sleep_ms(struct loop *l)
 }
 
 /* One turn: the number of callbacks that ran, or a negative errno of epoll. */
-static int turn(struct loop *l, int timeout_ms)
+static _hot_ int turn(struct loop *l, int timeout_ms)
 {
     struct epoll_event events[BATCH];
     int n = epoll_wait(l->epoll_fd, events, BATCH, timeout_ms), ran = 0;
@@ -396,13 +399,15 @@ static int turn(struct loop *l, int timeout_ms)
             assert(errno == EAGAIN || errno == EINTR);
     }
     free_dead(l);
-    ran += (int)call_posted(l, true);
+    /* What is posted just now has woken the loop for its next turn. */
+    if (atomic_load(&l->has_posted))
+        ran += (int)call_posted(l, true);
     ran += run_timers(l);
     free_dead(l);
     return ran;
 }
 
-int loop_run(struct loop *l)
+_hot_ int loop_run(struct loop *l)
 {
     int r = 0;
 

@@ -108,7 +108,7 @@ char *mem_printf(const char *fmt, ...)
     return text;
 }
 
-void mem_free(void *p)
+_hot_ void mem_free(void *p)
 {
     free(p);
 }

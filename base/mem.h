@@ -41,6 +41,9 @@ void mem_trim(void);
 
 /* Calls f(&variable) at the end of the variable's scope. */
 #define _cleanup_(f) __attribute__((cleanup(f)))
+/* For functions on the way of an event that wakes the process just to be thrown away: the linker puts them side by
+ * side. After a sleep caches and TLB are cold, and such an event costs what its pages cost. */
+#define _hot_ __attribute__((hot))
 #define take_ptr(p)                                                                                                  \
     ({                                                                                                               \
         __typeof__(p) _taken = (p);                                                                                  \

@@ -98,6 +98,7 @@ static bool read_piece(struct connection *c, bool *closed, bool *ret_wanted)
 {
     static _Thread_local char piece[READ_PIECE];
     ssize_t n = recv(c->fd, piece, sizeof(piece), 0);
+    bool secret = c->handler.secret; /* the handler may close the connection */
     int unwanted;
 
     *ret_wanted = true;
@@ -112,8 +113,8 @@ static bool read_piece(struct connection *c, bool *closed, bool *ret_wanted)
     if (c->idle_limit != INT64_MAX)
         loop_timer_set(c->timer, loop_now(c->loop) + c->idle_limit);
     unwanted = c->handler.bytes(c->handler.arg, piece, (size_t)n);
-    /* What may hold a key shall not stay behind. */
-    mem_wipe(piece, (size_t)n);
+    if (secret)
+        mem_wipe(piece, (size_t)n);
     *ret_wanted = !*closed && unwanted == 0;
     /* What fits is all that there was: should more have come meanwhile, the loop says so. */
     return *ret_wanted && (size_t)n == sizeof(piece);
@@ -132,7 +133,7 @@ static void read_more(struct connection *c)
         c->closed = NULL;
 }
 
-static void on_ready(void *arg, unsigned events)
+static _hot_ void on_ready(void *arg, unsigned events)
 {
     struct connection *c = arg;
 

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct connection;
@@ -23,6 +24,7 @@ struct connection_handler {
     /* It ended: e->code is 0 at a regular end. The connection is to be closed by the handler. */
     void (*ended)(void *arg, const struct err *e);
     void *arg;
+    bool secret; /* what comes may hold keys: it is wiped when it was handed on */
 };
 
 /*

@@ -228,12 +228,13 @@ static void prove(struct agent *a)
         a->confirm = true;
 }
 
-static void on_message(struct agent *a, const char *p, size_t n)
+static _hot_ void on_message(struct agent *a, const char *p, size_t n)
 {
-    struct err e = {0};
+    struct err e;
     uint64_t before = mirror_last_id(a->mirror);
     enum mirror_event r;
 
+    err_init(&e);
     prove(a);
     r = mirror_event(a->mirror, p, n, &e);
     switch (r) {
@@ -271,10 +272,9 @@ static int lost(struct agent *a, const struct err *e)
     return -ECONNRESET;
 }
 
-static int on_event_bytes(void *arg, const char *p, size_t n)
+static _hot_ int on_event_bytes(void *arg, const char *p, size_t n)
 {
     struct agent *a = arg;
-    struct err e = {0};
 
     silence_heard(a);
     while (n > 0) {
@@ -286,6 +286,8 @@ static int on_event_bytes(void *arg, const char *p, size_t n)
             if (part > 0)
                 on_message(a, p, part);
         } else if (buf_append(&a->message, p, part) < 0) {
+            struct err e = {0};
+
             err_set(&e, -EMSGSIZE, "events", NULL, "a message of more than %d bytes", MIRROR_EVENT_MAX);
             return lost(a, &e);
         } else if (end) {
@@ -301,7 +303,7 @@ static int on_event_bytes(void *arg, const char *p, size_t n)
 }
 
 /* What came in one go is committed together; also what was applied before a gap in it. */
-static int on_events_drained(void *arg)
+static _hot_ int on_events_drained(void *arg)
 {
     struct agent *a = arg;
     char cause[64];

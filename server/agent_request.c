@@ -94,7 +94,7 @@ int request_start(struct loop *loop, const struct request_options *options, cons
                   struct request **ret_request, struct err *e)
 {
     struct request *q = mem_new(struct request);
-    const struct connection_handler handler = {.bytes = on_bytes, .ended = on_ended, .arg = q};
+    const struct connection_handler handler = {.bytes = on_bytes, .ended = on_ended, .arg = q, .secret = true};
     int r;
 
     q->done = options->done;

@@ -256,7 +256,7 @@ static enum mirror_event keep(struct mirror *m, const char *message, size_t n)
     return MIRROR_APPLIED;
 }
 
-enum mirror_event mirror_event(struct mirror *m, const char *message, size_t n, struct err *e)
+_hot_ enum mirror_event mirror_event(struct mirror *m, const char *message, size_t n, struct err *e)
 {
     struct scan scan;
     bool gap;

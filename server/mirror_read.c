@@ -129,7 +129,7 @@ static struct target named_target(enum level level, const char *key, size_t n)
     return (struct target){.kind = level == LEVEL_TOP ? TARGET_CHILD : TARGET_SKIP, .level = LEVEL_ROOT};
 }
 
-struct target level_target(enum level level, const char *key, size_t n)
+_hot_ struct target level_target(enum level level, const char *key, size_t n)
 {
     const struct row *row = table[level];
 

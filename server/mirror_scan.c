@@ -75,7 +75,7 @@ static const char *take_string(struct cursor *c, size_t *ret_n, bool *ret_escape
 }
 
 /* Steps behind the brackets that are open, `depth` of them, or behind a value that begins with one (0). */
-static void skip_open(struct cursor *c, size_t depth)
+static _hot_ void skip_open(struct cursor *c, size_t depth)
 {
     struct json_skip skip = {.depth = depth};
     bool ended = false;
@@ -163,7 +163,7 @@ static void add_change(struct mirror *m, const char *start, const char *end)
     m->changes[m->n_changes++] = (struct change){start, (size_t)(end - start)};
 }
 
-static void scan_changes(struct mirror *m, struct cursor *c)
+static _hot_ void scan_changes(struct mirror *m, struct cursor *c)
 {
     m->n_changes = 0;
     if (!need(c, '[') || take(c, ']'))
@@ -263,7 +263,7 @@ static void scan_member(struct mirror *m, struct cursor *c, struct members *seen
     }
 }
 
-int scan_event(struct mirror *m, const char *message, size_t n, struct scan *ret_scan, struct err *e)
+_hot_ int scan_event(struct mirror *m, const char *message, size_t n, struct scan *ret_scan, struct err *e)
 {
     struct cursor c = {message, message + n, false};
     struct members seen = {0};
