@@ -91,13 +91,19 @@ static void space_clear(struct xds_space *s)
 
 /* ---- forms ---- */
 
+struct hash128 xds_version_hash(const char *name, size_t len, uint64_t version)
+{
+    struct hash128 h = hash_bytes128(name, len);
+    uint64_t parts[3] = {h.high, h.low, version};
+
+    return hash_bytes128(parts, sizeof(parts));
+}
+
 static struct hash128 form_hash(const struct xds_form *f)
 {
     const struct xds_name *n = xds_space_of(f->gateway, f->type)->names[f->slot];
-    struct hash128 name = hash_bytes128(n->text, n->len);
-    uint64_t parts[3] = {name.high, name.low, f->version};
 
-    return hash_bytes128(parts, sizeof(parts));
+    return xds_version_hash(n->text, n->len, f->version);
 }
 
 static struct xds_form *new_form(struct xds_gateway *g, enum xds_type type, uint32_t slot, uint64_t version,

@@ -200,6 +200,8 @@ static inline const char *xds_form_name(const struct xds_form *f)
     return xds_space_of(f->gateway, f->type)->names[f->slot]->text;
 }
 
+/* Of a name and version: what a form's hash is made of. */
+struct hash128 xds_version_hash(const char *name, size_t len, uint64_t version);
 /* A content's version is the sum over its forms' hashes: it does not depend on any order, and is kept up by adding
  * and subtracting. */
 static inline void xds_sum_add(struct hash128 *sum, struct hash128 h)
