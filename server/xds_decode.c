@@ -334,12 +334,12 @@ static int match_memo(const uint8_t *p, const uint8_t *end, const struct xds_mem
 
     for (int i = 0; i < n_memos; i++) {
         size_t n = memos[i].length;
-        struct hash128 h;
+        struct xds_memo h;
 
         if (n == 0 || n > (size_t)(end - p) || (p + n < end && p[n] == tag))
             continue;
-        h = hash_bytes128(p, n);
-        if (h.high == memos[i].hash.high && h.low == memos[i].hash.low)
+        h = (struct xds_memo){.length = n, .hash = hash_bytes128(p, n)};
+        if (xds_same_memo(&h, &memos[i]))
             return i;
     }
     return -1;

@@ -44,6 +44,11 @@ struct xds_memo {
     struct hash128 hash;
 };
 
+static inline bool xds_same_memo(const struct xds_memo *a, const struct xds_memo *b)
+{
+    return a->length == b->length && a->hash.high == b->hash.high && a->hash.low == b->hash.low;
+}
+
 struct xds_node {
     bool present;
     struct xds_span id, cluster;

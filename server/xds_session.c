@@ -526,18 +526,44 @@ static int take_names(struct xds_session *s, struct xds_sub *sub, const struct x
     return r;
 }
 
+/* Asked for again: sent again. What the client told that it has (with the first request) is not. */
+static void subscribe_told(struct xds_sub *sub, const struct bits *slots, bool first)
+{
+    for (uint32_t slot = bits_next(slots, 0); slot != BITS_END; slot = bits_next(slots, (slot | 63) + 1)) {
+        uint32_t word = slot / 64;
+        uint64_t told = bits_word(slots, word);
+
+        for (uint64_t new = told & ~bits_word(&sub->named, word); new; new &= new - 1)
+            xds_slot_ref(sub->table->space, word * 64 + (uint32_t)__builtin_ctzll(new));
+        bits_set_word(&sub->named, word, told);
+        bits_set_word(&sub->pending, word, told);
+        bits_set_word(&sub->owed, word, first ? told & ~bits_word(&sub->holding, word) : told);
+    }
+}
+
 static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first, struct err *e)
 {
+    struct xds_space *space = sub->table->space;
+    struct xds_memo memo = xds_list_memo(&list);
     struct xds_span name;
     struct names it;
     uint32_t slot;
     bool new;
     int r;
 
+    if (memo.length && xds_same_memo(&memo, &space->told)) {
+        subscribe_told(sub, &space->told_slots, first);
+        return 0;
+    }
+    if (memo.length) {
+        space->told = (struct xds_memo){0};
+        bits_reset(&space->told_slots);
+    }
     names_begin(&it, sub, list, false);
     while (names_next(&it, &name, &slot)) {
         if (is_wildcard(name) && allows_wildcard(sub->type)) {
             set_wildcard(sub, true);
+            memo.length = 0; /* a list of more than names */
             continue;
         }
         r = name_slot(sub, name, &slot, &new, e);
@@ -547,9 +573,13 @@ static int subscribe_delta(struct xds_sub *sub, struct xds_list list, bool first
         if (!first || !xds_held(sub, slot))
             bits_set(&sub->owed, slot);
         subscribe(sub, slot);
+        if (memo.length)
+            bits_set(&space->told_slots, slot);
         if (new)
-            xds_slot_unref(sub->table->space, slot);
+            xds_slot_unref(space, slot);
     }
+    if (memo.length)
+        space->told = memo;
     return 0;
 }
 
@@ -588,8 +618,8 @@ static uint64_t parse_version(struct xds_span text)
 }
 
 /*
- * Whether the client has just what is current, all of it: nearly always so after a reconnect. Told from the sum of what
- * it lists, in whatever order that is, without looking up any of the names.
+ * Whether the client has just what is current, all of it: nearly always so after a reconnect. Told from the sum of
+ * what it lists, in whatever order that is, without looking up any of the names.
  */
 static bool has_all_current(const struct xds_table *t, struct xds_list list)
 {

@@ -71,6 +71,7 @@ void xds_slot_unref(struct xds_space *s, uint32_t slot)
     assert(n && n->refs > 0);
     if (--n->refs > 0)
         return;
+    s->told = (struct xds_memo){0};
     map_remove(&s->by_name, n->text, n->len);
     s->names[slot] = NULL;
     if (s->n_unused == s->unused_cap) {
@@ -85,6 +86,7 @@ static void space_clear(struct xds_space *s)
 {
     assert(s->by_name.count == 0);
     map_clear(&s->by_name);
+    bits_clear(&s->told_slots);
     mem_free(s->names);
     mem_free(s->unused);
 }

@@ -21,6 +21,7 @@
 #include "base/map.h"
 #include "proto/parts.h"
 #include "proto/resource.h"
+#include "server/xds_decode.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,6 +68,10 @@ struct xds_space {
     uint32_t n, cap;         /* slots that were given out at some time, and room for them */
     uint32_t *unused;        /* slots to give out again */
     uint32_t n_unused, unused_cap;
+    /* The long list of names that was subscribed to last, with its slots: clients of one gateway ask for the same
+     * names in the same order (Envoy sorts them). Forgotten when a slot loses its name. */
+    struct xds_memo told;
+    struct bits told_slots;
 };
 
 /* The wire bytes of up to 64 neighbouring slots in one piece, for first syncs. refs is atomic. */

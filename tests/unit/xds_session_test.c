@@ -974,6 +974,81 @@ TEST(delta_a_client_that_comes_back_in_sync_is_sent_nothing)
     world_free(w);
 }
 
+TEST(delta_a_client_that_comes_back_with_all_in_another_order_is_sent_nothing)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *r;
+    char a[17], b[17];
+
+    change(w, XDS_CLUSTER, "a", "0");
+    change(w, XDS_CLUSTER, "b", "0");
+    ask(w, XDS_CLUSTER, NULL);
+    r = expect(w, XDS_CLUSTER, LIST("a", "b"));
+    memcpy(a, version_of(r, "a"), sizeof(a));
+    memcpy(b, version_of(r, "b"), sizeof(b));
+    wire_response_free(r);
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_CLUSTER, .have = LIST("b", "a"), .have_versions = LIST(b, a)});
+    expect_nothing(w);
+    change(w, XDS_CLUSTER, "a", "1");
+    expect_and_ack(w, XDS_CLUSTER, LIST("a"));
+    /* As many as there are, and each of a version that there is: but of another one. */
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_CLUSTER, .have = LIST("b", "a"), .have_versions = LIST(a, b)});
+    expect_and_ack(w, XDS_CLUSTER, LIST("a", "b"));
+    world_free(w);
+}
+
+enum { LONG_LIST = 40 };
+
+/* Names that make a list so long that it is remembered; it ends with NULL. */
+static const char *const *long_list(void)
+{
+    static char texts[LONG_LIST][64];
+    static const char *names[LONG_LIST + 1];
+
+    for (unsigned i = 0; i < LONG_LIST; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "a-name-of-some-length-so-that-few-are-a-long-list-%02u", i);
+        names[i] = texts[i];
+    }
+    return names;
+}
+
+TEST(delta_a_list_that_another_client_sent_before_subscribes_to_the_same)
+{
+    const char *const *names = long_list(), *others[LONG_LIST + 1];
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *r;
+
+    for (unsigned i = 0; i < LONG_LIST; i++)
+        change(w, XDS_ENDPOINT, names[i], "0");
+    for (unsigned client = 0; client < 2; client++) {
+        reopen(w);
+        ask(w, XDS_ENDPOINT, names);
+        expect_and_ack(w, XDS_ENDPOINT, names);
+        expect_nothing(w);
+    }
+    /* The same client again: sent again. */
+    ask(w, XDS_ENDPOINT, names);
+    expect_and_ack(w, XDS_ENDPOINT, names);
+    change(w, XDS_ENDPOINT, names[7], "1");
+    expect_and_ack(w, XDS_ENDPOINT, LIST(names[7]));
+    /* A number that had one of the names has another one now. */
+    reopen(w);
+    change(w, XDS_ENDPOINT, names[7], NULL);
+    change(w, XDS_ENDPOINT, "new", "0");
+    ask(w, XDS_ENDPOINT, names);
+    memcpy(others, names, sizeof(others));
+    others[7] = names[LONG_LIST - 1];
+    others[LONG_LIST - 1] = NULL;
+    expect_and_ack(w, XDS_ENDPOINT, others);
+    r = expect(w, XDS_ENDPOINT, NULL);
+    expect_removed(r, LIST(names[7]));
+    ack(w, r);
+    expect_nothing(w);
+    world_free(w);
+}
+
 TEST(delta_an_absent_name_is_declared_absent_and_sent_when_it_appears)
 {
     static const enum xds_type types[] = {XDS_CLUSTER, XDS_ENDPOINT, XDS_ROUTE, XDS_SECRET, XDS_LISTENER};
