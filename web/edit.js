@@ -387,7 +387,7 @@ export function RolloutBody({ of: r }) {
 // What was applied, and how the Envoys take it.
 export function Applied({ written }) {
     const rollout = useRollout(written.number);
-    return html`<div class="applied" role="status"><p><${Icon} state="ok" /> Revision
+    return html`<div class="applied" role="status"><p><${Icon} state="ok" /> Revision${" "}
         <a href=${href("changes", [String(written.number)])}>${written.number}</a> is made and kept.</p>
         ${rollout.data ? html`<${RolloutBody} of=${rollout.data} />` : html`<p class="muted">Waiting for the Envoys…</p>`}</div>`;
 }

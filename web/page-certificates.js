@@ -2,7 +2,7 @@
 // Private keys go in and never come out.
 import { ask, segment } from "./api.js";
 import { useGet, useList } from "./store.js";
-import { Applied, Field, Outcome, useDraft } from "./edit.js";
+import { Field, Outcome, useDraft } from "./edit.js";
 import { Choice, Search, Table } from "./table.js";
 import {
     Button, Card, Confirm, CopyCurl, Dialog, Empty, Fact, Icon, PageHead, Pairs, Read, ReadOnly, Tag, days, go, href, setQuery, toast,
@@ -89,7 +89,6 @@ function Pem({ of, at, label, help }) {
 function Form({ draft, verb, onCancel, onApplied }) {
     const of = { ...draft, request: { ...draft.request, body: hidden(draft.request.body) } };
     return html`<form class="editor" onSubmit=${(event) => event.preventDefault()} aria-label="Certificate">
-        ${of.applied && html`<${Applied} written=${of.applied} />`}
         <${Pem} of=${of} at="/certificate_chain" label="Certificate chain (PEM)" help="The certificate itself first, then those that issued it." />
         <${Pem} of=${of} at="/private_key" label="Private key (PEM)" help="It goes in and never comes out. Nothing here: the one that is there stays." />
         <div class="fields"><${Field} of=${of} at="/password" label="Password of the key" type="password" autocomplete="new-password" /></div>

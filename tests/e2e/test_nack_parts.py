@@ -50,7 +50,7 @@ class Shared:
 
     def mend(self, n, path=None):
         self.lab.agent.set_keywords("test/svc/s%d" % n, {
-            "expose#0.filter_config_data": {"stream_idle_timeout": "99s"}} if self.kind == "chains" else {
+            "expose#0.filter_config_data": {"stream_idle_timeout": "%ds" % (200 + n)}} if self.kind == "chains" else {
             "route#0.match_prefix": path or self.path(n), "route#0.match_regex": None})
 
     def options(self, n):

@@ -65,7 +65,7 @@ def start(lab, **options):
 @pytest.mark.sanitized
 def test_an_exposure_is_programmed_once_all_proxies_acked_all_that_carries_it(served, sotw):
     lab = served
-    assert lab.api.programmed(GOOD[0])["reason"] == "no_proxies"
+    wait_until(lambda: lab.api.programmed(GOOD[0])["reason"] == "no_proxies")
     envoys = [start(lab, sotw=sotw), start(lab, sotw=not sotw)]
     for name in GOOD:
         wait_programmed(lab, name, "ok", proxies=2, acked=2, nacked=0)

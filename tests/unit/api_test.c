@@ -5,6 +5,7 @@
 #include "api/edit.h"
 #include "api/list.h"
 #include "api/objects.h"
+#include "tests/unit/header_fields.h"
 #include "tests/unit/model.h"
 #include "tests/unit/test.h"
 
@@ -12,7 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static struct arena *arena;
 
@@ -165,18 +165,6 @@ TEST(every_bad_parameter_is_a_fault)
 }
 
 /* ---- dispatch ---- */
-
-struct field {
-    const char *name, *value;
-};
-
-static const char *field_value(void *arg, const char *name)
-{
-    for (const struct field *f = arg; f && f->name; f++)
-        if (strcasecmp(f->name, name) == 0)
-            return f->value;
-    return NULL;
-}
 
 static struct view *the_view(void *arg)
 {

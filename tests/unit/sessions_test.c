@@ -7,11 +7,11 @@
 #include "api/browser.h"
 #include "api/dispatch.h"
 #include "store/document.h"
+#include "tests/unit/header_fields.h"
 #include "tests/unit/test.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static struct clock now = {.fake = 1, .fake_now = CLOCK_NS_PER_S};
 
@@ -190,18 +190,6 @@ TEST(sessions_are_listed_by_credential_and_ended_by_id)
 }
 
 /* ---- cookies and origins ---- */
-
-struct field {
-    const char *name, *value;
-};
-
-static const char *field_value(void *arg, const char *name)
-{
-    for (const struct field *f = arg; f && f->name; f++)
-        if (strcasecmp(f->name, name) == 0)
-            return f->value;
-    return NULL;
-}
 
 static const struct http_peer plain = {.text = "127.0.0.1:1"}, secure = {.text = "10.0.0.1:1", .is_tls = true};
 
