@@ -164,7 +164,7 @@ function Page({ route }) {
     if (error)
         return html`<${PageHead} title=${page.title} /><${ErrorBox} retry=${() => location.reload()} error=${{
             title: "This page could not be loaded", message: "igwd may have been upgraded, or can't be reached." }} />`;
-    if (module?.name !== page.name) return html`<${Loading} />`;
+    if (module?.name !== page.name) return html`<${PageHead} title=${page.title} /><${Loading} />`;
     return html`<${Guard} key=${address}><${module.Component} args=${route.args} query=${route.query} /><//>`;
 }
 
