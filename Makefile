@@ -210,9 +210,9 @@ $(BUILD)/web/files.list: FORCE
 	@mkdir -p $(@D)
 	@echo '$(WEB_FILES)' | cmp -s - $@ || echo '$(WEB_FILES)' > $@
 
-$(BUILD)/web/pages.c: web/build.py $(WEB_FILES) $(BUILD)/web/files.list $(NODE)/web/stamp
+$(BUILD)/web/pages.c: web/build.py web/imports.mjs $(WEB_FILES) $(BUILD)/web/files.list $(NODE)/web/stamp
 	@echo "  WEB   $@"
-	@/usr/bin/python3 web/build.py --modules $(NODE)/web/node_modules --out $(@D)
+	@/usr/bin/python3 web/build.py --modules $(NODE)/web/node_modules --node $(VENV)/bin/node --out $(@D)
 
 $(BUILD)/obj/web_pages.o: $(BUILD)/web/pages.c
 	@mkdir -p $(@D)
@@ -249,8 +249,9 @@ demo: all tools $(VENV)/stamp
 bench: all tools $(VENV)/stamp
 	@$(VENV)/bin/python tests/bench.py --build $(BUILD)
 
-lint: $(GEN_STAMP)
-	@/usr/bin/python3 tests/lint.py --tidy $(CLANG_TIDY) --jobs $(JOBS) -- $(CPPFLAGS) $(PKG_CFLAGS)
+lint: $(GEN_STAMP) $(NODE)/tests/stamp
+	@/usr/bin/python3 tests/lint.py --tidy $(CLANG_TIDY) --node $(VENV)/bin/node --modules $(NODE)/tests/node_modules \
+	    --jobs $(JOBS) -- $(CPPFLAGS) $(PKG_CFLAGS)
 
 # Fuzzing needs coverage compiled into everything: a variant of its own.
 $(FUZZ_PROGRAMS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB) $(GEN_LIB)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The project's own rules, checked on every file that git knows or would take.
 
-    tests/lint.py [--tidy CLANG-TIDY] [--jobs N] [--cache DIR] [-- COMPILER-FLAGS]
+    tests/lint.py [--tidy CLANG-TIDY] [--node NODE --modules NODE_MODULES] [--jobs N] [--cache DIR] [-- COMPILER-FLAGS]
 
 Form (clang-format), who may include whom, functions that are refused, the length and complexity of functions, how
 files begin, and words that have no place here. With --tidy clang-tidy runs too; what it found clean before, with the
-same headers and settings, is not looked at again. Prints FILE:LINE: fault; exit status 1 if there is any.
+same headers and settings, is not looked at again. With --modules ESLint, which is there, reads the dashboard's modules. Prints FILE:LINE: fault; exit status 1 if there is any.
 
 An exception is asked for in the line before, or in the line itself: /* lint: RULE because REASON */, where RULE is
 `long` or `complex` (before a function), or `call` (a refused function).
@@ -14,6 +14,7 @@ An exception is asked for in the line before, or in the line itself: /* lint: RU
 import argparse
 import concurrent.futures
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -268,9 +269,24 @@ def run_clang_tidy(binary, names, jobs, cache, flags, faults):
                 faults.lines.append(line.replace(os.getcwd() + "/", ""))
 
 
+def run_eslint(node, modules, faults):
+    """By the rules of web/eslint.config.mjs."""
+    result = subprocess.run([node, os.path.join(modules, "eslint", "bin", "eslint.js"), "--format", "json", "--max-warnings",
+                             "0", "--config", "web/eslint.config.mjs", "web"], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+    if result.returncode not in (0, 1):
+        faults.add("eslint", 0, result.stderr.strip()[:500] or f"ended with {result.returncode}")
+        return
+    for file in json.loads(result.stdout):
+        for found in file["messages"]:
+            faults.add(os.path.relpath(file["filePath"]), found.get("line", 0), f"{found['message']} [{found['ruleId']}]")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--tidy", metavar="CLANG-TIDY")
+    parser.add_argument("--node", default="node")
+    parser.add_argument("--modules", metavar="NODE_MODULES")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--cache", default="build/lint")
     parser.add_argument("flags", nargs="*")
@@ -293,6 +309,8 @@ def main():
     run_clang_format(c_names, options.jobs, faults)
     if options.tidy:
         run_clang_tidy(options.tidy, c_names, options.jobs, options.cache, options.flags, faults)
+    if options.modules:
+        run_eslint(options.node, options.modules, faults)
     for line in faults.lines:
         print(line)
     print(f"lint: {len(faults.lines)} faults in {len(files)} files")

@@ -23,6 +23,7 @@ import time
 import xml.etree.ElementTree as xml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+NODE = pathlib.Path(os.environ.get("TEST_NODE", ROOT / "build" / "node"))
 UNIT_LIMIT = 1200   # seconds for one program
 E2E_LIMIT = 2400    # seconds for one run of pytest
 LINT_LIMIT = 600
@@ -99,7 +100,8 @@ def run_unit(program, kind, part):
 def run_lint():
     result = Result("lint")
     began = time.monotonic()
-    code, output = run([sys.executable, ROOT / "tests" / "lint.py"], LINT_LIMIT, environment())
+    code, output = run([sys.executable, ROOT / "tests" / "lint.py", "--node", pathlib.Path(sys.executable).parent / "node",
+                        "--modules", NODE / "tests" / "node_modules"], LINT_LIMIT, environment())
     result.seconds = time.monotonic() - began
     if code == 0:
         result.passed = 1

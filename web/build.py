@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the dashboard: what a browser gets, compressed too, and a C file that holds all of it for the daemon.
 
-    web/build.py --modules NODE_MODULES --out DIRECTORY
+    web/build.py --modules NODE_MODULES [--node PROGRAM] --out DIRECTORY
 
 No bundler: modules stay files. What comes from npm gets a flat name, and what it imports by bare names is rewritten to
 these; then every import of every module must lead to a file. All stand below /ui/HASH/, where HASH is of their content
@@ -12,8 +12,10 @@ import argparse
 import gzip
 import hashlib
 import html
+import json
 import pathlib
 import re
+import subprocess
 import sys
 
 WEB = pathlib.Path(__file__).resolve().parent
@@ -35,8 +37,6 @@ TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 ENTRY = "app.js"
-IMPORT = re.compile(r"""(?P<before>\bfrom\s*|\bimport\s*\(?\s*)(?P<quote>["'])(?P<name>[^"'\n]+)(?P=quote)""")
-STATIC = re.compile(r"""\bfrom\s*["']\./([^"'\n]+)["']|^import\s*["']\./([^"'\n]+)["']""", re.M)
 
 
 class Bad(Exception):
@@ -47,8 +47,7 @@ def read_vendor(modules):
     files = {}
     for name, (path, more) in VENDOR.items():
         text = (modules / path).read_text("utf-8") + more
-        text = re.sub(r"\n?//# sourceMappingURL=.*", "", text)
-        files[name] = IMPORT.sub(lambda m: m["before"] + '"%s"' % BARE.get(m["name"], m["name"]), text)
+        files[name] = re.sub(r"\n?//# sourceMappingURL=.*", "", text)
     files["licenses.txt"] = "\n\n".join("%s\n\n%s" % (path, (modules / path).read_text("utf-8").strip())
                                         for path in LICENSES) + "\n"
     return files
@@ -58,35 +57,53 @@ def read_own():
     return {path.name: path.read_text("utf-8") for path in sorted(WEB.iterdir()) if path.suffix in TYPES}
 
 
-def check_imports(files):
-    for name, text in files.items():
-        if not name.endswith(".js"):
-            continue
-        for match in IMPORT.finditer(text):
-            target = match["name"]
+def take_apart(files, node, modules):
+    """What each module is made of, as imports.mjs says: {name: {parts, later}}."""
+    texts = {name: text for name, text in files.items() if name.endswith(".js")}
+    done = subprocess.run([node, WEB / "imports.mjs", modules], input=json.dumps(texts), capture_output=True, text=True,
+                          check=False)
+    if done.returncode:
+        raise Bad("imports.mjs: " + done.stderr.strip())
+    return json.loads(done.stdout)
+
+
+def link(files, apart):
+    """Calls what comes from npm by its name here, and looks whether every import leads to a file. What each module imports
+    before it runs: {name: names}."""
+    imported = {}
+    for name, module in apart.items():
+        parts = module["parts"]
+        if name in VENDOR:
+            parts[1::2] = [BARE.get(target, target) for target in parts[1::2]]
+            files[name] = "".join(parts)
+        for target in parts[1::2] + module["later"]:
+            if target is None:
+                raise Bad("%s imports what is known only when it runs" % name)
             if not target.startswith("./") or target[2:] not in files:
                 raise Bad("%s imports %r, which is no file of the dashboard" % (name, target))
+        imported[name] = [target[2:] for target in parts[1::2]]
+    return imported
 
 
-def first_load(files):
+def first_load(imported):
     """What the entry imports, and what that imports: a browser may ask for all of it at once."""
     found, waiting = [], [ENTRY]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.append(name)
-            waiting += [one or other for one, other in STATIC.findall(files[name])]
+            waiting += imported[name]
     return sorted(found)
 
 
-def finish(files):
+def finish(files, first):
     """What stands where: {path: text}. The entry knows the place of the others."""
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(b"%s\0%s\0" % (name.encode(), files[name].encode()))
     base = "/ui/" + digest.hexdigest()[:16]
     preload = "\n".join('<link rel="modulepreload" href="%s/%s">' % (base, html.escape(name))
-                        for name in first_load(files) if name != ENTRY)
+                        for name in first if name != ENTRY)
     page = files.pop("index.html").replace("{{base}}", base).replace("{{preload}}", preload)
     if "{{" in page:
         raise Bad("index.html has a place that nothing is known for")
@@ -135,12 +152,13 @@ def write(pages, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modules", required=True, type=pathlib.Path, help="npm's node_modules")
+    parser.add_argument("--node", default="node", help="the program that reads modules")
     parser.add_argument("--out", required=True, type=pathlib.Path, help="where pages.c and files/ are written")
     options = parser.parse_args()
     try:
         files = {**read_own(), **read_vendor(options.modules)}
-        check_imports(files)
-        write(finish(files), options.out)
+        imported = link(files, take_apart(files, options.node, options.modules))
+        write(finish(files, first_load(imported)), options.out)
     except (Bad, OSError) as error:
         print("web/build.py: %s" % error, file=sys.stderr)
         return 1

@@ -91,7 +91,7 @@ function Restore({ number, onClose }) {
 // ---- one revision -----------------------------------------------------------------------------------------------------
 
 // Which other revision it is compared with.
-function Against({ number, against }) {
+function Against({ against }) {
     const [text, setText] = useState(String(against));
     useEffect(() => setText(String(against)), [against]);
     const submit = (event) => {
@@ -106,7 +106,7 @@ function Against({ number, against }) {
 function Difference({ number, against }) {
     const diff = useGet(`/revisions/${number}/diff?against=${against}`);
     const documents = diff.data?.documents || [], names = diff.data?.names || [];
-    return html`<${Card} title="What differs" action=${html`<${Against} number=${number} against=${against} />`}><div class="body">
+    return html`<${Card} title="What differs" action=${html`<${Against} against=${against} />`}><div class="body">
         <${Read} of=${diff}>
         ${documents.length > 0 && html`<${Documents} of=${documents} />`}
         ${names.length > 0 && html`<section class="change"><h3>By the agent's word, or in consequence</h3>

@@ -1,6 +1,7 @@
 """web/build.py: what a browser gets is what stands in web/ and in the lock, and every import leads somewhere."""
 
 import gzip
+import json
 import pathlib
 import re
 import shutil
@@ -13,11 +14,15 @@ from desk import NODE
 from harness import ROOT
 
 MODULES = pathlib.Path(NODE) / "web" / "node_modules"
+PROGRAM = pathlib.Path(sys.executable).parent / "node"
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 def build(web, out):
-    return subprocess.run([sys.executable, web / "build.py", "--modules", MODULES, "--out", out],
-                          capture_output=True, text=True, timeout=60, check=False)
+    return run(sys.executable, web / "build.py", "--modules", MODULES, "--node", PROGRAM, "--out", out)
 
 
 @pytest.fixture
@@ -48,6 +53,9 @@ def test_the_same_files_give_the_same_pages_and_others_stand_elsewhere(web, tmp_
     ('import { signal } from "@preact/signals";', "@preact/signals"),
     ('const later = () => import("./gone.js");', "gone.js"),
     ('import "https://example.org/x.js";', "example.org"),
+    ('export * from "./all.js";', "all.js"),
+    ('const one = (name) => import(name);', "known only when it runs"),
+    ('const two = (name) => import(`./page-${name}.js`);', "known only when it runs"),
 ])
 def test_an_import_that_leads_nowhere_fails_the_build(web, tmp_path, line, named):
     with open(web / "app.js", "a", encoding="utf-8") as file:
@@ -56,15 +64,62 @@ def test_an_import_that_leads_nowhere_fails_the_build(web, tmp_path, line, named
     assert done.returncode == 1 and named in done.stderr
 
 
-def test_every_module_can_be_read_as_one(tmp_path):
-    """node's parser, which is Chromium's: also of pages that no test goes to."""
-    assert build(ROOT / "web", tmp_path).returncode == 0
-    for file in sorted((tmp_path / "files").glob("*.js")):
-        module = tmp_path / (file.stem + ".mjs")
-        module.write_bytes(file.read_bytes())
-        done = subprocess.run([pathlib.Path(sys.executable).parent / "node", "--check", module], capture_output=True,
-                              text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
+def test_what_only_looks_like_an_import_is_none(web, tmp_path):
+    with open(web / "app.js", "a", encoding="utf-8") as file:
+        file.write("""
+// import { x } from "./comment.js";
+/* export * from "./other.js"; */
+const text = 'import "./text.js"', pattern = /import "pattern.js"/, template = `from "./template.js" ${"from './more.js'"}`;
+""")
+    done = build(web, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+
+
+# Puts all modules together as an engine does, though without running them: what is imported by name has to be exported.
+LINK = """
+import { readdirSync, readFileSync } from "node:fs";
+import { SourceTextModule } from "node:vm";
+const folder = process.argv[1];
+const modules = new Map(readdirSync(folder).filter((name) => name.endsWith(".js")).map((name) =>
+    [name, new SourceTextModule(readFileSync(`${folder}/${name}`, "utf-8"), { identifier: name })]));
+for (const module of modules.values())
+    if (module.status === "unlinked") await module.link((name) => modules.get(name.slice(2)));
+console.log(modules.size);
+"""
+
+
+def link(folder):
+    return run(PROGRAM, "--experimental-vm-modules", "--no-warnings", "--input-type=module", "-e", LINK, folder)
+
+
+def test_every_module_can_be_read_and_finds_in_others_what_it_imports(web, tmp_path):
+    """By node's engine, which is Chromium's: also of pages that no test goes to."""
+    assert build(web, tmp_path / "a").returncode == 0
+    done = link(tmp_path / "a" / "files")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(list((tmp_path / "a" / "files").glob("*.js"))) > 20
+    for fault, named in (('import { nothing } from "./ui.js";', "nothing"), ("const = 1;", "SyntaxError")):
+        app = (web / "page-access.js").read_text()
+        (web / "page-access.js").write_text(app + fault)
+        assert build(web, tmp_path / "b").returncode == 0
+        done = link(tmp_path / "b" / "files")
+        assert done.returncode == 1 and named in done.stderr
+        (web / "page-access.js").write_text(app)
+
+
+def test_the_linter_would_find_faults(tmp_path):
+    """tests/lint.py runs it over what is there."""
+    (tmp_path / "sloppy.js").write_text("""
+import { one } from "./other.js";
+const unused = 1;
+export const same = (a, b) => a == b || unknown(status); // eslint-disable-line
+export const raw = (text) => { document.body.innerHTML = text; };
+""")
+    done = run(PROGRAM, pathlib.Path(NODE) / "tests" / "node_modules" / "eslint" / "bin" / "eslint.js", "--format", "json",
+               "--config", ROOT / "web" / "eslint.config.mjs", "sloppy.js", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    rules = {found["ruleId"] for found in json.loads(done.stdout)[0]["messages"] if found["ruleId"]}
+    assert rules == {"no-unused-vars", "eqeqeq", "no-undef", "no-restricted-globals", "no-restricted-properties"}
 
 
 def test_nothing_is_inline_in_the_entry():
