@@ -46,7 +46,7 @@ struct xds_memo {
 
 static inline bool xds_same_memo(const struct xds_memo *a, const struct xds_memo *b)
 {
-    return a->length == b->length && a->hash.high == b->hash.high && a->hash.low == b->hash.low;
+    return a->length == b->length && hash128_equal(a->hash, b->hash);
 }
 
 struct xds_node {

@@ -871,10 +871,10 @@ static void check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now
     struct hash128 sum = sum_of_targets(s, sub);
 
     sub->claims = false;
-    if (sum.high != sub->claim.high || sum.low != sub->claim.low)
+    if (!hash128_equal(sum, sub->claim))
         return;
     hold_targets(s, sub);
-    assert(sub->sum.high == sum.high && sub->sum.low == sum.low);
+    assert(hash128_equal(sub->sum, sum));
     bits_reset(&sub->pending);
     bits_reset(&sub->blocked);
     sub->answer_due = false;

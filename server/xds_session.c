@@ -631,7 +631,7 @@ static bool has_all_current(const struct xds_table *t, struct xds_list list)
         return false;
     while ((more = xds_map_next(&list, &name, &version)) > 0)
         xds_sum_add(&sum, xds_version_hash(name.p, name.n, parse_version(version)));
-    return more == 0 && sum.high == t->sum.high && sum.low == t->sum.low;
+    return more == 0 && hash128_equal(sum, t->sum);
 }
 
 /* initial_resource_versions: what the client has from an earlier stream. */
@@ -736,7 +736,7 @@ static void take_sotw_verdict(struct xds_session *s, struct xds_sub *sub, const 
     }
     if (xds_version_parse(request->version, &version))
         for (const struct xds_response *r = sub->first; r && r->nonce <= nonce; r = r->next)
-            if (!r->answered && r->version.high == version.high && r->version.low == version.low)
+            if (!r->answered && hash128_equal(r->version, version))
                 taken = r->nonce;
     if (taken)
         xds_take_ack(s, sub, taken, now);

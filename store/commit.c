@@ -27,11 +27,6 @@
 /* How many services a slow disk writes in a millisecond: a first fetch of thousands is no reason for an alarm. */
 enum { SERVICES_A_MS = 10 };
 
-static bool same_hash(struct hash128 a, struct hash128 b)
-{
-    return a.high == b.high && a.low == b.low;
-}
-
 /* An object whose configuration changed: for the revision. */
 static void note(struct commit *c, const char *kind, const char *name)
 {
@@ -96,7 +91,8 @@ static bool take_work(struct commit *c, struct record *r, struct work *w)
     w->record = r;
     w->gone = p && p->gone;
     w->declaration = p && p->declaration ? p->declaration : r->form.declaration;
-    w->declared = p && p->declaration && (!r->service || p->edited || !same_hash(p->resources_hash, r->resources));
+    w->declared =
+        p && p->declaration && (!r->service || p->edited || !hash128_equal(p->resources_hash, r->resources));
     w->reconfigured = r->again || p->declaration || r->loaded;
     return true;
 }
@@ -226,7 +222,7 @@ static void put_rows(struct commit *c, struct work *w, struct form *form)
     buf_reset(&s->scratch);
     exposures_pack(w, r, &s->scratch);
     states = hash_bytes128(s->scratch.data, s->scratch.len);
-    changed = !same_hash(states, r->states);
+    changed = !hash128_equal(states, r->states);
     if (changed || form->id != r->form.id || r->unsaved)
         row_put_service(s, r, form->id, s->scratch.data, s->scratch.len);
     if (changed || w->declared)
@@ -273,7 +269,7 @@ static void keep_addresses(struct store *s, struct record *r)
 
     if (!p || !p->addresses.data)
         return;
-    if (r->unsaved || !same_hash(r->addresses, p->addresses_hash))
+    if (r->unsaved || !hash128_equal(r->addresses, p->addresses_hash))
         row_put_endpoints(s, r->id, p->addresses.data, p->addresses.len);
     r->addresses = p->addresses_hash;
     bytes_clear(&r->addresses_packed);

@@ -103,11 +103,6 @@ void secret_touched(struct store *s, struct secret_entry *entry)
     pointers_add(&s->touched, entry);
 }
 
-static bool same_hash(struct hash128 a, struct hash128 b)
-{
-    return a.high == b.high && a.low == b.low;
-}
-
 struct declaration *gather_declare(struct store *s, const char *path, const struct agent_word *word,
                                    struct bytes *ret_effective)
 {
@@ -315,12 +310,12 @@ static void put(struct store *s, struct record *r, const struct facts *f)
     resources = hash_bytes128(s->scratch.data, s->scratch.len);
     addresses = hash_bytes128(s->scratch2.data, s->scratch2.len);
     p = r->pending;
-    if (p && !p->gone && same_hash(p->resources_hash, resources) && same_hash(p->addresses_hash, addresses))
+    if (p && !p->gone && hash128_equal(p->resources_hash, resources) && hash128_equal(p->addresses_hash, addresses))
         return;
     pending_free(p);
     r->pending = NULL;
-    same_resources = r->service && same_hash(r->resources, resources);
-    same_addresses = r->service && same_hash(r->addresses, addresses);
+    same_resources = r->service && hash128_equal(r->resources, resources);
+    same_addresses = r->service && hash128_equal(r->addresses, addresses);
     /* What is known but not on the disk any more is put as if it were new. */
     if (r->unsaved)
         same_resources = same_addresses = false;
