@@ -124,9 +124,9 @@ static json_t *file_json(const char *name)
 
 static bool is_address(const char *name)
 {
-    uint8_t bytes[sizeof(struct in6_addr)];
+    struct address address;
 
-    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+    return address_parse(name, &address) == 0;
 }
 
 /* The name that the certificate must bear; NULL: none is known. */

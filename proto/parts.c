@@ -96,12 +96,7 @@ static struct bytes field(struct bytes in, uint32_t number)
 
 static const char *text_of(struct arena *a, struct bytes b)
 {
-    char *text = arena_alloc(a, b.n + 1);
-
-    if (b.n)
-        memcpy(text, b.p, b.n);
-    text[b.n] = '\0';
-    return text;
+    return b.n ? arena_strndup(a, (const char *)b.p, b.n) : "";
 }
 
 static size_t count(struct bytes in, uint32_t number)
@@ -134,7 +129,7 @@ static const char *owner_by_name(struct arena *a, const char *vhost)
 {
     const char *end = strstr(vhost, ".vhost#");
 
-    return end ? text_of(a, (struct bytes){(const uint8_t *)vhost, (size_t)(end - vhost)}) : NULL;
+    return end ? arena_strndup(a, vhost, (size_t)(end - vhost)) : NULL;
 }
 
 /* By the cluster that a route leads to, or by its name where it leads to none. */

@@ -244,6 +244,11 @@ const uint8_t *resource_message(const struct resource *r, size_t *ret_len)
     return record.data;
 }
 
+bool resource_name_has(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_#/-|*", c);
+}
+
 int resource_check(const struct resource *r, struct err *e)
 {
     const struct schema_message *type = schema_find_url(xds_type_url[r->type], strlen(xds_type_url[r->type]));

@@ -69,6 +69,8 @@ define_cleanup(struct resource *, resource_unref)
 int resource_check(const struct resource *r, struct err *e);
 /* The message's bytes inside wire. */
 const uint8_t *resource_message(const struct resource *r, size_t *ret_len);
+/* Whether a byte can be part of a resource's name where it touches one in Envoy's words. */
+bool resource_name_has(char c);
 
 /* A resource that is new or changed (after set) or gone (after NULL). */
 struct xds_change {

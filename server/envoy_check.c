@@ -245,18 +245,12 @@ static void learn_version(struct envoy_check *c)
 
 /* ---- words ---- */
 
-/* Whether a byte can be part of a resource's name where it touches one. */
-static bool in_name(char c)
-{
-    return isalnum((unsigned char)c) || (c && strchr("_#/-|*", c));
-}
-
 static bool is_named(const char *words, const char *name)
 {
     size_t n = strlen(name);
 
     for (const char *at = strstr(words, name); at; at = strstr(at + 1, name))
-        if ((at == words || !in_name(at[-1])) && !in_name(at[n]))
+        if ((at == words || !resource_name_has(at[-1])) && (!at[n] || !resource_name_has(at[n])))
             return true;
     return false;
 }

@@ -87,15 +87,19 @@ static bool usable(void *arg, const struct parts *instead, size_t i)
     return true;
 }
 
+/* Whether its bytes are known, and were not refused. */
+static bool may_stand_in(const struct search *q, const struct xds_form *f)
+{
+    return f && f->resource && !xds_is_refused(q->s, q->sub->type, f->version);
+}
+
 /* The form that the client has, or else the last that any took. */
 static void choose_earlier(struct search *q, struct xds_form *held)
 {
     struct xds_form *accepted = xds_accepted(q->sub->table, q->current->slot);
 
-    q->earlier_is_held = held && held->resource && !xds_is_refused(q->s, q->sub->type, held->version);
-    q->earlier = q->earlier_is_held                                                                         ? held
-                 : accepted && accepted->resource && !xds_is_refused(q->s, q->sub->type, accepted->version) ? accepted
-                                                                                                            : NULL;
+    q->earlier_is_held = may_stand_in(q, held);
+    q->earlier = q->earlier_is_held ? held : may_stand_in(q, accepted) ? accepted : NULL;
     q->instead = q->earlier ? xds_form_parts(q->earlier) : NULL;
 }
 
@@ -164,9 +168,9 @@ static size_t order_suspects(struct search *q, const char *words)
     return n_unnamed;
 }
 
-static void sort_parts(struct search *q, const struct xds_form *held)
+static void sort_parts(struct search *q)
 {
-    const struct parts *has = q->earlier_is_held && held ? q->instead : NULL;
+    const struct parts *has = q->earlier_is_held ? q->instead : NULL;
 
     q->n_good = 0;
     for (size_t i = 0; i < q->n; i++) {
@@ -210,8 +214,6 @@ static struct xds_form *settle_whole(const struct search *q)
 
 static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struct xds_form *current, struct search *q)
 {
-    struct xds_form *held = xds_held(sub, current->slot);
-
     q->s = s;
     q->sub = sub;
     q->current = current;
@@ -221,17 +223,18 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
     q->good = mem_array(bool, q->n);
     q->bad = mem_array(bool, q->n);
     q->suspects = mem_array(size_t, q->n);
-    choose_earlier(q, held);
-    sort_parts(q, held);
+    choose_earlier(q, xds_held(sub, current->slot));
+    sort_parts(q);
     if (q->n < 2)
         return q->found = settle_whole(q);
+    run(q);
     /* Each that is found to be at fault leaves others to be looked at, until one can be sent. */
-    do {
+    while (q->accused) {
         q->accused = false;
         q->n_refused = 0;
-        sort_parts(q, held);
+        sort_parts(q);
         run(q);
-    } while (q->accused);
+    }
     if (!q->found && (q->n_good > 0 || q->earlier_is_held))
         (void)try(q, 0, 0);
     return q->found;
@@ -359,19 +362,6 @@ bool xds_accuse_parts(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
 
 /* ---- what is said of it ---- */
 
-static const struct xds_refusal *refused_part(const struct xds_session *s, struct xds_form *current,
-                                              const struct xds_bundle *of);
-
-const struct xds_refusal *xds_refusal_of(const struct xds_session *s, struct xds_form *current)
-{
-    const struct xds_refusal *whole;
-
-    if (!current || xds_refusing_count(s->refusing) == 0)
-        return NULL;
-    whole = xds_refusing_find(s->refusing, current->type, current->version);
-    return whole ? whole : refused_part(s, current, NULL);
-}
-
 /* Whether the part is, or serves, what the bundle stands for. */
 static bool concerns(const struct parts *parts, size_t i, const struct xds_bundle *b)
 {
@@ -402,6 +392,16 @@ static const struct xds_refusal *refused_part(const struct xds_session *s, struc
             return found;
     }
     return NULL;
+}
+
+const struct xds_refusal *xds_refusal_of(const struct xds_session *s, struct xds_form *current)
+{
+    const struct xds_refusal *whole;
+
+    if (!current || xds_refusing_count(s->refusing) == 0)
+        return NULL;
+    whole = xds_refusing_find(s->refusing, current->type, current->version);
+    return whole ? whole : refused_part(s, current, NULL);
 }
 
 /* Whether the client confirmed a form that is composed of the current one, and nothing more of it is to be had. */

@@ -184,12 +184,6 @@ static const char *id_of(uint32_t epoch, const struct xds_session *s, struct are
     return arena_printf(arena, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
 }
 
-/* What it said of the current form, if it refused it. */
-static const struct xds_refusal *refusal_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
-{
-    return xds_refusal_of(s, xds_current(sub->table, slot));
-}
-
 static void count_type(const struct xds_session *s, const struct xds_sub *sub, uint64_t ret[XDS_STATES])
 {
     const struct bits *live = &sub->table->live, *of = sub->wildcard ? live : &sub->named;
@@ -207,7 +201,7 @@ static void count_type(const struct xds_session *s, const struct xds_sub *sub, u
         for (; missing; missing &= missing - 1) {
             uint32_t one = word * WORD + (uint32_t)__builtin_ctzll(missing);
 
-            ret[refusal_of(s, sub, one) ? XDS_NACKED : XDS_REQUESTED]++;
+            ret[xds_refusal_of(s, xds_current(sub->table, one)) ? XDS_NACKED : XDS_REQUESTED]++;
         }
     }
     for (uint32_t slot = bits_next(&sub->named, 0); slot != BITS_END;
@@ -307,7 +301,7 @@ static void add_resource(struct proxies_question *q, const struct xds_session *s
 {
     struct xds_proxy *proxy = &q->items[0];
     const struct xds_form *current = xds_current(sub->table, slot);
-    const struct xds_refusal *refusal = refusal_of(s, sub, slot);
+    const struct xds_refusal *refusal = xds_refusal_of(s, xds_current(sub->table, slot));
     struct xds_proxy_resource *r;
 
     proxy->resources =

@@ -173,7 +173,7 @@ uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot);
 /* ---- xds_parts.c ---- */
 /*
  * What a client gets of a form that is current, given what it refused of it: the form itself, one that is composed of
- * its parts, or NULL (ret false: nothing of it is known to be refused, it may have all of it). Borrowed.
+ * its parts, or NULL: nothing of it. Borrowed.
  */
 struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current);
 /* A composed form, or the current one, was just refused: says which parts that proves to be at fault. Calls guilty()

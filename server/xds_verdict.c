@@ -170,12 +170,6 @@ static void convict(struct xds_session *s, struct xds_sub *sub, struct xds_form 
         report(s, sub, f, NULL, words);
 }
 
-/* Whether a byte can be part of a resource's name where it touches one. */
-static bool in_name(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_#/-|*", c);
-}
-
 /*
  * Envoy writes "Error adding/updating cluster(s) NAME: why, NAME: why" and the like. A name counts where it stands by
  * itself. Every piece of the words that begins and ends at such a border is looked up.
@@ -190,12 +184,12 @@ static unsigned convict_named(struct xds_session *s, struct xds_sub *sub, const 
     for (size_t from = 0; from < n; from++) {
         unsigned pieces = 0;
 
-        if (from > 0 && (in_name(words.p[from - 1]) || words.p[from - 1] == '.'))
+        if (from > 0 && (resource_name_has(words.p[from - 1]) || words.p[from - 1] == '.'))
             continue;
         for (size_t to = from + 1; to <= n && to - from <= XDS_NAME_MAX && pieces < PIECES_MAX; to++) {
             uint32_t slot, i;
 
-            if (to < n && in_name(words.p[to]))
+            if (to < n && resource_name_has(words.p[to]))
                 continue;
             pieces++;
             slot = xds_slot_find(sub->table->space, words.p + from, to - from);
