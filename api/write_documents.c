@@ -27,29 +27,12 @@ static void set_text(json_t *object, const char *name, const char *value)
 
 /* ---- gateways ---- */
 
-struct gateway_wish {
-    int64_t port_min, port_max;
-    bool allow_files, allow_cluster_header;
-};
-
-#define FIELD(key, field_type, ...)                                                                                  \
-    {                                                                                                                \
-        .name = #key, .type = field_type, .offset = offsetof(struct gateway_wish, key), __VA_ARGS__                  \
-    }
-static const struct json_field gateway_fields[] = {
-    FIELD(port_min, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
-    FIELD(port_max, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
-    FIELD(allow_files, JSON_FIELD_BOOL),
-    FIELD(allow_cluster_header, JSON_FIELD_BOOL),
-};
-#undef FIELD
-
 static const char *const gateway_members[] = {"port_min", "port_max", "allow_files", "allow_cluster_header", NULL};
 
 static void put_gateway(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
     static const char *const read_only[] = {"kind", "name", "is_default", "status", NULL};
-    static const struct write_form form = {gateway_fields, ARRAY_LEN(gateway_fields), .read_only = read_only};
+    static const struct write_form form = {gateway_fields, GATEWAY_FIELDS, .read_only = read_only};
     const struct store_options *world = c->backend->world;
     struct gateway_wish s = {.port_min = world->port_min, .port_max = world->port_max};
 

@@ -372,16 +372,11 @@ static void drop_secret(struct commit *c, struct secret_entry *entry)
     secret_entry_free(entry);
 }
 
-struct document *document_of_certificate(const struct store *s, const char *path)
-{
-    return documents_find(s->documents, DOCUMENT_CERTIFICATE, path);
-}
-
 /* The API's certificates are kept in config.db: observed.db has a row of the agent's alone. */
 static void take_document(struct commit *c, struct secret_entry *entry)
 {
     struct store *s = c->store;
-    const struct document *d = document_of_certificate(s, entry->path);
+    const struct document *d = documents_find(s->documents, DOCUMENT_CERTIFICATE, entry->path);
 
     if (d && entry->made != d->revision) {
         if (entry->secret && !entry->made)
@@ -405,7 +400,7 @@ static void settle_secret(struct commit *c, struct secret_entry *entry)
 
     entry->touched = false;
     /* Also values that came when nobody refers to it any more. What was made over the API is there in any case. */
-    if (entry->records.count == 0 && !document_of_certificate(s, entry->path)) {
+    if (entry->records.count == 0 && !documents_find(s->documents, DOCUMENT_CERTIFICATE, entry->path)) {
         drop_secret(c, entry);
         return;
     }
@@ -439,7 +434,7 @@ static void settle_secrets(struct commit *c)
     mem_free(s->wanted);
     s->wanted = mem_array(const char *, s->secrets.count);
     for (size_t i = 0; map_next(&s->secrets, &i, &e);)
-        if (!document_of_certificate(s, ((struct secret_entry *)e->value)->path))
+        if (!documents_find(s->documents, DOCUMENT_CERTIFICATE, ((struct secret_entry *)e->value)->path))
             s->wanted[n++] = ((struct secret_entry *)e->value)->path;
     s->n_wanted = n;
     if (n)

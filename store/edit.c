@@ -73,11 +73,6 @@ void revisions_add(struct store *s, struct revision *r)
 
 /* ---- compare and set ---- */
 
-static struct document *document_now(const struct store *s, enum document_kind kind, const char *name)
-{
-    return documents_find(s->documents, kind, name);
-}
-
 /* A word that the agent said again, or took back and gave again, is the same. */
 static bool same_word(const struct agent_word *a, const struct agent_word *b)
 {
@@ -97,15 +92,15 @@ static bool exposure_unchanged(const struct store *s, const struct view *v, cons
         return true;
     before = view_service(v, path);
     return same_word(before ? before->word : NULL, gather_newest_word(s, path)) &&
-           view_document(v, DOCUMENT_EXPOSURE, name) == document_now(s, DOCUMENT_EXPOSURE, name) &&
-           view_document(v, DOCUMENT_OVERRIDE, name) == document_now(s, DOCUMENT_OVERRIDE, name);
+           view_document(v, DOCUMENT_EXPOSURE, name) == documents_find(s->documents, DOCUMENT_EXPOSURE, name) &&
+           view_document(v, DOCUMENT_OVERRIDE, name) == documents_find(s->documents, DOCUMENT_OVERRIDE, name);
 }
 
 static bool is_unchanged(const struct store *s, const struct view *v, const struct edit *e)
 {
     if (e->kind == DOCUMENT_EXPOSURE || e->kind == DOCUMENT_OVERRIDE)
         return exposure_unchanged(s, v, e->name);
-    return view_document(v, e->kind, e->name) == document_now(s, e->kind, e->name);
+    return view_document(v, e->kind, e->name) == documents_find(s->documents, e->kind, e->name);
 }
 
 /* ---- taking ---- */
@@ -140,7 +135,7 @@ static int check_limits(const struct store *s, struct edit_request *r)
             return err_set(&r->error, -EMSGSIZE, NULL, NULL, "a name has at most %zu bytes", name_max(e->kind));
         if (e->body && strlen(e->body) > DOCUMENT_BODY_MAX)
             return err_set(&r->error, -EMSGSIZE, e->name, NULL, "an object has at most %d bytes", DOCUMENT_BODY_MAX);
-        more += e->body && !document_now(s, e->kind, e->name);
+        more += e->body && !documents_find(s->documents, e->kind, e->name);
     }
     if (pmap_count(s->documents) + more > DOCUMENTS_MAX)
         return err_set(&r->error, -ENOSPC, NULL, NULL, "there are at most %d edited objects", DOCUMENTS_MAX);
@@ -173,7 +168,7 @@ static struct revision *make_revision(struct store *s, const struct edit_request
 
     for (size_t i = 0; i < r->n_edits; i++) {
         const struct edit *e = &r->edits[i];
-        struct document *before = document_now(s, e->kind, e->name);
+        struct document *before = documents_find(s->documents, e->kind, e->name);
 
         if (same_body(before, e->body))
             continue;

@@ -401,7 +401,7 @@ void store_put_secret(struct store *s, const char *path, const char *csum, const
     struct secret *next;
 
     /* Not wanted: one of this name was made over the API. */
-    if (document_of_certificate(s, path)) {
+    if (documents_find(s->documents, DOCUMENT_CERTIFICATE, path)) {
         secret_touched(s, entry);
         return;
     }

@@ -353,8 +353,6 @@ void loading_clear(struct loading *l);
 
 /* ---- commit.c ---- */
 
-/* NULL: the secret is the agent's business. */
-struct document *document_of_certificate(const struct store *s, const char *path);
 /* From what was loaded to the first view. */
 void commit_loaded(struct store *s);
 /* store_commit() for an edit. */

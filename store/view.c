@@ -27,23 +27,22 @@ struct gateway *gateway_new(const char *name, bool is_default, const struct gate
     return g;
 }
 
-int gateway_settings_read(const char *body, struct gateway_settings *settings)
-{
-    struct raw_settings {
-        int64_t port_min, port_max;
-        bool allow_files, allow_cluster_header;
-    } raw = {settings->port_min, settings->port_max, settings->allow_files, settings->allow_cluster_header};
 #define FIELD(member, field_type, ...)                                                                               \
     {                                                                                                                \
-        .name = #member, .type = field_type, .offset = offsetof(struct raw_settings, member), __VA_ARGS__            \
+        .name = #member, .type = field_type, .offset = offsetof(struct gateway_wish, member), __VA_ARGS__            \
     }
-    static const struct json_field fields[] = {
-        FIELD(port_min, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
-        FIELD(port_max, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
-        FIELD(allow_files, JSON_FIELD_BOOL),
-        FIELD(allow_cluster_header, JSON_FIELD_BOOL),
-    };
+const struct json_field gateway_fields[GATEWAY_FIELDS] = {
+    FIELD(port_min, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
+    FIELD(port_max, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
+    FIELD(allow_files, JSON_FIELD_BOOL),
+    FIELD(allow_cluster_header, JSON_FIELD_BOOL),
+};
 #undef FIELD
+
+int gateway_settings_read(const char *body, struct gateway_settings *settings)
+{
+    struct gateway_wish wish = {settings->port_min, settings->port_max, settings->allow_files,
+                                settings->allow_cluster_header};
     struct arena *arena;
     json_t *json = NULL;
     int r;
@@ -54,9 +53,9 @@ int gateway_settings_read(const char *body, struct gateway_settings *settings)
     if (r < 0)
         return -EINVAL;
     arena = arena_new();
-    r = json_decode(json, fields, ARRAY_LEN(fields), 0, arena, &raw, NULL, NULL);
-    *settings = (struct gateway_settings){(uint16_t)raw.port_min, (uint16_t)raw.port_max, raw.allow_files,
-                                          raw.allow_cluster_header};
+    r = json_decode(json, gateway_fields, GATEWAY_FIELDS, 0, arena, &wish, NULL, NULL);
+    *settings = (struct gateway_settings){(uint16_t)wish.port_min, (uint16_t)wish.port_max, wish.allow_files,
+                                          wish.allow_cluster_header};
     json_decref(json);
     arena_free(arena);
     return r < 0 ? -EINVAL : 0;

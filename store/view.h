@@ -33,6 +33,13 @@ struct gateway_settings {
     uint16_t port_min, port_max;
     bool allow_files, allow_cluster_header;
 };
+/* What a gateway's document may say, and a request that makes one; decodes to a struct gateway_wish. */
+enum { GATEWAY_FIELDS = 4 };
+extern const struct json_field gateway_fields[GATEWAY_FIELDS];
+struct gateway_wish {
+    int64_t port_min, port_max;
+    bool allow_files, allow_cluster_header;
+};
 struct gateway *gateway_new(const char *name, bool is_default, const struct gateway_settings *settings);
 /* What a gateway's document says, over what *settings has already; body NULL: nothing. -EINVAL when it is none. */
 int gateway_settings_read(const char *body, struct gateway_settings *settings);
