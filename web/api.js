@@ -55,34 +55,34 @@ async function problemOf(response) {
     return new Problem({ ...about, detail: `The answer was ${response.status}, without an explanation.` }, etag);
 }
 
-function signalOf(signal, milliseconds) {
-    const timeout = AbortSignal.timeout(milliseconds);
+const typeOf = (method) => (method === "PATCH" ? "application/merge-patch+json" : "application/json");
+
+function signalOf(signal) {
+    const timeout = AbortSignal.timeout(LIMIT_MS);
     return signal ? AbortSignal.any([signal, timeout]) : timeout;
 }
 
-// Asks. Answers {status, data, etag, at}; status 304: data is null. Throws a Problem, or AbortError when signal did it.
-//   body: any value, as JSON; type: of the body, merge patch for PATCH else JSON
-//   dryRun: nothing is changed; wait: seconds to wait for the rollout; ifMatch, ifNoneMatch: tags
+// Asks. Answers {status, data, etag}; status 304: data is null. Throws a Problem, or AbortError when signal did it.
+//   body: any value, as JSON: a merge patch for PATCH
+//   dryRun: nothing is changed; ifMatch, ifNoneMatch: tags
 //   token: instead of the session's cookie, to sign in with
-export async function ask(method, path, { body, type, dryRun, wait, ifMatch, ifNoneMatch, token, signal } = {}) {
+export async function ask(method, path, { body, dryRun, ifMatch, ifNoneMatch, token, signal } = {}) {
     const headers = { Accept: "application/json" };
     if (token) headers.Authorization = "Bearer " + token;
-    if (body !== undefined)
-        headers["Content-Type"] = type || (method === "PATCH" ? "application/merge-patch+json" : "application/json");
+    if (body !== undefined) headers["Content-Type"] = typeOf(method);
     if (ifMatch) headers["If-Match"] = ifMatch;
     if (ifNoneMatch) headers["If-None-Match"] = ifNoneMatch;
-    if (wait) headers.Prefer = `wait=${wait}`;
     const url = BASE + path + (dryRun ? (path.includes("?") ? "&" : "?") + "dry_run=true" : "");
     let response;
     try {
         response = await fetch(url, {
             method, headers, body: body === undefined ? undefined : JSON.stringify(body),
             credentials: "same-origin", cache: "no-store", redirect: "error",
-            signal: signalOf(signal, LIMIT_MS + (wait || 0) * 1000),
+            signal: signalOf(signal),
         });
         if (response.ok || response.status === 304) {
             const data = response.status === 304 || response.status === 204 ? null : await response.json();
-            return { status: response.status, data, etag: response.headers.get("ETag"), at: Date.now() };
+            return { status: response.status, data, etag: response.headers.get("ETag") };
         }
     } catch (error) {
         if (signal && signal.aborted) throw error;
@@ -96,16 +96,14 @@ export async function ask(method, path, { body, type, dryRun, wait, ifMatch, ifN
 export const get = (path, options) => ask("GET", path, options);
 
 // The same request for a shell. The token is the reader's to put in.
-export function curlOf({ method = "GET", path, body, type, ifMatch, dryRun }) {
+export function curlOf({ method = "GET", path, body, ifMatch }) {
     const quote = (text) => "'" + String(text).replace(/'/g, "'\\''") + "'";
-    const url = location.origin + BASE + path + (dryRun ? (path.includes("?") ? "&" : "?") + "dry_run=true" : "");
     const parts = ["curl -sS"];
     if (method !== "GET") parts.push("-X " + method);
-    parts.push(quote(url), '-H "Authorization: Bearer $IGWD_TOKEN"');
+    parts.push(quote(location.origin + BASE + path), '-H "Authorization: Bearer $IGWD_TOKEN"');
     if (ifMatch) parts.push("-H " + quote("If-Match: " + ifMatch));
     if (body !== undefined) {
-        parts.push("-H " + quote("Content-Type: " + (type || (method === "PATCH" ? "application/merge-patch+json"
-            : "application/json"))));
+        parts.push("-H " + quote("Content-Type: " + typeOf(method)));
         parts.push("-d " + quote(JSON.stringify(body)));
     }
     return parts.join(" \\\n  ");
@@ -114,7 +112,7 @@ export function curlOf({ method = "GET", path, body, type, ifMatch, dryRun }) {
 // Whether a text can be a token at all: what is none is not sent anywhere.
 export const isToken = (text) => /^igwd_[A-Za-z0-9_-]{43}$/.test(text);
 
-// ---- merge patches (RFC 7396) and JSON pointers (RFC 6901) ----------------------------------------------------------
+// ---- merge patches (RFC 7396) ----------------------------------------------------------------------------------------
 
 export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
@@ -137,16 +135,3 @@ export function mergePatch(before, after) {
     }
     return patch;
 }
-
-export function applyPatch(target, patch) {
-    if (!isObject(patch)) return patch;
-    const result = isObject(target) ? { ...target } : {};
-    for (const [key, value] of Object.entries(patch)) {
-        if (value === null) delete result[key];
-        else result[key] = applyPatch(result[key], value);
-    }
-    return result;
-}
-
-export const pointer = (...steps) =>
-    "#" + steps.map((step) => "/" + String(step).replace(/~/g, "~0").replace(/\//g, "~1")).join("");

@@ -5,7 +5,7 @@ import { isObject, same } from "./api.js";
 
 // [{place: "/vhosts/0/domains", before, after}]: undefined where there is nothing. Lists of objects are compared item by
 // item, lists of anything else as a whole.
-export function differences(before, after, place = "") {
+function differences(before, after, place = "") {
     if (same(before, after)) return [];
     const lists = Array.isArray(before) && Array.isArray(after) && [...before, ...after].every(isObject);
     if (!lists && !(isObject(before) && isObject(after))) return [{ place, before, after }];
@@ -18,9 +18,9 @@ const text = (value) => (typeof value === "string" ? value : JSON.stringify(valu
 
 // A value as it was and as it is.
 export const Value = ({ of, as = "span" }) => (of === undefined || of === null ? html`<${as} class="muted">nothing<//>`
-    : html`<${as} class="value">${text(of)}<//>`);
+    : html`<${as}>${text(of)}<//>`);
 
-export function Differences({ before, after }) {
+function Differences({ before, after }) {
     const all = differences(before ?? undefined, after ?? undefined);
     if (!all.length) return html`<p class="muted">No difference.</p>`;
     return html`<ul class="diff">${all.map(({ place, before: was, after: is }) => html`<li>

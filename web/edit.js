@@ -79,7 +79,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     }, [from]);
 
     return {
-        name, draft, base: from.base, etag: from.etag, isNew, isChanged, broken, trial, theirs, applying, applied, request,
+        name, draft, base: from.base, isNew, isChanged, broken, trial, theirs, applying, applied, request,
         set: setDraft,
         setBroken,
         reset: () => {
@@ -307,7 +307,7 @@ export function Outcome({ of, verb, onCancel, onApplied, why }) {
 export function Editor({ of, form, verb = "Apply", onCancel, onApplied, why }) {
     if (of.theirs) return html`<${Conflict} of=${of} />`;
     return html`<div class="editor">
-        <div class="sides"><form class="form" onSubmit=${(event) => event.preventDefault()} aria-label="Form">
+        <div class="sides"><form onSubmit=${(event) => event.preventDefault()} aria-label="Form">
             <fieldset disabled=${Boolean(of.broken)}>${form}</fieldset></form>
             <div class="beside"><${Json} of=${of} why=${why} />
                 <${Outcome} of=${of} verb=${verb} onCancel=${onCancel} onApplied=${onApplied} why=${why} /></div></div>
@@ -317,7 +317,7 @@ export function Editor({ of, form, verb = "Apply", onCancel, onApplied, why }) {
 // ---- somebody else was quicker --------------------------------------------------------------------------------------
 
 // Members that became another on one side or the other, each as it was, as it is, and as the draft has it.
-export function Conflict({ of }) {
+function Conflict({ of }) {
     const { base, draft } = of;
     const theirs = of.theirs.base;
     const members = [...new Set([...Object.keys(base), ...Object.keys(theirs), ...Object.keys(draft)])]
@@ -385,7 +385,7 @@ export function RolloutBody({ of: r }) {
 }
 
 // What was applied, and how the Envoys take it.
-export function Applied({ written }) {
+function Applied({ written }) {
     const rollout = useRollout(written.number);
     return html`<div class="applied" role="status"><p><${Icon} state="ok" /> Revision${" "}
         <a href=${href("changes", [String(written.number)])}>${written.number}</a> is made and kept.</p>

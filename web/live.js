@@ -38,11 +38,7 @@ export function stopLive() {
     tell?.("stop");
 }
 
-export function hurryLive() {
-    tell?.("hurry");
-}
-
-addEventListener("online", hurryLive);
+addEventListener("online", () => tell?.("hurry"));
 
 // listener(event), with null when anything may have become another. Returns how to stop it.
 export function onEvent(listener) {

@@ -13,7 +13,7 @@ const MEMBERS = ["enabled", "gateway", "protocol", "listener_addr", "listener_po
 const withoutName = ({ name, ...rest }) => rest;
 
 // The members of an exposure that can be edited. Those that an agent's exposure can't have are left out.
-export function editable(item) {
+function editable(item) {
     const result = {};
     for (const key of MEMBERS) {
         if (item[key] === undefined || (key === "endpoints" && item.origin === "agent")) continue;

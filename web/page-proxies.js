@@ -55,7 +55,7 @@ function Refusal({ gateway, item, by }) {
     return html`<li><${Icon} state="failed" label="refused" /><div>
         <strong>${type} <${Subject} gateway=${gateway} type=${type} name=${name} /></strong>
         ${by && html` <span class="muted">by ${by}</span>`}
-        <p class="words"><${Linked} text=${item.status.error || "It gave no reason."} /></p>
+        <p><${Linked} text=${item.status.error || "It gave no reason."} /></p>
         ${isShared && html`<${Culprits} gateway=${gateway} name=${name} />`}</div>
         ${to && html`<a class="remedy" href=${to}>${type === "SECRET" ? "The certificate" : "The exposure"}</a>`}</li>`;
 }

@@ -279,7 +279,7 @@ function EndpointsByNode({ name, fact }) {
     const one = useGet(stays ? endpointsPath(name) : null, concerns([name]));
     const items = one.data?.items || [];
     return html`<span class="by-node"><${Fact} ...${fact} title=${fact.message} />
-        ${items.slice(0, 4).map((e) => html` <span key=${e.name} class="nowrap"><${Icon} state=${endpointState(e)[0]} label=${endpointState(e)[1]} />
+        ${items.slice(0, 4).map((e) => html` <span key=${e.name}><${Icon} state=${endpointState(e)[0]} label=${endpointState(e)[1]} />
             ${e.node && html`<b>${e.node} </b>`}<code>${e.name}</code></span>`)}${items.length > 4 && ` and ${items.length - 4} more`}</span>`;
 }
 

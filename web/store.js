@@ -83,7 +83,6 @@ class Document extends Source {
         this.path = path;
         this.data = undefined;
         this.etag = null;
-        this.at = 0;
     }
 
     async load() {
@@ -93,7 +92,6 @@ class Document extends Source {
                 this.data = answer.data;
                 this.etag = answer.etag;
             }
-            this.at = answer.at;
             this.error = null;
         } catch (error) {
             this.error = error;
@@ -113,7 +111,6 @@ class List extends Source {
         this.limit = limit;
         this.pages = []; // {cursor, items, next, etag, stale}
         this.shown = [0, 0]; // rows
-        this.at = 0;
     }
 
     get count() {
@@ -173,14 +170,12 @@ class List extends Source {
             const page = this.pages[index];
             const answer = await this.read(page.cursor, page.etag);
             page.stale = false;
-            this.at = answer.at;
             if (answer.status !== 304) this.put(index, page.cursor, answer);
             return true;
         }
         if (this.pages.length && (this.complete || this.shown[1] + this.limit / 2 < this.count)) return false;
         const cursor = this.pages.length ? this.pages.at(-1).next : null;
         const answer = await this.read(cursor);
-        this.at = answer.at;
         this.put(this.pages.length, cursor, answer);
         return true;
     }
@@ -240,13 +235,13 @@ function useSource(source, on) {
 // A document of the REST interface, read again when an event concerns it.
 //   path: below /api/v1; null: nothing is read
 //   on: kinds of events that concern it, or a function of an event; nothing: it is read once
-// Returns {data, etag, at, error, loading, reload}; data is undefined until it is there.
+// Returns {data, etag, error, loading, reload}; data is undefined until it is there.
 export function useGet(path, on) {
     const source = useMemo(() => (path === null ? null : keep("1 " + path, () => new Document(path))), [path]);
     useSource(source, on);
-    if (!source) return { data: undefined, etag: null, at: 0, error: null, loading: false, reload: () => {} };
+    if (!source) return { data: undefined, etag: null, error: null, loading: false, reload: () => {} };
     return {
-        data: source.data, etag: source.etag, at: source.at, error: source.error,
+        data: source.data, etag: source.etag, error: source.error,
         loading: source.data === undefined && source.error === null, reload: () => source.refresh(),
     };
 }
@@ -266,7 +261,7 @@ export function useGets(paths, on) {
 
 // A list of the REST interface, for a Table (table.js) or to be walked over.
 //   parameters: of its query: filters, q, sort, fields
-// Returns the list itself: items, count, complete, error, at, show(first, last), refresh(); loading: nothing is there.
+// Returns the list itself: items, count, complete, error, show(first, last), refresh(); loading: nothing is there.
 export function useList(path, parameters, on, limit = 200) {
     const key = path + query({ ...parameters, limit });
     const list = useMemo(() => keep("n " + key, () => new List(path, parameters, limit)), [key]);

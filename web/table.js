@@ -7,10 +7,10 @@ const MORE = 12; // rows beyond those that are seen
 const FIRST_HEIGHT = 36; // until one was measured
 
 // columns: [{key, title, cell(item), sort: the name to sort by, kind: class, narrow: false where it is left out}]
-// items: all that are there; count: how many there will be (as far as is known)
+// items: all that are there; complete: whether there are no more
 // rowKey(item); rowHref(item): where a row leads, from its first cell
 // sort, onSort(name): "-name" goes down; onShow(first, last): rows that are seen (List.show)
-export function Table({ label, columns, items, complete = true, rowKey, rowHref, sort, onSort, onShow, rowClass }) {
+export function Table({ label, columns, items, complete = true, rowKey, rowHref, sort, onSort, onShow }) {
     const box = useRef(null);
     const [view, setView] = useState({ top: 0, height: 800 });
     const [rowHeight, setRowHeight] = useState(FIRST_HEIGHT);
@@ -62,8 +62,7 @@ export function Table({ label, columns, items, complete = true, rowKey, rowHref,
             <tbody>
                 <${Gap} height=${first * rowHeight} />
                 ${items.slice(first, last).map((item, i) => html`<${Row} key=${rowKey(item)} item=${item} index=${first + i}
-                    columns=${columns} to=${rowHref?.(item)} isCurrent=${first + i === current} onCurrent=${setCurrent}
-                    kind=${rowClass?.(item) || ""} />`)}
+                    columns=${columns} to=${rowHref?.(item)} isCurrent=${first + i === current} onCurrent=${setCurrent} />`)}
                 <${Gap} height=${(items.length - last) * rowHeight} />
             </tbody>
         </table>
@@ -84,12 +83,12 @@ function Head({ column, sort, onSort }) {
         : column.title}</th>`;
 }
 
-function Row({ item, index, columns, to, isCurrent, onCurrent, kind }) {
+function Row({ item, index, columns, to, isCurrent, onCurrent }) {
     const open = (event) => {
         if (to && !event.target.closest("a, button, input, label") && !getSelection().toString()) location.hash = to;
     };
     return html`<tr data-row=${index} aria-rowindex=${index + 2} onClick=${open} onFocusIn=${() => onCurrent(index)}
-        class=${(isCurrent ? "current " : "") + (to ? "leads " : "") + kind}>${columns.map((column, i) => html`
+        class=${(isCurrent ? "current " : "") + (to ? "leads" : "")}>${columns.map((column, i) => html`
         <td key=${column.key} class=${kindOf(column)}>${i === 0 && to
             ? html`<a href=${to}>${column.cell(item)}</a>` : column.cell(item)}</td>`)}</tr>`;
 }

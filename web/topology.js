@@ -1,7 +1,7 @@
 // Where the boxes and lines of one listener stand: listener, virtual hosts and routes, exposures, endpoints by node. All
 // boxes are of one height, so that the height of the whole is known without drawing it.
 
-export const PITCH = 36; // from one box to the next
+const PITCH = 36; // from one box to the next
 export const BOX = 28;
 const WIDTH_MIN = 860; // below it is scrolled sideways
 const GAP = 56; // between columns, for the lines

@@ -1,5 +1,5 @@
 // What all pages are made of: states of things, times, dialogs, messages, and what stands there while there is nothing.
-import { curlOf } from "./api.js";
+import { curlOf, query as queryText } from "./api.js";
 import { useLive } from "./store.js";
 import { html, Fragment, useState, useEffect, useRef, useId, createContext, useContext } from "./html.js";
 
@@ -7,12 +7,7 @@ import { html, Fragment, useState, useEffect, useRef, useId, createContext, useC
 
 // A page's address: href("exposures", ["a/b#0"], {q: "x"}) is "#/exposures/a%2Fb%230?q=x".
 export function href(page, args = [], parameters = {}) {
-    const q = new URLSearchParams();
-    for (const [name, value] of Object.entries(parameters))
-        for (const one of Array.isArray(value) ? value : [value])
-            if (one !== undefined && one !== null && one !== "") q.append(name, one);
-    const text = q.toString();
-    return "#/" + [page, ...args].map(encodeURIComponent).join("/") + (text ? "?" + text : "");
+    return "#/" + [page, ...args].map(encodeURIComponent).join("/") + queryText(parameters);
 }
 
 // {page, args, query: URLSearchParams} of the address that is shown.
@@ -34,14 +29,9 @@ export const go = (address) => {
 // The address stays, its query becomes another: filters, tabs. null takes a parameter away.
 export function setQuery(changes) {
     const { page, args, query } = readRoute();
-    for (const [name, value] of Object.entries(changes)) {
-        query.delete(name);
-        for (const one of Array.isArray(value) ? value : [value])
-            if (one !== null && one !== undefined && one !== "") query.append(name, one);
-    }
-    const all = {};
-    for (const name of query.keys()) all[name] = query.getAll(name);
-    history.replaceState(null, "", href(page, args, all));
+    const others = {};
+    for (const name of query.keys()) if (!(name in changes)) others[name] = query.getAll(name);
+    history.replaceState(null, "", href(page, args, { ...others, ...changes }));
     dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
@@ -121,16 +111,6 @@ export function days(n) {
     return n === 1 ? "1 day" : `${n} days`;
 }
 
-// The three facts in one line, for where there is no column for each.
-export function Facts({ status }) {
-    const facts = factsOf(status);
-    return html`<span class="facts">
-        <${Fact} ...${facts.configuration} title=${"Configuration: " + (facts.configuration.message || facts.configuration.text)} />
-        <${Fact} ...${facts.endpoints} title=${"Endpoints: " + facts.endpoints.message} />
-        <${Fact} ...${facts.tls} title=${"TLS: " + (facts.tls.message || facts.tls.text)} />
-    </span>`;
-}
-
 // A sentence of igwd's, in which the exposures that it names are links.
 export const Linked = ({ text }) => html`${String(text ?? "").split(/([^\s",;()]+\.expose#\d+)/).map((part, i) => (i % 2
     ? html`<a href=${href("exposures", [part])}>${part}</a>` : part))}`;
@@ -156,7 +136,7 @@ export function useNow() {
     return now;
 }
 
-export function duration(milliseconds) {
+function duration(milliseconds) {
     const s = Math.max(0, Math.round(milliseconds / 1000));
     if (s < 60) return `${s} s`;
     if (s < 3600) return `${Math.floor(s / 60)} min`;
@@ -310,13 +290,12 @@ export function Confirm({ title, children, verb, action, onClose, danger }) {
 
 // ---- the frame of a page --------------------------------------------------------------------------------------------
 
-// Its title, which gets the focus when the page is gone to, and what can be done with all of it.
+// Its title, which gets the focus when the page is gone to (app.js), and what can be done with all of it.
 export function PageHead({ title, sub, children }) {
-    const heading = useRef(null);
     useEffect(() => {
         document.title = `${typeof title === "string" ? title : "igwd"} – igwd`;
     }, [title]);
-    return html`<header class="page-head"><div><h1 ref=${heading} tabindex="-1">${title}</h1>
+    return html`<header class="page-head"><div><h1 tabindex="-1">${title}</h1>
         ${sub && html`<p class="muted">${sub}</p>`}</div><div class="actions">${children}</div></header>`;
 }
 
