@@ -46,9 +46,14 @@ const EFFECTS = {
 const EFFECT_STATES = { none: "ok", adds_listener: "ok", drains_chain: "warning", drains_listener: "warning",
     removes_listener: "warning" };
 
-// What the Envoys go through: a write's effects and warnings.
+// A write's effects and warnings.
 export const Effects = ({ effects, warnings }) => html`<ul class="effects">
     ${effects.map((one) => html`<li><${Icon} state=${EFFECT_STATES[one.effect]} label=${EFFECT_STATES[one.effect]} /><span><code>${one.gateway}</code> ${one.listener && html`<code>${one.listener}</code>`} ${EFFECTS[one.effect]}
         ${one.chains.map((chain) => html` <code>${chain}</code>`)}</span></li>`)}
     ${(warnings || []).map((one) => html`<li><${Icon} state="warning" label="warning" /><span>
         ${one.pointer && html`<code>${one.pointer}</code> `}${one.detail}</span></li>`)}</ul>`;
+
+// What the Envoys go through, of a write's answer.
+export const Consequences = ({ of }) => html`<h3>What the Envoys go through</h3>
+    ${of.effects.length || of.warnings.length ? html`<${Effects} effects=${of.effects} warnings=${of.warnings} />`
+        : html`<p class="muted">Nothing: no listener changes.</p>`}`;

@@ -3,7 +3,7 @@
 import { ask, get, isObject, mergePatch, same } from "./api.js";
 import { onEvent } from "./live.js";
 import { useGet } from "./store.js";
-import { Changes, Effects, Value } from "./diff.js";
+import { Changes, Consequences, Value } from "./diff.js";
 import { Button, Card, CopyCurl, ErrorBox, Icon, href } from "./ui.js";
 import { html, useState, useEffect, useMemo, useRef, useId } from "./html.js";
 
@@ -291,9 +291,7 @@ export function Outcome({ of, verb, onCancel, onApplied, why }) {
         <${Verdict} of=${trial.answer?.envoy} name=${of.name} />
         ${trial.answer && html`<div class="would" tabindex="0" role="region" aria-label="What would happen"><h3>What differs</h3>${trial.answer.changes.length
             ? html`<${Changes} of=${trial.answer.changes} />` : html`<p class="muted">Nothing.</p>`}
-            <h3>What the Envoys go through</h3>${trial.answer.effects.length || trial.answer.warnings.length
-            ? html`<${Effects} effects=${trial.answer.effects} warnings=${trial.answer.warnings} />`
-            : html`<p class="muted">Nothing: no listener changes.</p>`}</div>`}
+            <${Consequences} of=${trial.answer} /></div>`}
         <div class="actions">
             <${CopyCurl} request=${of.request} />
             ${onCancel && html`<${Button} onClick=${onCancel}>Cancel<//>`}

@@ -1,6 +1,6 @@
 // Who may do what: tokens, whose secret is shown once; grants between namespaces; who is signed in.
 import { ask, segment } from "./api.js";
-import { useGet, useList } from "./store.js";
+import { useGatewayNames, useList } from "./store.js";
 import { Table } from "./table.js";
 import {
     Ago, Button, Card, Confirm, CopyCurl, Dialog, Empty, ErrorBox, Icon, PageHead, Pairs, Read, ReadOnly, Tag, copy, toast, useMe,
@@ -55,7 +55,7 @@ function NewToken({ gateways, onClose, onMade }) {
 
 function Tokens({ why }) {
     const list = useList("/tokens", { sort: "-updated_at" }, EVENTS);
-    const gateways = useGet("/gateways?fields=name&limit=1000", ["Gateway"]).data?.items.map((one) => one.name) || [];
+    const gateways = useGatewayNames();
     const [open, setOpen] = useState(null); // "new", {secret}, {remove}
     const remove = async () => {
         await ask("DELETE", "/tokens/" + segment(open.remove.id));

@@ -5,7 +5,7 @@ import { useGet, useList } from "./store.js";
 import { Field, Outcome, useDraft } from "./edit.js";
 import { Choice, Search, Table } from "./table.js";
 import {
-    Button, Card, Confirm, CopyCurl, Dialog, Empty, Fact, Icon, PageHead, Pairs, Read, ReadOnly, Tag, days, go, href, setQuery, toast,
+    Button, Card, Confirm, CopyCurl, Dialog, Empty, Fact, Icon, Origin, PageHead, Pairs, Read, ReadOnly, days, go, href, setQuery, toast,
     useMe, whyNotAdmin,
 } from "./ui.js";
 import { html, useState, useId } from "./html.js";
@@ -41,8 +41,7 @@ const COLUMNS = [
         const missing = notCovered(item).length;
         return html`${item.status.used_by.length} ${missing > 0 && html`<${Fact} state="warning" text=${missing + " not covered"} />`}`;
     } },
-    { key: "origin", title: "From", narrow: false, cell: (item) => html`<${Tag} kind=${item.origin === "api" ? "accent" : ""}>
-        ${item.origin === "api" ? "made here" : "agent"}<//>` },
+    { key: "origin", title: "From", narrow: false, cell: (item) => html`<${Origin} of=${item.origin} />` },
 ];
 
 function All({ query }) {

@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { useGet, useList } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
-import { Changes as Documents, Effects } from "./diff.js";
+import { Changes as Documents, Consequences } from "./diff.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import {
     Ago, Button, Card, Confirm, CopyCurl, Empty, ErrorBox, Loading, PageHead, Pairs, Read, Tag, href, setQuery, toast, useMe,
@@ -83,9 +83,7 @@ function Restore({ number, onClose }) {
         <p>What people made becomes again what it was then, as a new revision. What the agent says stays as it is.</p>
         <${ErrorBox} error=${error} />
         ${!answer && !error && html`<${Loading} what="Trying it out" />`}
-        ${answer && html`<${Documents} of=${answer.changes} /><h3>What the Envoys go through</h3>
-            ${answer.effects.length || answer.warnings.length ? html`<${Effects} effects=${answer.effects} warnings=${answer.warnings} />`
-                : html`<p class="muted">Nothing: no listener changes.</p>`}`}<//>`;
+        ${answer && html`<${Documents} of=${answer.changes} /><${Consequences} of=${answer} />`}<//>`;
 }
 
 // ---- one revision -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // The way of one request: what takes it at each step, and why the rivals lost. The question stands in the address.
 import { ask } from "./api.js";
 import { onEvent } from "./live.js";
-import { useGet } from "./store.js";
+import { useGatewayNames, useGet } from "./store.js";
 import { Button, Card, CopyCurl, Empty, ErrorBox, Icon, Loading, PageHead, href, setQuery } from "./ui.js";
 import { html, useState, useEffect, useId, useMemo } from "./html.js";
 
@@ -72,7 +72,7 @@ function bodyOf(question, listeners) {
 }
 
 function Question({ question, listeners }) {
-    const gateways = useGet("/gateways?fields=name&limit=1000", ["Gateway"]).data?.items || [];
+    const gateways = useGatewayNames();
     const [draft, setDraft] = useState(question);
     const [url, setUrl] = useState(urlOf(question));
     const set = (changes) => setDraft((before) => ({ ...before, ...changes }));
@@ -114,7 +114,7 @@ function Question({ question, listeners }) {
         <details class="more-members" open=${isSpecial}><summary>Who the client is, and what else it says</summary><div class="fields">
             ${gateways.length > 1 && html`<div class="field"><label for=${id + "gateway"}>Gateway</label>
                 <select id=${id + "gateway"} value=${draft.gateway} onChange=${(event) => set({ gateway: event.target.value })}>
-                <option value="">of that listener</option>${gateways.map(({ name }) => html`<option value=${name} selected=${name === draft.gateway}>${name}</option>`)}</select></div>`}
+                <option value="">of that listener</option>${gateways.map((name) => html`<option value=${name} selected=${name === draft.gateway}>${name}</option>`)}</select></div>`}
             <div class="field"><label for=${id + "protocol"}>Protocol</label>
                 <select id=${id + "protocol"} value=${draft.protocol} onChange=${(event) => set({ protocol: event.target.value })}>
                 <option value="">tcp</option><option value="udp" selected=${draft.protocol === "udp"}>udp</option></select></div>

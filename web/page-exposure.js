@@ -3,9 +3,10 @@ import { ask, segment } from "./api.js";
 import { useGet, useList } from "./store.js";
 import { ExposureEditor } from "./page-exposure-edit.js";
 import { Table } from "./table.js";
+import { endpointState } from "./topology.js";
 import { Value } from "./diff.js";
 import {
-    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, ReadOnly, Tag, factsOf, href, go, setQuery,
+    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, ReadOnly, Tag, factsOf, href, go, namesOf, setQuery,
     toast, useMe, whyReadOnly, worst,
 } from "./ui.js";
 import { html, useState } from "./html.js";
@@ -66,11 +67,12 @@ function Endpoints({ item, why }) {
         toast(method === "PUT" ? `${endpoint.name} drains` : `${endpoint.name} gets traffic again`);
         list.refresh();
     };
-    const stateOf = ({ status: s }) => (s.refused ? ["failed", "address not allowed"] : s.drained ? ["warning", "draining"]
-        : s.up ? ["ok", s.state || "up"] : ["failed", s.state || "down"]);
     const columns = [
         { key: "name", title: "Address", cell: (e) => html`<code>${e.name}</code>` },
-        { key: "state", title: "State", cell: (e) => html`<${Fact} state=${stateOf(e)[0]} text=${stateOf(e)[1]} />` },
+        { key: "state", title: "State", cell: (e) => {
+            const [state, text] = endpointState(e);
+            return html`<${Fact} state=${state} text=${text} />`;
+        } },
         { key: "node", title: "Node", cell: (e) => e.node || "–" },
         { key: "instance", title: "Instance", cell: (e) => e.instance || "–", narrow: false },
         { key: "act", title: html`<span class="sr">Actions</span>`, kind: "num", cell: (e) => (e.status.drained
@@ -142,7 +144,7 @@ function Removal({ item, why }) {
 }
 
 function Summary({ item }) {
-    const names = item.vhosts.length ? item.vhosts.flatMap((vhost) => vhost.domains) : item.sni;
+    const names = namesOf(item);
     const { status: s } = item;
     return html`<${Card} title="What it is"><${Pairs} of=${[
         ["Listener", html`<a href=${href("topology", [], { gateway: s.gateway })}>${s.gateway}</a>

@@ -1,7 +1,7 @@
 // All exposures: found by the server's filters, in rows with three facts each. One of them: page-exposure.js.
-import { useList, useGet } from "./store.js";
+import { useGatewayNames, useList } from "./store.js";
 import { Search, Choice, Table } from "./table.js";
-import { Button, CopyCurl, Empty, Fact, PageHead, Read, Tag, factsOf, go, href, setQuery, useMe, whyReadOnly } from "./ui.js";
+import { Button, CopyCurl, Empty, Fact, Origin, PageHead, Read, Tag, factsOf, go, href, namesOf, setQuery, someOf, useMe, whyReadOnly } from "./ui.js";
 import { query as queryText } from "./api.js";
 import { html } from "./html.js";
 import Exposure from "./page-exposure.js";
@@ -12,49 +12,35 @@ const STATES = [["", "any"], ["failed", "failed"], ["warning", "warning"], ["ok"
 const FILTERS = ["gateway", "accepted", "programmed", "endpoints", "certificate_state", "origin", "namespace",
     "is_overridden", "listener", "service", "certificate", "domain"];
 
-const Configuration = ({ item }) => {
-    const fact = factsOf(item.status).configuration;
+// One of its three facts.
+const cellOf = (which) => (item) => {
+    const fact = factsOf(item.status)[which];
     return html`<${Fact} ...${fact} title=${fact.message} />`;
 };
-const Endpoints = ({ item }) => {
-    const fact = factsOf(item.status).endpoints;
-    return html`<${Fact} ...${fact} title=${fact.message} />`;
-};
-const Tls = ({ item }) => {
-    const fact = factsOf(item.status).tls;
-    return html`<${Fact} ...${fact} title=${fact.message} />`;
-};
-
-// What it is asked by: host names, or SNI.
-function namesOf(item) {
-    const names = item.vhosts.length ? item.vhosts.flatMap((vhost) => vhost.domains) : item.sni;
-    return names.length > 2 ? `${names.slice(0, 2).join(", ")} +${names.length - 2}` : names.join(", ");
-}
 
 const COLUMNS = [
     { key: "name", title: "Exposure", sort: "name", cell: (item) => item.name },
-    { key: "configuration", title: "Configuration", cell: (item) => html`<${Configuration} item=${item} />` },
-    { key: "endpoints", title: "Endpoints", sort: "endpoints_up", cell: (item) => html`<${Endpoints} item=${item} />` },
-    { key: "tls", title: "TLS", cell: (item) => html`<${Tls} item=${item} />`, narrow: false },
-    { key: "names", title: "Names", cell: namesOf, kind: "clip", narrow: false },
+    { key: "configuration", title: "Configuration", cell: cellOf("configuration") },
+    { key: "endpoints", title: "Endpoints", sort: "endpoints_up", cell: cellOf("endpoints") },
+    { key: "tls", title: "TLS", cell: cellOf("tls"), narrow: false },
+    { key: "names", title: "Names", cell: (item) => someOf(namesOf(item)), kind: "clip", narrow: false },
     { key: "gateway", title: "Gateway", sort: "gateway", cell: (item) => item.status.gateway, narrow: false },
     { key: "port", title: "Port", sort: "listener_port", kind: "num", narrow: false,
         cell: (item) => item.status.listener_port || "–" },
     { key: "origin", title: "From", narrow: false, cell: (item) => html`
-        <${Tag} kind=${item.origin === "api" ? "accent" : ""}>${item.origin === "api" ? "made here" : "agent"}<//>
+        <${Origin} of=${item.origin} />
         ${item.overridden.length > 0 && html` <${Tag} kind="accent">${item.overridden.length} overridden<//>`}
         ${!item.enabled && html` <${Tag} kind="warning">disabled<//>`}` },
 ];
 
 function Filters({ filters }) {
-    const gateways = useGet("/gateways?fields=name&limit=1000", ["Gateway"]);
+    const gateways = useGatewayNames();
     const set = (name) => (value) => setQuery({ [name]: value });
-    const names = (gateways.data?.items || []).map((one) => [one.name, one.name]);
     const others = ["namespace", "listener", "service", "certificate", "domain"].filter((name) => filters[name]);
     return html`<div class="filters" role="search">
         <${Search} label="Search exposures" value=${filters.q || ""} onChange=${set("q")} />
-        ${names.length > 1 && html`<${Choice} label="Gateway" value=${filters.gateway} onChange=${set("gateway")}
-            options=${[["", "all"], ...names]} />`}
+        ${gateways.length > 1 && html`<${Choice} label="Gateway" value=${filters.gateway} onChange=${set("gateway")}
+            options=${[["", "all"], ...gateways.map((one) => [one, one])]} />`}
         <${Choice} label="Accepted" value=${filters.accepted} onChange=${set("accepted")} options=${STATES} />
         <${Choice} label="Live" value=${filters.programmed} onChange=${set("programmed")} options=${STATES} />
         <${Choice} label="Endpoints" value=${filters.endpoints} onChange=${set("endpoints")} options=${STATES} />

@@ -1,14 +1,14 @@
 // The gateways: what they may do, what they really open and who shares it, their Envoys, and how to connect another.
 import { ask, query as queryText, segment } from "./api.js";
-import { useFollow, useGet, useList } from "./store.js";
+import { useFollow, useGet, useList, useWhole } from "./store.js";
 import { Changes, Effects } from "./diff.js";
 import { Editor, Field, useDraft } from "./edit.js";
 import { Search, Table } from "./table.js";
 import {
     Ago, Button, Card, Confirm, CopyCurl, Dialog, Empty, ErrorBox, Fact, Icon, Loading, PageHead, Pairs, Read, ReadOnly,
-    Tag, copy, go, href, setQuery, toast, useMe, whyNotAdmin,
+    Tag, XDS_STATES, copy, go, href, setQuery, toast, useMe, whyNotAdmin,
 } from "./ui.js";
-import { html, useState, useEffect } from "./html.js";
+import { html, useState } from "./html.js";
 
 const pathOf = (name) => "/gateways/" + segment(name);
 const MEMBERS = ["port_min", "port_max", "allow_files", "allow_cluster_header"];
@@ -195,8 +195,7 @@ function Allocated({ item }) {
 }
 
 function AllocatedPorts({ item }) {
-    const list = useList("/exposures", { gateway: item.name, sort: "listener_port", fields: "name,listener_port,status.listener_port" }, ["Exposure"], 1000);
-    useEffect(() => list.show(0, Infinity), [list]);
+    const list = useWhole("/exposures", { gateway: item.name, sort: "listener_port", fields: "name,listener_port,status.listener_port" }, ["Exposure"]);
     const items = list.items.filter((one) => one.listener_port === 0);
     return html`<${Read} of=${list}>${items.length
         ? html`<div class="scrolled" tabindex="0" role="region" aria-label="Allocated ports"><ul class="rows">${items.map((one) => html`<li key=${one.name}><b class="num">${one.status.listener_port || "none left"}</b>
@@ -207,11 +206,10 @@ function AllocatedPorts({ item }) {
 function Envoys({ item }) {
     const list = useList("/proxies", { gateway: item.name, sort: "node_id", fields: "id,node_id,connected_at,envoy_version,status.state" }, ["Proxy"], 20);
     useFollow(() => list.stale());
-    const states = { NACKED: "failed", DOES_NOT_EXIST: "warning", REQUESTED: "unknown", ACKED: "ok" };
     return html`<${Card} title="Its Envoys" action=${item.status.proxies > 0 && html`<a href=${href("proxies", [], { gateway: item.name })}>All ${item.status.proxies}</a>`}>
         <${Read} of=${list} empty=${html`<p class="quiet"><${Icon} state=${item.status.exposures ? "warning" : "none"} /> <span>None is connected${
             item.status.exposures ? ": nothing that is exposed on it can be reached." : "."}</span></p>`}>
-        <ul class="rows">${list.items.slice(0, 20).map((one) => html`<li key=${one.id}><${Icon} state=${states[one.status.state]} label=${one.status.state} />
+        <ul class="rows">${list.items.slice(0, 20).map((one) => html`<li key=${one.id}><${Icon} state=${XDS_STATES[one.status.state][0]} label=${one.status.state} />
             <div><a href=${href("proxies", [one.id])}>${one.node_id}</a> <span class="muted">${one.envoy_version}</span></div>
             <span class="muted"><${Ago} time=${one.connected_at} /></span></li>`)}</ul><//><//>`;
 }

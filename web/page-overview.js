@@ -137,8 +137,7 @@ const REVISIONS = 500;
 // When it was changed, and by whom: a service that flaps stands out, and so does the hour it began.
 function Pace() {
     const list = useList("/revisions", { sort: "-number", fields: "number,time,author" }, ["Revision"], REVISIONS);
-    const now = useNow();
-    const last = Math.floor(now / 1000 / SLOT_S);
+    const last = useNow(SLOT_S * 1000) / 1000 / SLOT_S;
     const times = Array.from({ length: SLOTS }, (_, i) => (last - SLOTS + 1 + i) * SLOT_S);
     const agent = Array(SLOTS).fill(0);
     const people = Array(SLOTS).fill(0);

@@ -1,9 +1,9 @@
 // The connected Envoys: who they are, what each of them has of every resource, and in its own words what it refused.
 import { query as queryText, segment } from "./api.js";
-import { useFollow, useGet, useList } from "./store.js";
+import { useFollow, useGatewayNames, useGet, useList } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
 import {
-    Ago, Button, Card, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, go, href, setQuery,
+    Ago, Button, Card, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, go, href, setQuery,
 } from "./ui.js";
 import { html } from "./html.js";
 
@@ -11,17 +11,12 @@ import { html } from "./html.js";
 const ON = ["Proxy", "Exposure", "Certificate", "Listener", "Revision"];
 const SHOWN = 20; // refusals in full; the rest is in the table
 
-// xDS's own names, and what they mean.
-const STATES = {
-    NACKED: ["failed", "refused"], DOES_NOT_EXIST: ["warning", "does not exist"], REQUESTED: ["unknown", "awaits its answer"],
-    ACKED: ["ok", "acked"],
-};
-const NAMES = Object.keys(STATES);
+const NAMES = Object.keys(XDS_STATES);
 const STATE_OPTIONS = [["", "any"], ...NAMES.map((name) => [name, name])];
 const TYPES = { LISTENER: "listeners", ROUTE: "routes", CLUSTER: "clusters", ENDPOINT: "endpoints", SECRET: "secrets" };
 const TYPE_OPTIONS = [["", "all"], ...Object.keys(TYPES).map((type) => [type, type])];
 
-const State = ({ of, title }) => html`<${Fact} state=${STATES[of][0]} text=${of} title=${title || STATES[of][1]} />`;
+const State = ({ of }) => html`<${Fact} state=${XDS_STATES[of][0]} text=${of} title=${XDS_STATES[of][1]} />`;
 
 // What a resource is about, as a link. ADDRESS:PORT/PROTOCOL is a listener, with |CHAIN its routes; clusters and their
 // endpoints have the exposure's name, secrets their kind before that of the certificate.
@@ -87,7 +82,7 @@ function Has({ of }) {
     return html`<span class="facts">${rows.map((one) => {
         const all = NAMES.reduce((n, state) => n + one[state], 0);
         const state = NAMES.find((name) => one[name]);
-        return html`<${Fact} key=${one.type} state=${STATES[state][0]} title=${NAMES.filter((name) => one[name])
+        return html`<${Fact} key=${one.type} state=${XDS_STATES[state][0]} title=${NAMES.filter((name) => one[name])
             .map((name) => `${one[name]} ${name}`).join(", ")} text=${`${one.ACKED === all ? all : `${one.ACKED}/${all}`} ${TYPES[one.type] || one.type}`} />`;
     })}</span>`;
 }
@@ -114,8 +109,7 @@ function All({ query }) {
     const sort = query.get("sort") || "node_id";
     const list = useList("/proxies", { ...filters, sort }, ON);
     useFollow(() => list.stale());
-    const gateways = useGet("/gateways?fields=name&limit=1000", ["Gateway"]);
-    const names = (gateways.data?.items || []).map((one) => [one.name, one.name]);
+    const gateways = useGatewayNames();
     const set = (name) => (value) => setQuery({ [name]: value });
     const empty = Object.keys(filters).length ? html`<${Empty} title="No connected Envoy is like that">
         <${Button} onClick=${() => go(href("proxies"))}>Show all of them<//><//>` : NONE;
@@ -123,7 +117,8 @@ function All({ query }) {
             <${CopyCurl} request=${{ path: "/proxies" + queryText({ ...filters, sort }) }} /><//>
         <div class="filters" role="search">
             <${Search} label="Search proxies" value=${filters.q || ""} onChange=${set("q")} />
-            ${names.length > 1 && html`<${Choice} label="Gateway" value=${filters.gateway} onChange=${set("gateway")} options=${[["", "all"], ...names]} />`}
+            ${gateways.length > 1 && html`<${Choice} label="Gateway" value=${filters.gateway} onChange=${set("gateway")}
+                options=${[["", "all"], ...gateways.map((one) => [one, one])]} />`}
             <${Choice} label="State" value=${filters.state} onChange=${set("state")} options=${STATE_OPTIONS} />
             ${filters.node_id && html`<${Button} kind="quiet" onClick=${() => set("node_id")(null)}>
                 node: ${filters.node_id} ✕<//>`}
@@ -141,7 +136,7 @@ function Counts({ proxy, query }) {
     const isAt = (type, state) => query.get("type") === type && query.get("state") === state;
     return html`<${Card} title="What it has"><div class="table-box tight" tabindex="0" role="region" aria-label="Resources by type and state"><table>
         <thead><tr><th scope="col">Type</th>${NAMES.map((state) => html`<th scope="col" class="num">
-            <${Icon} state=${STATES[state][0]} /> ${state}</th>`)}</tr></thead>
+            <${Icon} state=${XDS_STATES[state][0]} /> ${state}</th>`)}</tr></thead>
         <tbody>${proxy.status.resources.map((one) => html`<tr key=${one.type}><th scope="row"><a href=${to(one.type)}>${one.type}</a></th>
             ${NAMES.map((state) => html`<td class="num">${one[state] ? html`<a href=${to(one.type, state)} aria-label=${`${one[state]} ${one.type} ${state}`}
                 aria-current=${isAt(one.type, state) ? "true" : undefined}>${one[state]}</a>` : html`<span class="muted">0</span>`}</td>`)}</tr>`)}</tbody>

@@ -1,12 +1,12 @@
 // What a gateway opens and where it leads: listener, virtual host and route, exposure, endpoint by node. Listeners with
 // trouble come first; each unfolds to a drawing. The same as a table, a row for each way.
 import { query as queryText, segment } from "./api.js";
-import { useGet, useGets, useList } from "./store.js";
+import { useGet, useGets, useWhole } from "./store.js";
 import { useKeys } from "./keys.js";
 import { Choice, Search, Table } from "./table.js";
 import { BOX, endpointState, heightOf, isOnWay, layout, neighbour, routeMore, routeText, rowsBefore, takenBy } from "./topology.js";
 import {
-    Button, CopyCurl, Empty, Fact, Icon, Loading, PageHead, Read, Tag, factsOf, href, setQuery, worst,
+    Button, CopyCurl, Empty, Fact, Icon, Loading, PageHead, Read, Tag, factsOf, href, rank, setQuery, someOf, worst,
 } from "./ui.js";
 import { html, useState, useEffect, useLayoutEffect, useMemo, useRef } from "./html.js";
 
@@ -18,7 +18,6 @@ const MORE = 50;
 const GROUP_HEIGHT = 40;
 const ROW_HEIGHT = 44;
 const BEYOND = 400; // pixels beyond those that are seen
-const RANK = ["failed", "warning", "unknown", "ok"];
 const WAIT_MS = 250; // before a row that stays asks for its endpoints
 
 const DRAW_AFTER_MS = 80;
@@ -33,7 +32,6 @@ function useStays(what, milliseconds) {
     return stays;
 }
 
-const rank = (state) => RANK.indexOf(state);
 const endpointsPath = (name) => `/exposures/${segment(name)}/endpoints?limit=1000&fields=name,node,status`;
 const concerns = (names) => (event) => event.kind === "Exposure" && names.includes(event.name);
 const isTrouble = (state) => state === "failed" || state === "warning";
@@ -61,8 +59,7 @@ function summaryOf(listener) {
 
 const nameOf = (listener) => {
     const names = [...new Set(listener.chains.flatMap((chain) => chain.server_names))];
-    const list = names.length ? names : listener.exposures.map((one) => one.name);
-    return list.length > 2 ? `${list.slice(0, 2).join(", ")} +${list.length - 2}` : list.join(", ");
+    return someOf(names.length ? names : listener.exposures.map((one) => one.name));
 };
 
 function Line({ listener, isOpen, onToggle, isCurrent, onCurrent }) {
@@ -94,8 +91,7 @@ function Drawing({ listener, width, chosen, onChoose, onHeight }) {
     const ordered = useMemo(() => inOrder(listener.exposures), [listener]);
     const exposures = ordered.slice(0, shown);
     const names = exposures.map((one) => one.name);
-    const list = useList("/exposures", { listener: listener.name, fields: WAY_FIELDS }, ["Exposure"], 1000);
-    useEffect(() => list.show(0, Infinity), [list]);
+    const list = useWhole("/exposures", { listener: listener.name, fields: WAY_FIELDS }, ["Exposure"]);
     const lists = useGets(names.map(endpointsPath), (i) => concerns([names[i]]));
     const details = useMemo(() => new Map(list.items.map((one) => [one.name, one])), [list.items]);
     const endpoints = new Map(names.flatMap((name, i) => (lists[i].data ? [[name, lists[i].data.items]] : [])));
@@ -305,8 +301,7 @@ function waysOf(item) {
 }
 
 function Ways({ gateway, q, listener }) {
-    const list = useList("/exposures", { gateway, listener, q, sort: "listener_port,name", fields: WAY_FIELDS }, ["Exposure", "Proxy", "Certificate"], 1000);
-    useEffect(() => list.show(0, Infinity), [list]);
+    const list = useWhole("/exposures", { gateway, listener, q, sort: "listener_port,name", fields: WAY_FIELDS }, ["Exposure", "Proxy", "Certificate"]);
     const ways = useMemo(() => {
         const all = list.items.flatMap(waysOf);
         return all.map((way, i) => [rank(way.state), i, way]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , way]) => way);
@@ -321,8 +316,7 @@ function Ways({ gateway, q, listener }) {
 function Gateway({ gateway, query }) {
     const isTable = query.get("view") === "table";
     const q = query.get("q") || "";
-    const list = useList("/topology", { gateway: gateway.name, sort: "listener_port", fields: LISTENER_FIELDS }, ON, 1000);
-    useEffect(() => list.show(0, Infinity), [list]);
+    const list = useWhole("/topology", { gateway: gateway.name, sort: "listener_port", fields: LISTENER_FIELDS }, ON);
     const wanted = query.get("exposure");
     const start = query.get("listener") || (wanted && list.items.find((one) => one.exposures.some((x) => x.name === wanted))?.name) || null;
     const nothing = html`<${Empty} title=${`${gateway.name} opens nothing yet`}>

@@ -270,6 +270,17 @@ export function useList(path, parameters, on, limit = 200) {
     return list;
 }
 
+// A list that is read to its end.
+export function useWhole(path, parameters, on) {
+    const list = useList(path, parameters, on, 1000);
+    useEffect(() => list.show(0, Infinity), [list]);
+    return list;
+}
+
+// The names of all gateways, as far as they are known.
+export const useGatewayNames = () =>
+    useGet("/gateways?fields=name&limit=1000", ["Gateway"]).data?.items.map((one) => one.name) || [];
+
 const LOOK_MS = 3000;
 
 // Reads something again every so often while it is looked at. Of Envoys only refusals are events: that one came, acked or

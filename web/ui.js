@@ -78,6 +78,7 @@ export function Fact({ state, text, title }) {
 }
 
 const RANK = { failed: 0, warning: 1, unknown: 2, ok: 3 };
+export const rank = (state) => RANK[state];
 export const worst = (...states) => states.reduce((a, b) => (RANK[b] < RANK[a] ? b : a), "ok");
 
 const ACCEPTED = {
@@ -106,6 +107,18 @@ export function factsOf(status) {
     };
 }
 
+// What an Envoy says of what it was given, in xDS's own names: the state, and what it means.
+export const XDS_STATES = {
+    NACKED: ["failed", "refused"], DOES_NOT_EXIST: ["warning", "does not exist"], REQUESTED: ["unknown", "awaits its answer"],
+    ACKED: ["ok", "acked"],
+};
+
+// What an exposure is asked by: host names, or SNI.
+export const namesOf = (item) => (item.vhosts.length ? item.vhosts.flatMap((vhost) => vhost.domains) : item.sni);
+
+// The first of them, where there is no room for all.
+export const someOf = (names) => (names.length > 2 ? `${names.slice(0, 2).join(", ")} +${names.length - 2}` : names.join(", "));
+
 export function days(n) {
     if (n < 0) return "expired";
     return n === 1 ? "1 day" : `${n} days`;
@@ -118,6 +131,8 @@ export const Linked = ({ text }) => html`${String(text ?? "").split(/([^\s",;()]
 // A short word in a frame: an origin, a role, a protocol.
 export const Tag = ({ kind = "", children }) => html`<span class=${"tag " + kind}>${children}</span>`;
 
+export const Origin = ({ of }) => html`<${Tag} kind=${of === "api" ? "accent" : ""}>${of === "api" ? "made here" : "agent"}<//>`;
+
 // ---- times ----------------------------------------------------------------------------------------------------------
 
 const tickers = new Set();
@@ -125,11 +140,12 @@ setInterval(() => {
     if (!document.hidden) for (const tick of tickers) tick();
 }, 1000);
 
-// Now, in milliseconds; whoever uses it is drawn again each second.
-export function useNow() {
-    const [now, setNow] = useState(Date.now());
+// Now, in milliseconds, in steps of so many; whoever uses it is drawn again at each, and once a second at most.
+export function useNow(step = 1) {
+    const look = () => Date.now() - (Date.now() % step);
+    const [now, setNow] = useState(look());
     useEffect(() => {
-        const tick = () => setNow(Date.now());
+        const tick = () => setNow(look());
         tickers.add(tick);
         return () => tickers.delete(tick);
     }, []);
