@@ -66,10 +66,11 @@ def ask(path, target, headers=()):
     return int(lines[0].split()[1]), [line.split(": ", 1) for line in lines[1:]], content
 
 
-def measure(build, path, status, request, program):
+def measure(world, path, connections, status, request, program):
+    """The figures of a request that is asked all the time; its file, and the program that answers."""
     before = program.cpu()
-    done = subprocess.run([build / "tools" / "http_load", path, str(CONNECTIONS), str(SECONDS), str(status), request],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run([world.build / "tools" / "http_load", path, str(connections), str(SECONDS), str(status),
+                           request], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
     result = json.loads(done.stdout)
@@ -112,7 +113,7 @@ def compare(world, igwd, api, kind):
     best = {}
     for _ in range(ROUNDS):
         for key, path, program in (("api", api, igwd), ("floor", floor.path, floor.program)):
-            one = measure(world.build, path, status, request, program)
+            one = measure(world, path, CONNECTIONS, status, request, program)
             if key not in best or one["rate"] > best[key]["rate"]:
                 best[key] = one
     floor.stop()
@@ -140,15 +141,7 @@ def measure_writes(world, igwd, api, writers, number):
         file.write("PATCH /api/v1/exposures/bench%%2Fsvc%%2Fs0^^^^.expose%%230 HTTP/1.1\r\nHost: localhost\r\n"
                    "Content-Type: application/merge-patch+json\r\nContent-Length: %d\r\n\r\n%s" % (
                        len(content), content))
-    before = igwd.cpu()
-    done = subprocess.run([world.build / "tools" / "http_load", api, str(writers), str(SECONDS), "200", request],
-                          capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    result = json.loads(done.stdout)
-    result["rate"] = result["requests"] / result["seconds"]
-    result["cpu"] = (igwd.cpu() - before) / result["requests"]
-    return result
+    return measure(world, api, writers, 200, request, igwd)
 
 
 def run_writes(world, igwd, api, say):

@@ -52,39 +52,39 @@ static void place(int fd, unsigned at)
     close(safe);
 }
 
+/* A socket bound to the address, which becomes the one that it got. */
+static void pass(unsigned at, struct sockaddr *address, socklen_t n, bool listens)
+{
+    int fd = socket(address->sa_family, SOCK_STREAM, 0);
+
+    MUST(fd >= 0 && bind(fd, address, n) == 0);
+    MUST(!listens || listen(fd, 1) == 0);
+    MUST(getsockname(fd, address, &n) == 0);
+    place(fd, at);
+}
+
 static uint16_t pass_tcp(unsigned at, bool listens)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    MUST(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
-    MUST(!listens || listen(fd, 1) == 0);
-    MUST(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
-    place(fd, at);
+    pass(at, (struct sockaddr *)&a, sizeof(a), listens);
     return ntohs(a.sin_port);
 }
 
 static uint16_t pass_tcp6(unsigned at)
 {
     struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    socklen_t n = sizeof(a);
-    int fd = socket(AF_INET6, SOCK_STREAM, 0);
 
-    MUST(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 1) == 0);
-    MUST(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
-    place(fd, at);
+    pass(at, (struct sockaddr *)&a, sizeof(a), true);
     return ntohs(a.sin6_port);
 }
 
 static void pass_unix(unsigned at, const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     (void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-    MUST(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, 1) == 0);
-    place(fd, at);
+    pass(at, (struct sockaddr *)&a, sizeof(a), true);
 }
 
 static void tell(pid_t pid, unsigned n)

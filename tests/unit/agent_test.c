@@ -203,22 +203,9 @@ static bool is_stale(struct scene *s)
     return stale;
 }
 
-static bool is_complete(struct scene *s)
-{
-    struct view *v = store_view(s->world.store);
-    bool complete = v->complete;
-
-    view_unref(v);
-    return complete;
-}
-
 static unsigned count_log(struct scene *s, const char *part)
 {
-    unsigned n = 0;
-
-    for (const char *at = buf_cstr(&s->log); (at = strstr(at, part)) != NULL; at++)
-        n++;
-    return n;
+    return test_count(buf_cstr(&s->log), part);
 }
 
 /* ---- the first state ---- */
@@ -293,11 +280,11 @@ TEST(the_first_state_is_shown_with_its_secrets)
     patch(&s, "");
     patch(&s, FLIP("down"));
     CHECK_INT(s.commits, 0);
-    CHECK(!is_complete(&s));
+    CHECK(!world_is_complete(&s.world));
     fake_agent_release(&s.fake);
     settle(&s);
     CHECK_INT(s.commits, 1);
-    CHECK(is_complete(&s));
+    CHECK(world_is_complete(&s.world));
     CHECK_VIEW(&s, "secret ns/sec/cert csum=s1 pair=1");
     CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
     CHECK_VIEW(&s, "verdict ns/svc/tls.expose#0 0");
@@ -368,7 +355,7 @@ TEST(a_state_from_the_disk_is_replaced_at_once_and_only_changed_secrets_are_read
     s.agent = NULL;
     settle(&s);
     world_reopen(&s.world);
-    CHECK(is_complete(&s) && is_stale(&s));
+    CHECK(world_is_complete(&s.world) && is_stale(&s));
     read = s.fake.n_keys;
     s.commits = s.shown = 0;
     start_agent(&s);
@@ -761,10 +748,10 @@ TEST(where_nothing_is_known_a_part_is_shown_after_a_while)
     settle(&s);
     for (unsigned i = 0; i < 14; i++)
         pass(&s, 1);
-    CHECK(!is_complete(&s));
+    CHECK(!world_is_complete(&s.world));
     for (unsigned i = 0; i < 7; i++)
         pass(&s, 1);
-    CHECK(is_complete(&s) && is_stale(&s));
+    CHECK(world_is_complete(&s.world) && is_stale(&s));
     CHECK_VIEW(&s, "endpoint 10.0.0.7:81 up=1");
     scene_end(&s);
 }

@@ -37,6 +37,17 @@ static void clear(struct place *p)
     world_clear(&p->w);
 }
 
+/* With an exposure "one", and a backup of it. */
+static void init_with_backup(struct place *p)
+{
+    struct err e = {0};
+
+    init(p);
+    world_edited(&p->w, DOCUMENT_EXPOSURE, "one.expose#0",
+                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
+    CHECK_INT(store_backup(p->w.directory, NULL, p->backup, &e), 0); /* while it is open */
+}
+
 static unsigned mode_of(const char *directory, const char *name)
 {
     char path[600];
@@ -52,10 +63,7 @@ TEST(what_was_edited_before_comes_back_and_what_came_after_goes)
     struct place p;
     struct err e = {0};
 
-    init(&p);
-    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
-                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
-    CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0); /* while it is open */
+    init_with_backup(&p);
     CHECK_INT(mode_of(p.backup, "."), 0700);
     CHECK_INT(mode_of(p.backup, "config.db"), 0600);
     CHECK_INT(mode_of(p.backup, "key"), 0600);
@@ -83,10 +91,7 @@ TEST(a_backup_brings_the_state_back_from_a_newer_version_too)
     struct place p;
     struct err e = {0};
 
-    init(&p);
-    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
-                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
-    CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0);
+    init_with_backup(&p);
     world_close(&p.w);
     world_make_newer(&p.w, "config.db", &config_schema);
     world_make_newer(&p.w, "observed.db", &observed_schema);
@@ -122,10 +127,7 @@ TEST(a_backup_that_is_not_good_leaves_the_state_alone)
     char path[600];
     int fd;
 
-    init(&p);
-    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
-                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
-    CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0);
+    init_with_backup(&p);
     world_close(&p.w);
     snprintf(path, sizeof(path), "%s/key", p.backup);
     fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -147,10 +149,7 @@ TEST(a_backup_goes_into_an_empty_directory_too)
     struct place p, other;
     struct err e = {0};
 
-    init(&p);
-    world_edited(&p.w, DOCUMENT_EXPOSURE, "one.expose#0",
-                 "{'endpoints': [{'address': '10.0.0.1', 'port': 80}], 'port': 8001}");
-    CHECK_INT(store_backup(p.w.directory, NULL, p.backup, &e), 0);
+    init_with_backup(&p);
     world_init(&other.w);
     CHECK_INT(store_restore(other.w.directory, NULL, p.backup, &e), 0);
     world_open(&other.w);

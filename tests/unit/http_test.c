@@ -532,10 +532,20 @@ static uint32_t waiting(const struct scene *s)
     return counters.waiting;
 }
 
-static unsigned ask_to_wait(struct http_client *c, char **ret_body)
+/* A client that waits, alone. */
+static void open_waiting(struct http_client *c, const struct scene *s)
 {
+    http_client_open(c, s->path);
     http_client_send(c, WAIT);
-    return http_client_answer(c, ret_body);
+    await_number(&n_waits, 1);
+}
+
+static void end_wait(uint64_t id)
+{
+    struct api_wait *w = waits[id];
+
+    CHECK(take_wait(id));
+    w->done(w);
 }
 
 TEST(so_many_wait_the_next_is_answered_at_once_and_others_have_room)
@@ -552,13 +562,12 @@ TEST(so_many_wait_the_next_is_answered_at_once_and_others_have_room)
     await_number(&n_waits, API_WAITERS_MAX);
     CHECK_INT(waiting(&s), API_WAITERS_MAX);
     http_client_open(&other, s.path);
-    CHECK_INT(ask_to_wait(&other, &at_once), 200);
+    http_client_send(&other, WAIT);
+    CHECK_INT(http_client_answer(&other, &at_once), 200);
     CHECK_STR(at_once, "at once");
     CHECK_INT(http_client_get(&other, "/now", NULL), 200);
     CHECK_INT(waiting(&s), API_WAITERS_MAX);
-    struct api_wait *w = waits[7];
-    CHECK(take_wait(7));
-    w->done(w);
+    end_wait(7);
     for (int i = 0; !waited; i = (i + 1) % API_WAITERS_MAX) { /* whoever it was */
         struct pollfd p = {.fd = c[i].fd, .events = POLLIN};
         if (poll(&p, 1, 1) == 1)
@@ -602,9 +611,7 @@ TEST(who_says_that_nothing_more_comes_is_answered_at_once)
     _cleanup_(mem_free_p) char *body = NULL;
 
     open_scene(&s, 0, 0, 0);
-    http_client_open(&c, s.path);
-    http_client_send(&c, WAIT);
-    await_number(&n_waits, 1);
+    open_waiting(&c, &s);
     CHECK_INT(shutdown(c.fd, SHUT_WR), 0);
     CHECK_INT(http_client_answer(&c, &body), 200);
     CHECK_STR(body, "waited");
@@ -620,15 +627,11 @@ TEST(where_a_wait_cannot_be_ended_it_is_over_when_its_time_is)
 
     open_scene(&s, 0, 0, 0);
     cancel_fails = true;
-    http_client_open(&c, s.path);
-    http_client_send(&c, WAIT);
-    await_number(&n_waits, 1);
+    open_waiting(&c, &s);
     CHECK_INT(shutdown(c.fd, SHUT_WR), 0);
     await_number(&n_cancelled, 1);
     CHECK_INT(waiting(&s), 1);
-    struct api_wait *w = waits[0];
-    CHECK(take_wait(0));
-    w->done(w);
+    end_wait(0);
     CHECK_INT(http_client_answer(&c, &body), 200);
     http_client_close(&c);
     close_scene(&s);

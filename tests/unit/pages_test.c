@@ -2,6 +2,7 @@
 #include "api/pages.h"
 
 #include "api/dispatch.h"
+#include "tests/unit/header_fields.h"
 #include "tests/unit/test.h"
 
 #include <string.h>
@@ -23,18 +24,17 @@ struct seen {
 static const char *accepted, *known; /* Accept-Encoding, If-None-Match */
 static struct arena *arena;          /* of the last answer's texts */
 
-static const char *header(void *arg, const char *name)
-{
-    (void)arg; /* they stand above */
-    return strcmp(name, "Accept-Encoding") == 0 ? accepted : strcmp(name, "If-None-Match") == 0 ? known : NULL;
-}
-
 static struct seen ask(const char *method, const char *target)
 {
     static const struct http_peer stranger = {.is_unix = false};
     const struct dispatcher d = {.pages = pages, .n_pages = ARRAY_LEN(pages), .group = (gid_t)-1};
-    struct http_request r = {
-        .id = "0123456789abcdef", .method = method, .target = target, .peer = &stranger, .header = header};
+    struct field fields[] = {{"Accept-Encoding", accepted}, {"If-None-Match", known}, {NULL, NULL}};
+    struct http_request r = {.id = "0123456789abcdef",
+                             .method = method,
+                             .target = target,
+                             .peer = &stranger,
+                             .header = field_value,
+                             .header_arg = fields};
     struct seen s = {0};
 
     arena_free(arena);

@@ -694,18 +694,26 @@ TEST(a_port_is_written_back_once_and_the_answer_changes_nothing)
     world_clear(&w);
 }
 
+/* A new store, in which the port of "a" was allocated and is on its way to the agent. */
+static void begin_write_back(struct world *w)
+{
+    struct port_write_back wb;
+
+    world_init(w);
+    world_open(w);
+    world_put(w, "a", allocate, "10.0.0.1", true);
+    world_committed(w);
+    CHECK(store_next_write_back(w->store, &wb));
+    port_write_back_clear(&wb);
+}
+
 TEST(a_write_back_that_failed_comes_again_later_only)
 {
     struct port_write_back wb;
     bool commit, fetch;
     struct world w;
 
-    world_init(&w);
-    world_open(&w);
-    world_put(&w, "a", allocate, "10.0.0.1", true);
-    world_committed(&w);
-    CHECK(store_next_write_back(w.store, &wb));
-    port_write_back_clear(&wb);
+    begin_write_back(&w);
     CHECK_INT(store_poll(w.store, &commit, &fetch), INT64_MAX);
     CHECK(store_write_back_done(w.store, "a", "expose#0", "the node says no"));
     CHECK(!store_next_write_back(w.store, &wb));
@@ -723,17 +731,11 @@ TEST(a_write_back_that_failed_comes_again_later_only)
 
 TEST(a_write_back_that_fails_again_and_again_is_tried_ever_more_seldom_and_told_once)
 {
-    struct port_write_back wb;
     clock_ns delay, before = 0;
     bool commit, fetch;
     struct world w;
 
-    world_init(&w);
-    world_open(&w);
-    world_put(&w, "a", allocate, "10.0.0.1", true);
-    world_committed(&w);
-    CHECK(store_next_write_back(w.store, &wb));
-    port_write_back_clear(&wb);
+    begin_write_back(&w);
     for (unsigned i = 0; i < 12; i++) {
         CHECK(store_write_back_done(w.store, "a", "expose#0", "no") == (i == 0));
         delay = store_poll(w.store, &commit, &fetch) - clock_now(NULL);
