@@ -73,6 +73,11 @@ static void note_fault(size_t *count, const struct fact_address **first, const s
         *first = fact;
 }
 
+static int compare_text_to(const void *key, const void *item)
+{
+    return strcmp(key, *(const char *const *)item);
+}
+
 static bool is_drained(const struct exposure_state *state, const struct candidate *c)
 {
     const struct endpoint p = {.address = c->address, .host = c->host, .port = c->port};
@@ -80,8 +85,8 @@ static bool is_drained(const struct exposure_state *state, const struct candidat
 
     if (state->n_drained == 0)
         return false;
-    const char *key = endpoint_name(&p, name, sizeof(name));
-    return bsearch(&key, state->drained, state->n_drained, sizeof(*state->drained), text_compare) != NULL;
+    endpoint_name(&p, name, sizeof(name));
+    return bsearch(name, state->drained, state->n_drained, sizeof(*state->drained), compare_text_to) != NULL;
 }
 
 static void add_candidate(struct draft *d, struct candidate c)
