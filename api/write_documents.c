@@ -32,7 +32,7 @@ static const char *const gateway_members[] = {"port_min", "port_max", "allow_fil
 static void put_gateway(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
     static const char *const read_only[] = {"kind", "name", "is_default", "status", NULL};
-    static const struct write_form form = {gateway_fields, GATEWAY_FIELDS, .read_only = read_only};
+    static const struct write_form form = {gateway_wish_fields, GATEWAY_WISH_FIELDS, .read_only = read_only};
     const struct store_options *world = c->backend->world;
     struct gateway_wish s = {.port_min = world->port_min, .port_max = world->port_max};
 

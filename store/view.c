@@ -31,7 +31,7 @@ struct gateway *gateway_new(const char *name, bool is_default, const struct gate
     {                                                                                                                \
         .name = #member, .type = field_type, .offset = offsetof(struct gateway_wish, member), __VA_ARGS__            \
     }
-const struct json_field gateway_fields[GATEWAY_FIELDS] = {
+const struct json_field gateway_wish_fields[GATEWAY_WISH_FIELDS] = {
     FIELD(port_min, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
     FIELD(port_max, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
     FIELD(allow_files, JSON_FIELD_BOOL),
@@ -53,7 +53,7 @@ int gateway_settings_read(const char *body, struct gateway_settings *settings)
     if (r < 0)
         return -EINVAL;
     arena = arena_new();
-    r = json_decode(json, gateway_fields, GATEWAY_FIELDS, 0, arena, &wish, NULL, NULL);
+    r = json_decode(json, gateway_wish_fields, GATEWAY_WISH_FIELDS, 0, arena, &wish, NULL, NULL);
     *settings = (struct gateway_settings){(uint16_t)wish.port_min, (uint16_t)wish.port_max, wish.allow_files,
                                           wish.allow_cluster_header};
     json_decref(json);

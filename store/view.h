@@ -34,8 +34,8 @@ struct gateway_settings {
     bool allow_files, allow_cluster_header;
 };
 /* What a gateway's document may say, and a request that makes one; decodes to a struct gateway_wish. */
-enum { GATEWAY_FIELDS = 4 };
-extern const struct json_field gateway_fields[GATEWAY_FIELDS];
+enum { GATEWAY_WISH_FIELDS = 4 };
+extern const struct json_field gateway_wish_fields[GATEWAY_WISH_FIELDS];
 struct gateway_wish {
     int64_t port_min, port_max;
     bool allow_files, allow_cluster_header;
