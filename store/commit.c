@@ -621,6 +621,11 @@ static void tell_events(struct store *s, struct pointers *texts)
     pointers_clear(texts);
 }
 
+static unsigned observed_wait_ms(const struct store *s)
+{
+    return s->options.observed_wait_ms ? s->options.observed_wait_ms : STORE_OBSERVED_WAIT_MS;
+}
+
 void store_announce(struct store *s, const char *kind, const char *name, enum event_change change)
 {
     struct buf b;
@@ -629,7 +634,7 @@ void store_announce(struct store *s, const char *kind, const char *name, enum ev
     buf_init(&b, EVENT_BYTES_MAX);
     json = announce_text(&b, kind, name, change, s->revision, clock_wall());
     row_put_event(s, event_ring_last(s->events).seq + 1, json);
-    keeper_wait(s->observed, keeper_flush(s->observed), STORE_OBSERVED_WAIT_MS);
+    keeper_wait(s->observed, keeper_flush(s->observed), observed_wait_ms(s));
     event_ring_add(s->events, json);
     buf_clear(&b);
 }
@@ -678,7 +683,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
     prepare_events(&c, &texts);
     keeper_flush(s->config);
     ticket = keeper_flush(s->observed);
-    keeper_wait(s->observed, ticket, STORE_OBSERVED_WAIT_MS + (unsigned)c.n_works / SERVICES_A_MS);
+    keeper_wait(s->observed, ticket, observed_wait_ms(s) + (unsigned)c.n_works / SERVICES_A_MS);
     if (c.delta->n_changes || flags) {
         publish(s, c.after);
     } else {

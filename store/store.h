@@ -41,6 +41,7 @@ struct store_options {
     uint16_t port_min, port_max;       /* ports to allocate from */
     const struct port_range *reserved; /* never allocated: igwd's own, Envoy's admin, the kernel's ephemeral range */
     size_t n_reserved;
+    unsigned observed_wait_ms; /* how long a commit waits for the disk; 0: STORE_OBSERVED_WAIT_MS */
     bool read_only; /* another daemon serves the same cluster, and it decides: no port is allocated or written back */
     const struct network_list *endpoint_networks; /* borrowed for the store's life; may be NULL */
     exposure_check check;                         /* see service.h; may be NULL */

@@ -120,7 +120,7 @@ TEST(nobody_is_fed_who_did_not_ask)
     CHECK(!watchdog_new(loop, others_turn, NULL));
     CHECK_INT(unsetenv("WATCHDOG_PID"), 0);
     static const char *const wrong[] = {"0", "", "much", "4s"};
-    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         CHECK_INT(setenv("WATCHDOG_USEC", wrong[i], 1), 0);
         CHECK(!watchdog_new(loop, others_turn, NULL));
     }
