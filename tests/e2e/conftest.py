@@ -6,6 +6,7 @@ import signal
 import sys
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
@@ -49,8 +50,14 @@ def ca():
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    with the_desk.browser() as browser:
+def playwright():
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright):
+    with the_desk.browser(playwright) as browser:
         yield browser
 
 
@@ -58,6 +65,24 @@ def chromium():
 def desk(world, chromium):
     """A cluster for the dashboard to show; its daemon once the test says desk.start(). See desk.py."""
     return world.add(the_desk.Desk(world, chromium))
+
+
+@pytest.fixture(scope="session")
+def shared_desk(chromium):
+    world = World("shared desk")
+    try:
+        yield the_desk.SharedDesk(world, chromium).furnish().start(envoy=True).edit().settled()
+    finally:
+        world.close()
+
+
+@pytest.fixture
+def shown(shared_desk, request):
+    """As a desk that is furnished, started with an Envoy, edited and settled: for who only looks, shared with others."""
+    request.node.world = shared_desk.world
+    shared_desk.begin()
+    yield shared_desk
+    shared_desk.stop()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -9,12 +9,14 @@ import os
 import re
 import urllib.parse
 
-from api_client import TOKEN, Api, digest, exposure
+from api_client import TOKEN, Api, bearer, digest, exposure
 from certificates import CA
 from declare import BAD_CLUSTER, flex, l4, l7
 from harness import ROOT, SLOW, wait_until
 
-CHROMIUM = os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium")
+# The same engine without the windows of a whole browser, which take as much time again for each page.
+CHROMIUM = os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium-headless-shell")
+WHOLE_CHROMIUM = "/usr/bin/chromium"
 NODE = os.environ.get("TEST_NODE", str(ROOT / "build" / "node"))
 # As root it has no sandbox of its own; what it would ask of its maker's servers is switched off.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -26,13 +28,11 @@ WAIT_MS = int(15000 * SLOW)
 
 
 @contextlib.contextmanager
-def browser():
+def browser(playwright, program=CHROMIUM):
     """Chromium, until the block ends."""
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    chromium = playwright.chromium.launch(executable_path=program, headless=True, args=ARGUMENTS)
+    yield chromium
+    chromium.close()
 
 
 class Desk:
@@ -42,6 +42,10 @@ class Desk:
         self.world, self.chromium = world, chromium
         self.agent = world.agent(nodes=["n1", "n2", "n3"], cluster="desk")
         self.api = self.envoy = None
+        self.begin()
+
+    def begin(self):
+        """Without a page, and with no fault seen."""
         self.contexts = []
         self.faults = []
         # Patterns of faults that are none: a browser asks who it is before it can know, and tests add their own.
@@ -122,17 +126,12 @@ class Desk:
         context.set_default_timeout(WAIT_MS)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=self.url)
         self.contexts.append(context)
+        if role:  # by the request that the form makes, which has tests of its own
+            assert context.request.post("/api/v1/sessions", headers=bearer(TOKENS[role])["headers"]).status == 201
         page = context.new_page()
         self.watch(page)
-        if role:
-            self.sign_in(page, role)
-        if address or not role:
-            self.go(page, address)
+        self.go(page, address)
         return page
-
-    def sign_in(self, page, role):
-        page.goto("/")
-        self.enter_token(page, role)
 
     def enter_token(self, page, role):
         page.get_by_label("Token", exact=True).fill(TOKENS[role])
@@ -167,11 +166,29 @@ class Desk:
         self.check()
 
 
+class SharedDesk(Desk):
+    """A desk for all tests that only look. It holds that they do."""
+
+    def begin(self):
+        super().begin()
+        self.before = self.revision() if self.api else None
+
+    def revision(self):
+        return self.api.v1("/revisions?limit=1")["items"][0]["number"]
+
+    def stop(self):
+        for context in self.contexts:
+            context.request.delete("/api/v1/sessions")
+        super().stop()
+        assert self.revision() == self.before, "a test changed what others look at too: it needs a desk of its own"
+
+
 def violations(page):
     """What axe-core finds wrong with a page as it is now, readable."""
-    axe = (ROOT / NODE / "tests" / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
-    page.evaluate(axe)  # through the browser's debugger: the page's policy takes no scripts from elsewhere
-    found = page.evaluate("""async () => (await axe.run(document, {
+    if not page.evaluate("'axe' in window"):
+        # Through the browser's debugger: the page's policy takes no scripts from elsewhere.
+        page.evaluate((ROOT / NODE / "tests" / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("""async () => (await axe.run(document, {resultTypes: ["violations"],
         runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})).violations""")
     return ["%s: %s\n    %s" % (one["id"], one["help"], "\n    ".join(
         "%s  %s" % (node["html"][:200], " ".join(node["failureSummary"].split())[:300]) for node in one["nodes"][:5]))

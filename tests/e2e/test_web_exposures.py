@@ -94,10 +94,9 @@ def test_an_envoy_is_asked_before_anything_is_applied(desk):
     assert desk.api.v1(exposure(MAIL))["overridden"] == []
 
 
-def test_faults_stand_at_their_fields_all_at_once(desk):
-    desk.furnish().start()
-    desk.expect("status of 422")
-    page = form(desk, WWW)
+def test_faults_stand_at_their_fields_all_at_once(shown):
+    shown.expect("status of 422")
+    page = form(shown, WWW)
     page.get_by_label("Endpoints' port").fill("0")
     page.get_by_label("Listener's address").fill("nowhere")
     page.get_by_label("Timeout in seconds").first.fill("soon")
@@ -116,9 +115,8 @@ def test_faults_stand_at_their_fields_all_at_once(desk):
     assert page.get_by_label("Endpoints' port").input_value() == "8000"
 
 
-def test_form_and_json_say_the_same(desk):
-    desk.furnish().start()
-    page = form(desk, WWW)
+def test_form_and_json_say_the_same(shown):
+    page = form(shown, WWW)
     page.get_by_label("Domains").fill("one.example.org two.example.org")
     wait_until(lambda: json.loads(the_json(page).input_value())["vhosts"][0]["domains"] == [
         "one.example.org", "two.example.org"])
@@ -214,9 +212,8 @@ def test_curl_does_what_was_copied(desk):
     assert desk.api.v1(exposure(MAIL))["listener_port"] == 2727
 
 
-def test_filters_are_the_servers_and_stand_in_the_address(desk):
-    desk.furnish().start(envoy=True).settled()
-    page = desk.page(address="#/exposures")
+def test_filters_are_the_servers_and_stand_in_the_address(shown):
+    page = shown.page(address="#/exposures")
     page.get_by_label("Endpoints", exact=True).select_option("failed")
     page.get_by_role("row").filter(has_text="team/svc/down").wait_for()
     page.get_by_role("row").filter(has_text=MAIL).wait_for(state="detached")
@@ -226,7 +223,7 @@ def test_filters_are_the_servers_and_stand_in_the_address(desk):
     first = page.locator("tr[data-row='0']")
     first.filter(has_text=MAIL).wait_for()
     page.get_by_role("button", name="Port").click()
-    first.filter(has_text="8443").wait_for()
+    first.filter(has_text="9090").wait_for()
     assert "sort=-listener_port" in page.url
     page.get_by_label("Search exposures").fill("no such thing")
     page.get_by_text("No exposure is like that").wait_for()

@@ -112,17 +112,16 @@ def test_a_gateway_is_made_and_an_envoy_comes_with_the_bootstrap_that_was_copied
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_who_is_no_administrator_sees_all_and_changes_nothing(desk, role):
-    desk.furnish().start()
-    desk.expect("status of 404 .*/gateways/none")
-    page = desk.page(role=role, address="#/gateways/envoy")
+def test_who_is_no_administrator_sees_all_and_changes_nothing(shown, role):
+    shown.expect("status of 404 .*/gateways/none")
+    page = shown.page(role=role, address="#/gateways/envoy")
     page.get_by_text("Read-only. This needs the role admin; you are %s." % role).wait_for()
     for name in ("Edit", "Reset"):
         button = page.get_by_role("button", name=name, exact=True)
         assert button.is_disabled() and "admin" in button.get_attribute("title")
     page.get_by_role("region", name="Bootstrap").wait_for()
     assert not violations(page)
-    desk.go(page, "#/gateways")
+    shown.go(page, "#/gateways")
     wait_until(lambda: page.get_by_role("button", name="Make a gateway").is_disabled())
-    desk.go(page, "#/gateways/none")
+    shown.go(page, "#/gateways/none")
     page.get_by_text("There is no such gateway").wait_for()

@@ -22,8 +22,8 @@ def explain_address(office, port, **more):
 # ---- explain -----------------------------------------------------------------------------------
 
 
-def test_a_url_that_is_typed_shows_its_way_and_the_rivals(office):
-    page = office.page(address="#/explain")
+def test_a_url_that_is_typed_shows_its_way_and_the_rivals(shown):
+    page = shown.page(address="#/explain")
     page.get_by_label("URL").fill("http://www.example.org:8080/api/list")
     page.get_by_role("button", name="Explain").click()
     way = page.locator(".way")
@@ -41,9 +41,9 @@ def test_an_explanation_follows_what_becomes_of_the_request(office):
     page.locator(".verdict .state-failed").wait_for()
 
 
-def test_a_question_that_is_none_says_so_at_its_place(office):
-    office.expect("status of 422")
-    page = office.page(address="#/explain?port=1&address=nonsense")
+def test_a_question_that_is_none_says_so_at_its_place(shown):
+    shown.expect("status of 422")
+    page = shown.page(address="#/explain?port=1&address=nonsense")
     page.get_by_role("alert").get_by_text("#/address").wait_for()
 
 
@@ -66,14 +66,14 @@ def test_a_change_shows_what_differs_and_is_taken_back_after_its_effect_was_show
     page.get_by_text("Acked by").wait_for()
 
 
-def test_changes_by_people_are_told_from_the_agents(office):
-    page = office.page(address="#/changes?by=people")
+def test_changes_by_people_are_told_from_the_agents(shown):
+    page = shown.page(address="#/changes?by=people")
     page.get_by_role("link", name="3", exact=True).wait_for()
     assert page.get_by_role("link", name="1", exact=True).count() == 0
 
 
-def test_any_two_revisions_are_compared(office):
-    page = office.page(address="#/changes/3")
+def test_any_two_revisions_are_compared(shown):
+    page = shown.page(address="#/changes/3")
     page.get_by_label("Compared with revision").fill("1")
     page.get_by_role("button", name="Compare").click()
     page.get_by_text("infra/svc/mail.expose#0").first.wait_for()
@@ -83,8 +83,8 @@ def test_any_two_revisions_are_compared(office):
 # ---- certificates ------------------------------------------------------------------------------
 
 
-def test_certificates_that_end_soon_come_first_with_who_uses_them(office):
-    page = office.page(address="#/certificates")
+def test_certificates_that_end_soon_come_first_with_who_uses_them(shown):
+    page = shown.page(address="#/certificates")
     rows = page.locator("tbody tr[data-row]")
     rows.first.wait_for()
     assert "shop/sec/old" in rows.filter(has_text="days").first.inner_text()
@@ -174,10 +174,10 @@ def test_a_grant_is_given_and_taken_back(office):
     page.get_by_text("No namespace may use").wait_for()
 
 
-def test_who_may_only_look_sees_why(office):
-    page = office.page(role="viewer", address="#/access")
+def test_who_may_only_look_sees_why(shown):
+    page = shown.page(role="viewer", address="#/access")
     page.get_by_text("This needs the role admin").first.wait_for()
-    office.go(page, "#/changes/3")
+    shown.go(page, "#/changes/3")
     restore = page.get_by_role("button", name="Restore")
     restore.wait_for()
     assert restore.is_disabled() and "admin" in restore.get_attribute("title")

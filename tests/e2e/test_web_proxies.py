@@ -27,16 +27,15 @@ def row(page, *texts):
 
 
 @pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
-def test_a_refusal_stands_in_envoys_words_and_leads_to_the_exposure(desk, theme, size):
-    desk.furnish().start(envoy=True).settled()
-    page = desk.page(address="#/proxies", theme=theme, size=size)
+def test_a_refusal_stands_in_envoys_words_and_leads_to_the_exposure(shown, theme, size):
+    page = shown.page(address="#/proxies", theme=theme, size=size)
     page.get_by_text(WORDS).wait_for()
     assert "NACKED" in row(page, "node-1").inner_text()
     assert not violations(page)
     row(page, "node-1").get_by_role("link", name="node-1").click()
     page.get_by_role("heading", name="node-1", level=1).wait_for()
     page.get_by_text(WORDS).first.wait_for()
-    shown = desk.api.v1("/proxies")["items"][0]
+    shown = shown.api.v1("/proxies")["items"][0]
     for counts in shown["status"]["resources"]:
         for state in ("ACKED", "NACKED"):
             if counts[state]:

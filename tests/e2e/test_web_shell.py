@@ -45,23 +45,21 @@ def row(page, name):
 
 
 @pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
-def test_no_page_has_a_violation(desk, theme, size):
-    desk.furnish().start(envoy=True).edit().settled()
-    desk.expect(NOT_FOUND)
-    page = desk.page(theme=theme, size=size)
+def test_no_page_has_a_violation(shown, theme, size):
+    shown.expect(NOT_FOUND)
+    page = shown.page(theme=theme, size=size)
     found = []
     for name, (address, text) in PAGES.items():
-        desk.go(page, address)
+        shown.go(page, address)
         page.get_by_text(text).first.wait_for()
         keep_picture(page, "%s %s" % (name, theme))
         found += ["%s: %s" % (name, one) for one in violations(page)]
     assert not found, "\n".join(found)
 
 
-def test_who_signs_in_is_told_what_is_wrong_and_comes_to_where_the_address_leads(desk):
-    desk.furnish().start()
-    desk.expect("status of 401")
-    page = desk.page(role=None, address="#/exposures?q=front")
+def test_who_signs_in_is_told_what_is_wrong_and_comes_to_where_the_address_leads(shown):
+    shown.expect("status of 401")
+    page = shown.page(role=None, address="#/exposures?q=front")
     token = page.get_by_label("Token", exact=True)
     token.fill("secret")
     page.get_by_role("button", name="Sign in").click()
@@ -71,7 +69,7 @@ def test_who_signs_in_is_told_what_is_wrong_and_comes_to_where_the_address_leads
     page.get_by_text(re.compile(r"Request [0-9a-f]{16}")).wait_for()
     keep_picture(page, "sign-in refused")
     assert not violations(page)
-    desk.enter_token(page, "operator")
+    shown.enter_token(page, "operator")
     assert "operator of envoy" in page.get_by_role("banner").inner_text()
     page.get_by_role("link", name="shop/svc/front.expose#0").wait_for()
     page.reload()  # the browser knows by its cookie who it is
@@ -83,9 +81,8 @@ def test_who_signs_in_is_told_what_is_wrong_and_comes_to_where_the_address_leads
     assert "igwd_" not in page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
 
 
-def test_the_first_load_is_small_and_comes_from_one_place(desk):
-    desk.furnish().start()
-    page = desk.page()
+def test_the_first_load_is_small_and_comes_from_one_place(shown):
+    page = shown.page()
     page.reload()
     page.get_by_text("Needs attention").wait_for()
     page.locator(".curve canvas").wait_for()  # what is drawn with comes last
@@ -112,9 +109,8 @@ def test_what_changes_in_the_cluster_is_shown_at_once_in_all_tabs_by_one_stream(
     assert "igwd_http_streams 1" in desk.api.get("/metrics").body.decode().splitlines()
 
 
-def test_when_it_was_changed_and_by_whom_is_drawn_and_told_in_words(desk):
-    desk.furnish().start().edit()
-    page = desk.page()
+def test_when_it_was_changed_and_by_whom_is_drawn_and_told_in_words(shown):
+    page = shown.page()
     page.get_by_role("img", name="by the agent, 2 by people.").wait_for()
     drawn = """() => { const c = document.querySelector(".curve canvas");
         return c && c.width && c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); }"""
@@ -139,14 +135,13 @@ def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_bega
     page.get_by_role("banner").get_by_text("Live").wait_for()
 
 
-def test_a_fault_is_told_with_its_request_and_can_be_tried_again(desk):
-    desk.furnish().start()
-    desk.expect("status of 400")
-    page = desk.page(address="#/exposures?accepted=bogus")
+def test_a_fault_is_told_with_its_request_and_can_be_tried_again(shown):
+    shown.expect("status of 400")
+    page = shown.page(address="#/exposures?accepted=bogus")
     problem = page.get_by_role("alert")
     problem.wait_for()
     request = re.search(r"[0-9a-f]{16}", problem.inner_text()).group()
-    assert desk.api.igwd.logged(request)
+    assert shown.api.igwd.logged(request)
     keep_picture(page, "error")
     assert not violations(page)
     page.get_by_role("button", name="Try again").wait_for()
@@ -173,9 +168,8 @@ def test_nothing_there_tells_the_first_step_and_loading_is_seen(desk):
     page.get_by_role("dialog").wait_for()
 
 
-def test_a_viewer_sees_all_and_is_told_why_nothing_can_be_changed(desk):
-    desk.furnish().start()
-    page = desk.page(role="viewer", address="#/exposures/shop%2Fsvc%2Fwww.expose%230")
+def test_a_viewer_sees_all_and_is_told_why_nothing_can_be_changed(shown):
+    page = shown.page(role="viewer", address="#/exposures/shop%2Fsvc%2Fwww.expose%230")
     page.get_by_text("You are a viewer").wait_for()
     assert page.get_by_role("button", name="Disable").is_disabled()
     page.get_by_role("button", name="Drain").first.wait_for()
@@ -187,9 +181,8 @@ def test_a_viewer_sees_all_and_is_told_why_nothing_can_be_changed(desk):
     assert not violations(page)
 
 
-def test_everything_can_be_done_by_keyboard(desk):
-    desk.furnish().start()
-    page = desk.page()
+def test_everything_can_be_done_by_keyboard(shown):
+    page = shown.page()
     page.get_by_text("Needs attention").wait_for()
     page.keyboard.press("g")
     page.keyboard.press("e")
@@ -216,9 +209,8 @@ def test_everything_can_be_done_by_keyboard(desk):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_the_colours_that_were_chosen_stay(desk):
-    desk.start()
-    page = desk.page(theme="light")
+def test_the_colours_that_were_chosen_stay(shown):
+    page = shown.page(theme="light")
 
     def ground():
         return page.evaluate("getComputedStyle(document.body).backgroundColor")

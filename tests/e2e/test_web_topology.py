@@ -34,32 +34,30 @@ def address(desk, port):
 
 
 @pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
-def test_trouble_comes_first_and_a_way_lights_up(desk, theme, size):
-    desk.furnish().start(envoy=True).settled()
-    page = desk.page(address=address(desk, 8080), theme=theme, size=size)
+def test_trouble_comes_first_and_a_way_lights_up(shown, theme, size):
+    page = shown.page(address=address(shown, 8080), theme=theme, size=size)
     box(page, "route /api").wait_for()
     box(page, "n1").first.wait_for()
-    assert [page.locator(".fold .muted").nth(i).inner_text() for i in (0, 1)] == ["4", "3"]
+    assert [page.locator(".fold .muted").nth(i).inner_text() for i in (0, 1)] == ["4", "4"]
     first = page.locator(".line").first.get_by_role("img").first.get_attribute("aria-label")
     assert first == "failed"
     assert not violations(page)
     box(page, "route /api").hover()
-    way = [desk.at(8080) + "/tcp", "/api…", "example.org, www.example.org", "shop/svc/www.expose#0", desk.one.address + ":8000"]
+    way = [shown.at(8080) + "/tcp", "/api…", "example.org, www.example.org", "shop/svc/www.expose#0", shown.one.address + ":8000"]
     wait_until(lambda: lit(page) == sorted(way))
     box(page, "exposure failed team/svc/rival").click()
     page.mouse.move(1, 1)
     chosen = page.get_by_role("region", name="The chosen way")
-    wait_until(lambda: lit(page) == sorted([desk.at(8080) + "/tcp", "www.example.org", "team/svc/rival.expose#0",
-                                            desk.two.address + ":8000"]))
+    wait_until(lambda: lit(page) == sorted([shown.at(8080) + "/tcp", "www.example.org", "team/svc/rival.expose#0",
+                                            shown.two.address + ":8000"]))
     assert "is held by shop/svc/www.expose#0" in chosen.inner_text()
     assert not violations(page)
     chosen.get_by_role("link", name="Open the exposure").click()
     page.get_by_role("heading", name="team/svc/rival.expose#0", level=1).wait_for()
 
 
-def test_all_of_it_goes_by_the_keyboard(desk):
-    desk.furnish().start()
-    page = desk.page(address=address(desk, 6379))
+def test_all_of_it_goes_by_the_keyboard(shown):
+    page = shown.page(address=address(shown, 6379))
     box(page, "n3").wait_for()
     page.get_by_role("heading", name="Topology", level=1).focus()
     page.keyboard.press("j")
@@ -77,7 +75,7 @@ def test_all_of_it_goes_by_the_keyboard(desk):
         page.keyboard.press(key)
         reached.append(page.evaluate("document.activeElement.dataset.id"))
     name = "shop/svc/cache.expose#0"
-    assert reached[:2] == ["%s %s:8000" % (name, one.address) for one in (desk.two, desk.three)]
+    assert reached[:2] == ["%s %s:8000" % (name, one.address) for one in (shown.two, shown.three)]
     assert reached[2:] == [name, name + " l0", "listener"]
     page.keyboard.press("Enter")
     page.get_by_role("region", name="The chosen way").wait_for()
@@ -85,9 +83,8 @@ def test_all_of_it_goes_by_the_keyboard(desk):
     page.get_by_role("region", name="The chosen way").wait_for(state="detached")
 
 
-def test_the_table_says_the_same_as_the_drawing(desk):
-    desk.furnish().start(envoy=True).settled()
-    page = desk.page(address="#/topology")
+def test_the_table_says_the_same_as_the_drawing(shown):
+    page = shown.page(address="#/topology")
     page.get_by_role("button", name="Unfold all").click()
     for port in (7001, 8080, 8443):
         line(page, port).scroll_into_view_if_needed()
@@ -102,7 +99,7 @@ def test_the_table_says_the_same_as_the_drawing(desk):
         return {(cells[2].strip(), cells[3].strip()) for cells in
                 (row.get_by_role("cell").all_inner_texts() for row in rows.all()[1:])}
     wait_until(lambda: not expected - ways())
-    nodes = ["%s %s" % (node, one.address) for node, one in (("n1", desk.one), ("n2", desk.two), ("n3", desk.three))]
+    nodes = ["%s %s" % (node, one.address) for node, one in (("n1", shown.one), ("n2", shown.two), ("n3", shown.three))]
 
     def by_node():
         text = " ".join(rows.filter(has_text="svc/cache").inner_text().split())
