@@ -157,7 +157,7 @@ function Way({ chosen, onClose }) {
     const facts = item && factsOf(item.status);
     const says = item && [item.status.accepted.message || item.status.accepted.problems[0]?.detail, item.status.programmed.message,
         item.status.endpoints.message, item.status.certificate.message].filter(Boolean)[0];
-    return html`<section class="way card" aria-label="The chosen way"><div class="body">
+    return html`<section class="chosen-way card" aria-label="The chosen way"><div class="body">
         <p class="steps" role="status">${steps.map((one, i) => html`${i ? html`<span aria-label="to"> → </span>` : ""}<code>${one}</code>`)}</p>
         ${facts && html`<p class="facts"><${Fact} ...${facts.configuration} /><${Fact} ...${facts.endpoints} /><${Fact} ...${facts.tls} />
             ${says && html`<span class="muted">${says}</span>`}</p>`}</div>

@@ -31,6 +31,9 @@ def test_a_url_that_is_typed_shows_its_way_and_the_rivals(shown):
     assert way.get_by_role("link", name="shop/svc/www.expose#0", exact=True).get_attribute("href").startswith("#/exposures/")
     assert "match_prefix \"/api\"" in way.inner_text() and "/v1/list" in way.inner_text()
     assert "team/svc/rival.expose#0" in way.inner_text(), "why it lost"
+    places = [step.bounding_box() for step in way.locator("> li").all()]
+    assert len({place["x"] for place in places}) == 1 and len(places) == 5, "the steps stand below each other"
+    assert places == sorted(places, key=lambda place: place["y"])
     assert re.search(r"port=8080", page.url) and "host=www.example.org" in page.url, "it can be linked to"
 
 
