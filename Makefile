@@ -5,6 +5,7 @@
 #   make unit asan tsan   the unit tests: plain, with ASan and UBSan, with TSan
 #   make fuzz [T=NAME]    each fuzzer for FUZZ_SECONDS
 #   make lint bench demo install clean
+#   make tour             the pictures of docs/tour.md, taken anew
 #   make deb              the Debian package, in $(BUILD)/deb
 #
 # BUILD is where everything goes that is made. SAN chooses a sanitizer: empty, address, thread or fuzz. GEN (Envoy's schema
@@ -109,7 +110,7 @@ LIBS = $(PKG_LIBS) -pthread -lm
 GEN_CFLAGS = -std=gnu11 -O1 -fPIE -w -I. -I$(GEN)/c $(PKG_CFLAGS)
 
 # These goals promise to work where only make and git are: what they need is installed before anything else happens.
-SELF_SUFFICIENT = test demo bench
+SELF_SUFFICIENT = test demo bench tour
 ifneq ($(filter $(SELF_SUFFICIENT),$(MAKECMDGOALS)),)
 FIRST = deps
 endif
@@ -221,7 +222,7 @@ $(BUILD)/obj/web_pages.o: $(BUILD)/web/pages.c
 
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
-.PHONY: test asan tsan lint bench demo fuzz
+.PHONY: test asan tsan lint bench demo tour fuzz
 SUB = $(MAKE) --no-print-directory GEN=$(GEN) VENV=$(VENV) NODE=$(NODE)
 
 unit: $(UNIT_PROGRAMS)
@@ -245,6 +246,9 @@ test: san-programs $(if $(or $(findstring package,$(T)),$(if $(T),,all)),deb)
 
 demo: all tools $(VENV)/stamp
 	@$(VENV)/bin/python tests/demo.py --build $(BUILD) $(if $(ONCE),--once)
+
+tour: all tools $(VENV)/stamp
+	@TEST_BUILD=$(BUILD) TEST_TOUR='$(CURDIR)/docs/tour' $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/e2e/test_tour.py
 
 bench: all tools $(VENV)/stamp
 	@$(VENV)/bin/python tests/bench.py --build $(BUILD)

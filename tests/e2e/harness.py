@@ -84,9 +84,9 @@ class Network:
 
     ANCHOR_PORT = 47111
 
-    def __init__(self):
-        for _ in range(10000):
-            self.prefix = "127.%d.%d." % (random.randint(20, 250), random.randint(0, 255))
+    def __init__(self, prefix=None):
+        for _ in range(1 if prefix else 10000):
+            self.prefix = prefix or "127.%d.%d." % (random.randint(20, 250), random.randint(0, 255))
             self.anchor = socket.socket()
             try:
                 self.anchor.bind((self.prefix + "254", self.ANCHOR_PORT))
@@ -121,10 +121,10 @@ def free_port(address="127.0.0.1", kind=socket.SOCK_STREAM):
 # ---- the world of one test ---------------------------------------------------------------------
 
 class World:
-    def __init__(self, name="test"):
+    def __init__(self, name="test", network=None):
         self.name = name
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="igwd-"))
-        self.network = Network()
+        self.network = network or Network()
         self.stack = contextlib.ExitStack()
         self.processes = []
         self.failures = []
