@@ -12,12 +12,17 @@
 
 enum { MS = 1000, REVISION_DIGITS_MAX = 18 };
 
+static void write_origin(struct writer *w, const char *author, uint64_t revision, int64_t created, int64_t updated)
+{
+    writer_text(w, "author", author);
+    writer_int(w, "revision", (int64_t)revision);
+    writer_time(w, "created_at", (double)created / MS);
+    writer_time(w, "updated_at", (double)updated / MS);
+}
+
 static void write_times(struct writer *w, const struct document *d)
 {
-    writer_text(w, "author", d->author);
-    writer_int(w, "revision", (int64_t)d->revision);
-    writer_time(w, "created_at", (double)d->created / MS);
-    writer_time(w, "updated_at", (double)d->updated / MS);
+    write_origin(w, d->author, d->revision, d->created, d->updated);
 }
 
 #define DOCUMENT_COLLECTION(prefix, document_kind)                                                                   \
@@ -154,6 +159,7 @@ struct override_item {
     const struct document *document;
     const char *key; /* EXPOSURE|FIELD */
     const char *field, *value, *agent_value;
+    struct document_member set; /* who did, and when */
     bool in_effect;
     struct override_item *next; /* of the same exposure */
 };
@@ -187,6 +193,7 @@ static const struct override_item *items_of(struct call *c, const struct documen
             .document = d,
             .key = arena_printf(c->arena, "%s|%s", d->name, field),
             .field = arena_strdup(c->arena, field),
+            .set = document_member(d, field),
             .value = shown_value(c, field, value),
             .agent_value = shown_value(c, field, json_object_get(agent, field)),
             .in_effect = agent != NULL && !view_document(c->view, DOCUMENT_EXPOSURE, d->name),
@@ -259,7 +266,7 @@ static void write_override(struct call *c, const void *item, struct writer *w)
     writer_raw(w, "agent_value", i->agent_value, strlen(i->agent_value));
     writer_raw(w, "value", i->value, strlen(i->value));
     writer_bool(w, "in_effect", i->in_effect);
-    write_times(w, i->document);
+    write_origin(w, i->set.author, i->set.revision, i->set.created, i->set.updated);
 }
 
 static void prepare_one(struct call *c)
@@ -272,7 +279,7 @@ static void prepare_one(struct call *c)
 
 ITEM_VALUE(get_override_exposure, override_item, text, one->document->name)
 ITEM_VALUE(get_override_field, override_item, text, one->field)
-ITEM_VALUE(get_override_author, override_item, text, one->document->author)
+ITEM_VALUE(get_override_author, override_item, text, one->set.author)
 ITEM_VALUE(get_in_effect, override_item, number, one->in_effect)
 
 static const struct attribute override_attributes[] = {

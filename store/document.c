@@ -48,6 +48,24 @@ struct document *document_new(enum document_kind kind, const char *name, const c
     return d;
 }
 
+void document_set_members(struct document *d, const struct document_member *members, size_t n)
+{
+    d->members = arena_dup(d->arena, members, n * sizeof(*members));
+    d->n_members = n;
+    for (size_t i = 0; i < n; i++) {
+        d->members[i].field = arena_strdup(d->arena, members[i].field);
+        d->members[i].author = arena_strdup(d->arena, members[i].author);
+    }
+}
+
+struct document_member document_member(const struct document *d, const char *field)
+{
+    for (size_t i = 0; i < d->n_members; i++)
+        if (strcmp(d->members[i].field, field) == 0)
+            return d->members[i];
+    return (struct document_member){field, d->author, d->revision, d->created, d->updated};
+}
+
 struct document *document_ref(struct document *d)
 {
     __atomic_add_fetch(&d->refs, 1, __ATOMIC_RELAXED);

@@ -32,6 +32,13 @@ enum document_kind {
  * in Envoy. */
 enum { DOCUMENT_BODY_MAX = 1 << 20, DOCUMENTS_MAX = 100000, DOCUMENT_NAME_MAX = 1024, EXPOSURE_NAME_MAX = 256 };
 
+/* A member of an override's body: who set it to what it is, and since when it is there. */
+struct document_member {
+    const char *field, *author;
+    uint64_t revision;        /* that changed it last */
+    int64_t created, updated; /* ms since 1970 */
+};
+
 struct document {
     int refs; /* atomic */
     enum document_kind kind;
@@ -42,6 +49,8 @@ struct document {
     uint64_t revision;        /* that changed it last */
     int64_t created, updated; /* ms since 1970 */
     size_t body_len;
+    struct document_member *members; /* of an override, in the body's order */
+    size_t n_members;
     struct arena *arena;
 };
 
@@ -52,6 +61,10 @@ int document_kind_parse(const char *text, enum document_kind *ret);
 /* Texts are copied. */
 struct document *document_new(enum document_kind kind, const char *name, const char *body, const char *author,
                               uint64_t revision, int64_t created, int64_t updated);
+/* Once, before anybody else knows the document. Copied. */
+void document_set_members(struct document *d, const struct document_member *members, size_t n);
+/* Of a member that is not known apart, what is known of the whole. Borrowed from the document. */
+struct document_member document_member(const struct document *d, const char *field);
 struct document *document_ref(struct document *d);
 void document_unref(struct document *d); /* NULL is allowed; wipes the body */
 define_cleanup(struct document *, document_unref)

@@ -9,6 +9,7 @@
 #include "store/edit.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "store/overlay.h"
 #include "store/state.h"
 
@@ -156,6 +157,51 @@ static int check_request(const struct store *s, struct edit_request *r)
     return 0;
 }
 
+/* A member that stays what it was is still the one's who set it so. */
+static void attribute_members(struct document *after, const struct document *before)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    json_t *now = NULL, *was = NULL, *value;
+    struct document_member *members;
+    const char *field;
+    size_t n = 0;
+
+    if (json_parse(after->body, after->body_len, &now, NULL) < 0)
+        return;
+    if (before)
+        (void)json_parse(before->body, before->body_len, &was, NULL);
+    members = arena_array(arena, struct document_member, json_object_size(now));
+    json_object_foreach(now, field, value)
+    {
+        const json_t *old = json_object_get(was, field);
+        struct document_member m = {field, after->author, after->revision, after->updated, after->updated};
+
+        if (old) {
+            const struct document_member set = document_member(before, field);
+            if (json_equal(old, value))
+                m = set;
+            m.created = set.created;
+        }
+        members[n++] = m;
+    }
+    document_set_members(after, members, n);
+    json_decref(was);
+    json_decref(now);
+}
+
+static struct document *edited(const struct edit *e, const struct edit_request *r, const struct document *before,
+                               uint64_t number, int64_t now)
+{
+    struct document *d;
+
+    if (!e->body)
+        return NULL;
+    d = document_new(e->kind, e->name, e->body, r->author, number, before ? before->created : now, now);
+    if (e->kind == DOCUMENT_OVERRIDE)
+        attribute_members(d, before);
+    return d;
+}
+
 /* NULL: nothing changes. */
 static struct revision *make_revision(struct store *s, const struct edit_request *r, uint64_t number)
 {
@@ -177,9 +223,7 @@ static struct revision *make_revision(struct store *s, const struct edit_request
             .kind = e->kind,
             .name = e->name,
             .before = before,
-            .after = e->body ? document_new(e->kind, e->name, e->body, r->author, number,
-                                            before ? before->created : now, now)
-                             : NULL,
+            .after = edited(e, r, before, number, now),
         };
     }
     if (n == 0)

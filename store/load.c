@@ -124,6 +124,37 @@ static int read_document(struct store *s, const struct db_value *row, void *arg,
     return 0;
 }
 
+static int read_members(struct store *s, const struct db_value *row, void *arg, struct err *e)
+{
+    struct document *d = documents_find(s->documents, DOCUMENT_OVERRIDE, row[0].bytes);
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    struct document_member *members;
+    json_t *list = NULL, *one;
+    size_t i, n = 0;
+
+    (void)arg; /* nothing more is needed */
+    if (!d)
+        return 0;
+    if (json_parse(row[1].bytes, row[1].len, &list, NULL) < 0)
+        return damaged(e, s->config_path, "members");
+    members = arena_array(arena, struct document_member, json_array_size(list));
+    json_array_foreach(list, i, one)
+    {
+        struct document_member *m = &members[n];
+        json_int_t revision, created, updated;
+
+        if (json_unpack(one, "[ssIII]", &m->field, &m->author, &revision, &created, &updated) < 0)
+            continue;
+        m->revision = (uint64_t)revision;
+        m->created = created;
+        m->updated = updated;
+        n++;
+    }
+    document_set_members(d, members, n);
+    json_decref(list);
+    return 0;
+}
+
 /* Revisions while they are read: rows by number. */
 struct loaded_revision {
     uint64_t number;
@@ -293,6 +324,8 @@ int load_config(struct store *s, struct db *db, struct err *e)
     /* First: gateways are made as their documents say. */
     int r = read_table(s, db, s->config_path, "documents", "ttbtiii", read_document, NULL, e);
 
+    if (r == 0)
+        r = read_table(s, db, s->config_path, "members", "tt", read_members, NULL, e);
     if (r == 0)
         r = read_table(s, db, s->config_path, "gateways", "tt", read_gateway, NULL, e);
     if (r == 0)

@@ -43,6 +43,12 @@ static const char *const config_migrations[] = {
     " digest INTEGER NOT NULL, PRIMARY KEY (number, kind, name)) WITHOUT ROWID;"
     "CREATE TABLE authors (number INTEGER PRIMARY KEY NOT NULL, author TEXT NOT NULL, request TEXT NOT NULL,"
     " digest INTEGER NOT NULL);",
+    /* 3
+     * members    of overrides: who set each to what it is (a JSON list of lists: field, author, revision, created,
+     *            updated)
+     */
+    "CREATE TABLE members (name TEXT PRIMARY KEY NOT NULL, members TEXT NOT NULL, digest INTEGER NOT NULL)"
+    " WITHOUT ROWID;",
 };
 
 static const char *const observed_migrations[] = {

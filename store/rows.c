@@ -4,6 +4,7 @@
  */
 #include "store/state.h"
 
+#include "base/json.h"
 #include "store/pack.h"
 
 #include <inttypes.h>
@@ -24,7 +25,9 @@ enum {
     DROP_HISTORIES,
     PUT_AUTHOR,
     DROP_AUTHOR,
-    DROP_AUTHORS
+    DROP_AUTHORS,
+    PUT_MEMBERS,
+    DROP_MEMBERS
 };
 
 const char *const config_statements[] = {
@@ -42,6 +45,8 @@ const char *const config_statements[] = {
     [PUT_AUTHOR] = "INSERT OR REPLACE INTO authors VALUES (?, ?, ?, ?)",
     [DROP_AUTHOR] = "DELETE FROM authors WHERE number = ?",
     [DROP_AUTHORS] = "DELETE FROM authors WHERE number <= ?",
+    [PUT_MEMBERS] = "INSERT OR REPLACE INTO members VALUES (?, ?, ?)",
+    [DROP_MEMBERS] = "DELETE FROM members WHERE name = ?",
 };
 const size_t n_config_statements = ARRAY_LEN(config_statements);
 
@@ -363,6 +368,22 @@ void row_drop_revision(struct store *s, const struct revision *r)
     }
 }
 
+static void put_members(struct store *s, const struct document *d)
+{
+    _cleanup_(mem_free_p) char *key = mem_printf("m%s", d->name);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < d->n_members; i++) {
+        const struct document_member *m = &d->members[i];
+        json_array_append_new(list, json_pack("[ssIII]", m->field, m->author, (json_int_t)m->revision,
+                                              (json_int_t)m->created, (json_int_t)m->updated));
+    }
+    _cleanup_(mem_free_p) char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    const struct db_value values[] = {db_text(d->name), db_text(text)};
+    keeper_put(s->config, key, PUT_MEMBERS, true, values, ARRAY_LEN(values));
+}
+
 void row_put_document(struct store *s, const struct document *d)
 {
     const char *kind = document_kind_name(d->kind);
@@ -382,14 +403,19 @@ void row_put_document(struct store *s, const struct document *d)
         keeper_put(s->config, key, PUT_DOCUMENT, true, values, ARRAY_LEN(values));
     }
     buf_clear(&sealed);
+    if (d->kind == DOCUMENT_OVERRIDE)
+        put_members(s, d);
 }
 
 void row_drop_document(struct store *s, enum document_kind kind, const char *name)
 {
     const struct db_value values[] = {db_text(document_kind_name(kind)), db_text(name)};
     _cleanup_(mem_free_p) char *key = document_row_key(document_kind_name(kind), name);
+    _cleanup_(mem_free_p) char *members = mem_printf("m%s", name);
 
     keeper_put(s->config, key, DROP_DOCUMENT, false, values, ARRAY_LEN(values));
+    if (kind == DOCUMENT_OVERRIDE)
+        keeper_put(s->config, members, DROP_MEMBERS, false, &values[1], 1);
 }
 
 int row_unseal_document(struct store *s, const char *kind, const char *name, const struct db_value *body,

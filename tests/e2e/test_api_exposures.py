@@ -2,7 +2,7 @@
 
 import pytest
 
-from api_client import Api, done, drain, exposure, pointers, quote
+from api_client import Api, bearer, done, drain, exposure, pointers, quote
 from declare import l4, l7
 from harness import wait_until
 
@@ -154,6 +154,13 @@ def test_overrides_are_listed_and_reverted_alone(api):
     assert items["lb_policy"]["value"] == "random" and items["lb_policy"]["agent_value"] == "round robin"
     assert items["listener_port"]["value"] == 9443 and str(items["listener_port"]["agent_value"]) == "8443"
     assert items["lb_policy"]["author"] == "root" and items["lb_policy"]["in_effect"] is True
+    other = api.post("/tokens", {"name": "other", "role": "operator", "gateways": ["envoy"]}).json["token"]
+    done(api.patch(exposure(WEB), {"listener_port": 9444}, **bearer(other)))
+    authors = {i["field"]: (i["author"], i["revision"]) for i in api.v1(exposure(WEB) + "/overrides")["items"]}
+    assert authors["lb_policy"] == ("root", items["lb_policy"]["revision"]), "each is the one's who set it so"
+    assert authors["listener_port"] == ("other", api.v1("/summary")["revision"])
+    assert [i["field"] for i in api.v1("/overrides?author=other")["items"]] == ["listener_port"]
+    done(api.patch(exposure(WEB), {"listener_port": 9443}))
     done(api.delete(exposure(WEB) + "/overrides/lb_policy"))
     assert api.v1(exposure(WEB))["overridden"] == ["listener_port"]
     assert api.delete(exposure(WEB) + "/overrides/lb_policy").status == 404

@@ -251,6 +251,7 @@ TEST(a_damaged_document_is_an_alarm_and_the_agents_word_is_served)
         {"UPDATE documents SET author = 'mallory'", "UPDATE documents SET author = 'alice'"},
         {"UPDATE history SET author = author || 'x'", "UPDATE history SET author = ''"},
         {"UPDATE authors SET request = 'x'", "UPDATE authors SET request = 'r1'"},
+        {"UPDATE members SET name = name || 'x'", "UPDATE members SET name = 'web.expose#0'"},
     };
     struct world w;
 

@@ -353,6 +353,57 @@ TEST(an_override_survives_what_the_agent_says_of_other_fields)
     world_clear(&w);
 }
 
+/* Whoever it is, from the present view. */
+static void edit_as(struct world *w, const char *author, const char *body)
+{
+    _cleanup_(edit_batch_free_p) struct edit_batch *b = edit_batch_new();
+    struct edit_request *r = edit_batch_request(b, w, NULL);
+
+    r->author = author;
+    edit_batch_add(b, DOCUMENT_OVERRIDE, "web.expose#0", body);
+    edit_batch_run(b, w);
+    CHECK_INT(r->result, 0);
+}
+
+static void check_member(struct world *w, const char *field, const char *author, uint64_t revision)
+{
+    struct view *v = store_view(w->store);
+    const struct document *d = view_document(v, DOCUMENT_OVERRIDE, "web.expose#0");
+    const struct document_member m = document_member(d, field);
+
+    CHECK_STR(m.author, author);
+    CHECK_INT(m.revision, revision);
+    CHECK(m.created >= d->created && m.created <= m.updated && m.updated <= d->updated);
+    view_unref(v);
+}
+
+TEST(each_member_of_an_override_is_the_ones_who_set_it_so)
+{
+    struct world w;
+    uint64_t first;
+
+    world_start(&w);
+    world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
+    world_committed(&w);
+    edit_as(&w, "alice", "{'listener_port': 8080, 'protocol': 'tcp', 'sni': ['a.example']}");
+    first = world_revision(&w);
+    edit_as(&w, "bob", "{'lb_policy': 'random', 'listener_port': 8080, 'sni': ['b.example']}");
+    for (int i = 0; i < 2; i++) {
+        check_member(&w, "listener_port", "alice", first);
+        check_member(&w, "sni", "bob", first + 1);
+        check_member(&w, "lb_policy", "bob", first + 1);
+        world_reopen(&w);
+    }
+    edit_as(&w, "carol", "{'listener_port': 8080, 'protocol': 'tcp'}");
+    check_member(&w, "listener_port", "alice", first);
+    check_member(&w, "protocol", "carol", first + 2);
+    world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", NULL);
+    world_reopen(&w);
+    edit_as(&w, "bob", "{'listener_port': 8080}");
+    check_member(&w, "listener_port", "bob", first + 4);
+    world_clear(&w);
+}
+
 TEST(an_override_is_inert_while_the_exposure_is_gone_and_in_effect_when_it_returns)
 {
     static const char *const other[] = {"expose#1", "expose.envoy", "{\"port\":81}", NULL};
