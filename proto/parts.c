@@ -613,3 +613,81 @@ struct resource *parts_compose(const struct parts *p, const struct parts_choice 
     map_clear(&c.keys);
     return r;
 }
+
+/* ---- beside each other ---- */
+
+/* Blocks without an owner are the gateway's own answers to what nobody serves. */
+static bool is_owned(const struct parts *p, const struct block *b)
+{
+    return p->resource->type == XDS_LISTENER || p->parts[b->first].owner;
+}
+
+bool parts_serve(const struct parts *p, const char *key)
+{
+    const struct block *b = map_gets(&p->by_key, key);
+
+    return b && is_owned(p, b);
+}
+
+/* The block, with those of its domains that are kept. */
+static void put_kept(struct composition *c, const struct block *b)
+{
+    struct wire w = wire_of(b->bytes);
+    struct wire_record r;
+    const uint8_t *from = w.p;
+    size_t begin, key = 0;
+
+    wire_put_tag(&c->out, c->p->number, WIRE_BYTES);
+    begin = wire_begin(&c->out);
+    for (; wire_next(&w, &r) > 0; from = w.p)
+        if (r.number != VHOST_DOMAINS || map_gets(&c->keys, b->keys[key++]) == b)
+            (void)buf_append(&c->out, from, (size_t)(w.p - from)); /* looked at once, at the end */
+    wire_end(&c->out, begin);
+}
+
+/* All of it, but the gateway's own answers where what is kept comes in their place. */
+static void put_beside(struct composition *c)
+{
+    struct wire w = wire_of(message_of(c->p->resource));
+    struct wire_record r;
+    const uint8_t *from = w.p;
+
+    for (size_t i = 0; wire_next(&w, &r) > 0; from = w.p) {
+        const struct block *b = r.number == c->p->number && r.type == WIRE_BYTES ? &c->p->blocks[i++] : NULL;
+
+        if (!b || is_owned(c->p, b) || !map_gets(&c->keys, b->keys[0]))
+            (void)buf_append(&c->out, from, (size_t)(w.p - from)); /* looked at once, at the end */
+    }
+}
+
+struct resource *parts_keep(const struct parts *now, const struct parts *before,
+                            bool (*wanted)(void *arg, const char *domain), void *arg)
+{
+    const struct parts_choice choice = {.instead = before};
+    struct composition c = {.p = now, .choice = &choice};
+    struct resource *r = NULL;
+
+    for (size_t i = 0; i < before->n_blocks; i++) {
+        struct block *b = &before->blocks[i];
+        bool kept = false;
+
+        for (size_t k = 0; is_owned(before, b) && k < b->n_keys; k++) {
+            if (parts_serve(now, b->keys[k]) || !wanted(arg, b->keys[k]))
+                continue;
+            map_puts(&c.keys, b->keys[k], b);
+            kept = true;
+        }
+        if (kept)
+            put_kept(&c, b);
+    }
+    if (c.out.len > 0)
+        put_beside(&c);
+    if (c.out.len > 0 && !c.out.overflow) {
+        r = pack(&c, (struct bytes){c.out.data, c.out.len});
+        r->alone = now->resource->alone;
+    }
+    mem_wipe(c.out.data, c.out.len);
+    buf_clear(&c.out);
+    map_clear(&c.keys);
+    return r;
+}

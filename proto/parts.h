@@ -45,4 +45,13 @@ struct parts_choice {
 /* The resource of these parts, and how many others stand in. NULL: none is in it. The caller's reference. */
 struct resource *parts_compose(const struct parts *p, const struct parts_choice *choice, size_t *ret_instead);
 
+/* Whether an exposure serves that domain or server name, to the letter. */
+bool parts_serve(const struct parts *p, const char *key);
+/*
+ * All of `now`, and beside it what `before` serves under those domains that nobody in `now` does and that are wanted.
+ * NULL: there are none. The caller's reference.
+ */
+struct resource *parts_keep(const struct parts *now, const struct parts *before,
+                            bool (*wanted)(void *arg, const char *domain), void *arg);
+
 #endif

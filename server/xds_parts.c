@@ -129,7 +129,7 @@ static bool try(struct search *q, size_t from, size_t to)
     refusal = xds_refusing_find(q->s->refusing, q->sub->type, r->version);
     q->words = refusal ? refusal->words : NULL;
     if (!refusal) {
-        q->found = r->version == q->current->version ? xds_form_ref(q->current) : xds_form_composed(q->current, r);
+        q->found = r->version == q->current->version ? xds_form_ref(q->current) : xds_form_composed(q->current, 0, r);
     } else if (q->guilty && to - from == 1 && proven(q, n_instead)) {
         /* The memory of refusals may drop this one for the new. */
         _cleanup_(mem_free_p) char *words = mem_strdup(refusal->words);
@@ -404,6 +404,13 @@ const struct xds_refusal *xds_refusal_of(const struct xds_session *s, struct xds
     return whole ? whole : refused_part(s, current, NULL);
 }
 
+bool xds_has_more(const struct xds_sub *sub, uint32_t slot)
+{
+    const struct xds_form *held = xds_held(sub, slot), *current = xds_current(sub->table, slot);
+
+    return held && current && held->keeps && held->basis == current->version && bits_get(&sub->confirmed, slot);
+}
+
 /* Whether the client confirmed a form that is composed of the current one, and nothing more of it is to be had. */
 static bool has_the_rest(const struct xds_sub *sub, const struct xds_form *current, const struct xds_mix *m)
 {
@@ -420,6 +427,8 @@ enum xds_standing xds_standing_of(const struct xds_session *s, const struct xds_
     const struct xds_mix *m = find_mix(sub, slot);
     const struct xds_refusal *refusal;
 
+    if (xds_has_more(sub, slot))
+        return XDS_HAS;
     if (!current || xds_refusing_count(s->refusing) == 0)
         return XDS_LACKS;
     refusal = refused_part(s, current, b);

@@ -96,7 +96,7 @@ static bool has_taken(const struct xds_session *s, enum xds_type type, uint32_t 
     return sub->asked && xds_covers(sub, slot) && confirmed_form(sub, slot);
 }
 
-static bool has_needs(const struct xds_session *s, const struct xds_form *f)
+bool xds_progress_has_needs(const struct xds_session *s, const struct xds_form *f)
 {
     const uint32_t *use = f->uses + f->n_clusters;
 
@@ -145,7 +145,7 @@ static bool is_settled(struct xds_session *s, enum xds_type type, uint32_t slot,
         return false;
     if (f->version == current->version)
         f = current;
-    return is_of_batch(f, sequence) && has_needs(s, f);
+    return is_of_batch(f, sequence) && xds_progress_has_needs(s, f);
 }
 
 /* ---- the survey ---- */
@@ -189,6 +189,16 @@ static uint64_t unsettled_in(const struct xds_session *s, const struct xds_sub *
     return (wanted & ~has) | (bits_word(&sub->holding, word) & ~wanted);
 }
 
+/* What was taken away, and is not held any more for all that was sent: whether the client has dropped it. */
+static bool has_dropped_all(struct xds_session *s, const struct xds_sub *sub)
+{
+    for (const struct xds_response *r = sub->first; r; r = r->next)
+        for (uint32_t i = 0; !r->answered && i < r->n_removed; i++)
+            if (!is_settled(s, sub->type, r->removed[i]->slot, s->progress.target))
+                return false;
+    return true;
+}
+
 static bool survey_type(struct xds_session *s, const struct xds_sub *sub)
 {
     struct xds_progress *p = &s->progress;
@@ -198,7 +208,7 @@ static bool survey_type(struct xds_session *s, const struct xds_sub *sub)
         for (uint64_t left = unsettled_in(s, sub, p->word, needs_met); left; left &= left - 1)
             if (!is_settled(s, sub->type, p->word * WORD + (uint32_t)__builtin_ctzll(left), p->target))
                 return false;
-    return true;
+    return has_dropped_all(s, sub);
 }
 
 /* A proxy asks for clusters first, and for listeners once these are ready: until then it has not said all. */

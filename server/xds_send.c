@@ -2,7 +2,7 @@
  * What to send next. Nothing is queued: when the stream can take a message, the slots that are marked as pending are
  * compared with what the client holds, in this order, and the first type that has something to say says it:
  *
- *     what is new or changed:  clusters, assignments, secrets, listeners, route configurations
+ *     what is new or changed:  clusters, assignments, secrets, route configurations, listeners
  *     what is gone:            listeners, route configurations, secrets, assignments, clusters
  *
  * Make before break on an aggregated stream: replay the responses one by one, and after none of them does a listener
@@ -14,6 +14,9 @@
  *     does not subscribe to within XDS_PATIENCE of taking the cluster, or within XDS_WARMING of being sent it.
  *   - One that replaces another form waits until the client took the clusters that are new to it, for at most
  *     XDS_READY: Envoy routes by it at once, but answers 503 for a cluster whose first health checks are not over.
+ *   - A listener that replaces another form waits for what the client is about to get of its route configurations, so
+ *     that what one of these gains is there when the listener leads there. What one loses to another it keeps for a
+ *     while: see xds_bridge.c.
  *   - What is gone is held back while a form of a listener or route configuration that the client may still have
  * names
  *     it (in_use): one that is still to be replaced, or was replaced by a response that is not answered yet, for at
@@ -90,9 +93,11 @@ struct xds_form *xds_target(struct xds_session *s, struct xds_sub *sub, uint32_t
     if (!current || xds_refusing_count(s->refusing) == 0) {
         if (sub->mixes)
             xds_mix_forget(sub, slot);
-        return current;
+        return current && sub->type == XDS_ROUTE ? xds_bridged(s, sub, current) : current;
     }
     mixed = xds_mixed(s, sub, slot, current);
+    if (mixed == current && sub->type == XDS_ROUTE)
+        return xds_bridged(s, sub, current);
     return mixed ? mixed : stand_in(s, sub, slot, current);
 }
 
@@ -133,12 +138,31 @@ static bool is_warming(const struct xds_session *s, uint32_t slot, clock_ns now)
     return false;
 }
 
+/* Whether other forms of route configurations that this listener needs are on their way, or will be. */
+static bool routes_are_due(const struct xds_session *s, const struct xds_form *f, clock_ns now)
+{
+    const struct xds_sub *rds = &s->subs[XDS_ROUTE];
+    const uint32_t *use = f->uses + f->n_clusters;
+
+    if (f->n_routes > 0 && !rds->asked)
+        return now < s->grace_until;
+    for (uint32_t i = 0; rds->pending.count + rds->blocked.count > 0 && i < f->n_routes; i++)
+        if ((bits_get(&rds->pending, use[i]) || bits_get(&rds->blocked, use[i])) && xds_held(rds, use[i]) &&
+            xds_current(rds->table, use[i]) && !bits_get(&rds->suspect, use[i]))
+            return true;
+    return false;
+}
+
 /* Whether the client has what this listener or route configuration needs; replaces: it has another form of it. */
 static bool may_send(struct xds_session *s, const struct xds_form *f, bool replaces, clock_ns now)
 {
     struct xds_sub *cds = &s->subs[XDS_CLUSTER];
 
-    if (!s->options.aggregated || f->n_clusters == 0)
+    if (!s->options.aggregated)
+        return true;
+    if (replaces && routes_are_due(s, f, now))
+        return false;
+    if (f->n_clusters == 0)
         return true;
     if (!cds->asked)
         return now >= s->grace_until;
@@ -200,9 +224,10 @@ static void use_replaced(struct xds_session *s, const struct xds_sub *sub, clock
     }
 }
 
-/* Parts of an earlier form may stand in, and what these refer to be gone for all others. */
-static void use_mixes(struct xds_session *s, const struct xds_sub *sub)
+/* Parts of an earlier form may stand in or be kept, and what these refer to be gone for all others. */
+static void use_composed(struct xds_session *s, const struct xds_sub *sub)
 {
+    xds_bridges_use(s, sub, use_form);
     for (uint32_t slot = sub->mixes ? bits_next(&sub->holding, 0) : BITS_END; slot != BITS_END;
          slot = bits_next(&sub->holding, slot + 1))
         if (xds_held(sub, slot)->composed)
@@ -228,7 +253,7 @@ static void find_in_use(struct xds_session *s, clock_ns now)
         use_held(s, sub, &sub->pending);
         use_held(s, sub, &sub->blocked);
         use_replaced(s, sub, now);
-        use_mixes(s, sub);
+        use_composed(s, sub);
     }
     /* A route configuration that is gone stays with the client as long as a listener refers to it. */
     use_held(s, &s->subs[XDS_ROUTE], &s->in_use[XDS_ROUTE]);
@@ -423,6 +448,8 @@ static void put_add(struct xds_sub *sub, struct xds_response *r, struct xds_form
         r->before[r->n] = xds_form_ref(before);
     r->forms[r->n++] = xds_form_ref(target);
     r->fresh |= !target->accepted;
+    if (sub->bridges)
+        xds_bridge_sent(sub, target, r->sent_at);
     xds_hold(sub, slot, target);
     bits_unset(&sub->pending, slot);
     bits_unset(&sub->owed, slot);
@@ -886,9 +913,10 @@ static void check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now
 
 int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *m, struct err *e)
 {
-    static const enum xds_type adding[] = {XDS_CLUSTER, XDS_ENDPOINT, XDS_SECRET, XDS_LISTENER, XDS_ROUTE};
+    static const enum xds_type adding[] = {XDS_CLUSTER, XDS_ENDPOINT, XDS_SECRET, XDS_ROUTE, XDS_LISTENER};
     static const enum xds_type removing[] = {XDS_LISTENER, XDS_ROUTE, XDS_SECRET, XDS_ENDPOINT, XDS_CLUSTER};
     int r = xds_session_settle(s, now, e);
+    clock_ns bridges_until;
 
     if (r <= 0) {
         s->deadline = INT64_MAX;
@@ -897,6 +925,7 @@ int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *m,
     if (now >= s->deadline)
         pass_time(s, now);
     s->deadline = INT64_MAX;
+    bridges_until = xds_bridges_pass(s, now);
     for (unsigned type = 0; type < XDS_TYPES; type++)
         if (s->subs[type].claims)
             check_claim(s, &s->subs[type], now);
@@ -907,6 +936,7 @@ int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *m,
         if (send_removes(s, &s->subs[removing[i]], now, m))
             return 1;
     set_deadline(s, now);
+    wake_at(s, bridges_until);
     wake_at(s, xds_progress_advance(s, now));
     return 0;
 }

@@ -57,6 +57,7 @@ static void sub_clear(struct xds_sub *sub)
         xds_slot_unref(sub->table->space, slot);
     free_responses(sub->first);
     xds_mixes_free(sub);
+    xds_bridges_free(sub);
     while (sub->groups) {
         struct xds_group *next = sub->groups->next;
 

@@ -184,14 +184,24 @@ static const char *id_of(uint32_t epoch, const struct xds_session *s, struct are
     return arena_printf(arena, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
 }
 
+/* Of 64 slots: those of which the client has the current form, or all of it and more. */
+static uint64_t has_word(const struct xds_sub *sub, uint32_t word)
+{
+    uint64_t has = xds_confirmed_word(sub, word);
+
+    for (uint64_t more = sub->bridges ? bits_word(&sub->confirmed, word) & ~has : 0; more; more &= more - 1)
+        if (xds_has_more(sub, word * WORD + (uint32_t)__builtin_ctzll(more)))
+            has |= more & -more;
+    return has;
+}
+
 static void count_type(const struct xds_session *s, const struct xds_sub *sub, uint64_t ret[XDS_STATES])
 {
     const struct bits *live = &sub->table->live, *of = sub->wildcard ? live : &sub->named;
 
     for (uint32_t slot = bits_next(of, 0); slot != BITS_END; slot = bits_next(of, (slot | (WORD - 1)) + 1)) {
         uint32_t word = slot / WORD;
-        uint64_t wanted = bits_word(of, word) & bits_word(live, word),
-                 missing = wanted & ~xds_confirmed_word(sub, word);
+        uint64_t wanted = bits_word(of, word) & bits_word(live, word), missing = wanted & ~has_word(sub, word);
 
         ret[XDS_ACKED] += (uint64_t)__builtin_popcountll(wanted & ~missing);
         if (xds_refusing_count(s->refusing) == 0) {
@@ -315,7 +325,7 @@ static void add_resource(struct proxies_question *q, const struct xds_session *s
         r->state = XDS_DOES_NOT_EXIST;
     else if (refusal)
         r->state = XDS_NACKED;
-    else if (bits_get(&sub->same, slot) && bits_get(&sub->confirmed, slot))
+    else if ((bits_get(&sub->same, slot) && bits_get(&sub->confirmed, slot)) || xds_has_more(sub, slot))
         r->state = XDS_ACKED;
 }
 

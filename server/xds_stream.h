@@ -6,6 +6,7 @@
  *     xds_message.c    how it is encoded
  *     xds_verdict.c    what the client says to it
  *     xds_parts.c      which parts of a resource it refuses, and what it gets without them
+ *     xds_bridge.c     what it keeps for a while of what moves elsewhere
  *
  * What a client holds (`held`) is what it has once it has taken all that was sent so far. A refusal takes that back.
  */
@@ -24,6 +25,10 @@
 #define XDS_WARMING (15 * CLOCK_NS_PER_S)
 /* For a client to get a new cluster ready: what takes longer has no endpoint that answers. */
 #define XDS_READY (500 * (clock_ns)CLOCK_NS_PER_MS)
+/* For connections that a client's listener had before: to have one more request answered where it leads no more. */
+#define XDS_LINGER (5 * CLOCK_NS_PER_S)
+/* For a listener to lead elsewhere, all in all: Envoy's patience with what it needs, and a linger. */
+#define XDS_BRIDGE_MAX (XDS_WARMING + XDS_LINGER)
 /* For the types that a client has not asked for yet at the beginning of a stream. */
 #define XDS_GRACE (100 * (clock_ns)CLOCK_NS_PER_MS)
 
@@ -80,8 +85,9 @@ struct xds_sub {
     unsigned n_unanswered;
     uint64_t nonce; /* of the last response, 0: none yet */
     struct xds_group *groups;
-    struct xds_mix *mixes; /* see xds_parts.c */
-    struct xds_memo memo;  /* of resource_names */
+    struct xds_mix *mixes;      /* see xds_parts.c */
+    struct xds_bridge *bridges; /* see xds_bridge.c */
+    struct xds_memo memo;       /* of resource_names */
 };
 
 struct xds_session {
@@ -185,11 +191,29 @@ void xds_mix_forget(struct xds_sub *sub, uint32_t slot);
 void xds_mixes_free(struct xds_sub *sub);
 /* What it refused of a current form, the whole or the first of its parts; borrowed, NULL: nothing. */
 const struct xds_refusal *xds_refusal_of(const struct xds_session *s, struct xds_form *current);
+/* Whether the client confirmed a form that is all of the current one and more. */
+bool xds_has_more(const struct xds_sub *sub, uint32_t slot);
 /* How a client that lacks the current form stands with what one bundle has in it. */
 enum xds_standing { XDS_LACKS, XDS_HAS, XDS_REFUSES };
 struct xds_bundle;
 enum xds_standing xds_standing_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot,
                                   const struct xds_bundle *b, const struct xds_refusal **ret_refusal);
+
+/* ---- xds_bridge.c ---- */
+/* The current form of a route configuration, or what the client gets in its place for a while. Borrowed. */
+struct xds_form *xds_bridged(struct xds_session *s, struct xds_sub *sub, struct xds_form *current);
+/* The client will hold this form. */
+void xds_bridge_sent(struct xds_sub *sub, const struct xds_form *f, clock_ns now);
+/* Ends what is over; returns when to be called again at the latest. */
+clock_ns xds_bridges_pass(struct xds_session *s, clock_ns now);
+/* Calls use() for each form that keeps something, or is about to. */
+void xds_bridges_use(struct xds_session *s, const struct xds_sub *sub,
+                     void (*use)(struct xds_session *s, const struct xds_form *f));
+void xds_bridges_free(struct xds_sub *sub);
+
+/* ---- xds_progress.c ---- */
+/* Whether the client took what the form needs beside itself, in some form each. */
+bool xds_progress_has_needs(const struct xds_session *s, const struct xds_form *f);
 
 /* ---- xds_message.c ---- */
 void xds_message_begin(struct xds_message *m, const struct xds_session *s, enum xds_type type, uint64_t nonce,

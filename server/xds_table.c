@@ -149,17 +149,27 @@ static struct xds_form *form_of(struct xds_gateway *g, struct resource *r, uint3
     return f;
 }
 
-struct xds_form *xds_form_composed(struct xds_form *basis, struct resource *r)
+struct xds_form *xds_form_find_keeping(const struct xds_form *basis, uint64_t keeps)
+{
+    struct xds_form *f = basis->gateway->tables[basis->type].composed;
+
+    while (f && !(f->slot == basis->slot && f->basis == basis->version && f->keeps == keeps))
+        f = f->next_composed;
+    return f;
+}
+
+struct xds_form *xds_form_composed(struct xds_form *basis, uint64_t keeps, struct resource *r)
 {
     struct xds_table *t = &basis->gateway->tables[basis->type];
     struct xds_form *f;
 
     for (f = t->composed; f; f = f->next_composed)
-        if (f->slot == basis->slot && f->version == r->version && f->basis == basis->version)
+        if (f->slot == basis->slot && f->version == r->version && f->basis == basis->version && f->keeps == keeps)
             return xds_form_ref(f);
     f = form_of(basis->gateway, r, basis->slot);
     f->composed = true;
     f->basis = basis->version;
+    f->keeps = keeps;
     f->since = basis->since;
     f->next_composed = t->composed;
     t->composed = f;
@@ -180,6 +190,11 @@ const struct parts *xds_form_parts(struct xds_form *f)
     if (!f->parts && f->resource)
         f->parts = parts_of(f->resource);
     return f->parts;
+}
+
+void xds_form_drop_parts(struct xds_form *f)
+{
+    parts_free(take_ptr(f->parts));
 }
 
 void xds_form_free(struct xds_form *f)
@@ -275,7 +290,8 @@ void xds_form_accept(struct xds_form *f)
 {
     struct xds_table *t = &f->gateway->tables[f->type];
 
-    if (f->accepted)
+    /* What is kept for a while is to stand in for nothing later. */
+    if (f->accepted || f->keeps)
         return;
     f->accepted = true;
     if (f != xds_current(t, f->slot) && !(f->composed && f->basis == t->versions[f->slot]))

@@ -42,8 +42,10 @@ struct xds_form {
     bool alone;                     /* of the resource, as is */
     bool composed;                  /* of parts of another one, for clients that refuse some: never current. Then: */
     uint64_t basis;                 /* version of the form that it stands for; `since` is that one's */
+    uint64_t keeps;                 /* it is all of that, and more of the form of this version (xds_bridge.c); or 0 */
     struct xds_form *next_composed; /* of its table */
     struct parts *parts;            /* made when they are asked for */
+    uint64_t keeps_none;            /* of this version there is nothing to keep */
     uint32_t len;                   /* its wire_len */
     struct hash128 hash;            /* of its name and version; not of a form that only a client has */
     /* The batches (their sequence in the directory) that made it current and that ended that; until: UINT64_MAX while
@@ -176,10 +178,15 @@ static inline struct xds_form *xds_accepted(const struct xds_table *t, uint32_t 
 {
     return slot < t->cap ? t->accepted[slot] : NULL;
 }
-/* The form that is composed of parts of `basis`; the caller's reference. r stays the caller's. */
-struct xds_form *xds_form_composed(struct xds_form *basis, struct resource *r);
+/* The form that is composed of parts of `basis` (keeps: and of that version, else 0); the caller's reference. r stays
+ * the caller's. */
+struct xds_form *xds_form_composed(struct xds_form *basis, uint64_t keeps, struct resource *r);
+/* The one that keeps something of that version, if somebody has it; borrowed, or NULL. */
+struct xds_form *xds_form_find_keeping(const struct xds_form *basis, uint64_t keeps);
 /* Of a listener or route configuration; borrowed. NULL: it has none, or its bytes are not known. */
 const struct parts *xds_form_parts(struct xds_form *f);
+/* They are not needed for now. */
+void xds_form_drop_parts(struct xds_form *f);
 /* A client took this form. */
 void xds_form_accept(struct xds_form *f);
 /* The form that stands in for an assignment that was refused and never had a good form: it has no endpoints, so that

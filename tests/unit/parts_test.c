@@ -279,6 +279,80 @@ TEST(a_shared_virtual_host_that_nobody_is_left_of_goes)
     CHECK(parts_count(p) == 1 && strcmp(parts_at(p, 0)->name, "c.expose#0.vhost#0") == 0);
 }
 
+/* ---- what moved elsewhere ---- */
+
+/* Virtual hosts of one exposure each, with these domains ("a b, c"), and the answer to all others. */
+static struct resource *hosts(const char *domains)
+{
+    struct buf b = {0};
+    char copy[256], *outer_save = NULL;
+    size_t outer;
+
+    text(&b, 1, "shared");
+    snprintf(copy, sizeof(copy), "%s", domains);
+    for (char *some = strtok_r(copy, ",", &outer_save); some; some = strtok_r(NULL, ",", &outer_save)) {
+        char *save = NULL;
+
+        outer = begin(&b, 2);
+        text(&b, 1, "a.expose#0.vhost#0");
+        for (char *domain = strtok_r(some, " ", &save); domain; domain = strtok_r(NULL, " ", &save))
+            text(&b, 2, domain);
+        text(&b, 16, "retries");
+        wire_end(&b, outer);
+    }
+    outer = begin(&b, 2);
+    text(&b, 1, "misdirected");
+    text(&b, 2, "*");
+    wire_end(&b, outer);
+    return made(&b, XDS_ROUTE, all_clusters, 3);
+}
+
+static bool is_wanted(void *arg, const char *domain)
+{
+    return strstr(arg, domain) != NULL;
+}
+
+/* What there is then; NULL: nothing is kept. wanted: domains. */
+static struct parts *kept(const char *now, const char *before, const char *wanted)
+{
+    _cleanup_(resource_unref_p) struct resource *new = hosts(now), *old = hosts(before), *r = NULL;
+    _cleanup_(parts_free_p) struct parts *p = parts_of(new), *earlier = parts_of(old);
+
+    r = parts_keep(p, earlier, is_wanted, (void *)(uintptr_t)wanted);
+    return r ? parts_of(r) : NULL;
+}
+
+TEST(a_domain_that_moved_is_kept_beside_what_is_there)
+{
+    _cleanup_(parts_free_p) struct parts *p = kept("one", "one two,three", "two");
+
+    CHECK(p && parts_count(p) == 3);
+    CHECK(parts_serve(p, "one") && parts_serve(p, "two") && !parts_serve(p, "three"));
+}
+
+TEST(a_domain_that_somebody_has_is_not_kept)
+{
+    CHECK(!kept("one two", "one,two", "one two"));
+    CHECK(!kept("one", "one two", "three"));
+    /* The gateway's own answer to all others is nobody's. */
+    CHECK(!kept("one", "one", "*"));
+}
+
+TEST(what_served_everything_is_kept_in_the_place_of_the_gateways_own_answer)
+{
+    struct buf b = {0};
+    _cleanup_(resource_unref_p) struct resource *new = hosts("one"), *old = NULL, *r = NULL;
+    _cleanup_(parts_free_p) struct parts *p = parts_of(new), *earlier = NULL, *both = NULL;
+
+    vhost(&b, "a.expose#0.vhost#0", "*", NULL, 0);
+    old = made(&b, XDS_ROUTE, all_clusters, 1);
+    earlier = parts_of(old);
+    CHECK(!parts_serve(p, "*"));
+    r = parts_keep(p, earlier, is_wanted, (void *)(uintptr_t) "*");
+    both = parts_of(r);
+    CHECK(parts_count(both) == 2 && parts_serve(both, "one") && parts_serve(both, "*"));
+}
+
 TEST(other_resources_have_no_parts)
 {
     _cleanup_(resource_unref_p) struct resource *r =

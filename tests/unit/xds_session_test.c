@@ -1,6 +1,7 @@
 /* Sessions: what the protocol promises, one by one. All of it together: xds_model_test.c. */
 #include "proto/wire.h"
-#include "server/xds_session.h"
+#include "server/xds_rollout.h"
+#include "server/xds_stream.h"
 
 #include "tests/unit/test.h"
 #include "tests/unit/xds_wire.h"
@@ -1425,8 +1426,8 @@ TEST(delta_a_route_configuration_goes_after_the_listener_that_refers_to_it)
     put_using(b, XDS_LISTENER, "l", "0", NULL, LIST("r"));
     apply(w, b, true);
     ask(w, XDS_LISTENER, NULL);
-    ask(w, XDS_ROUTE, LIST("r"));
     expect_and_ack(w, XDS_LISTENER, LIST("l"));
+    ask(w, XDS_ROUTE, LIST("r"));
     expect_and_ack(w, XDS_ROUTE, LIST("r"));
     b = begin_batch();
     put(b, XDS_ROUTE, "r", NULL);
@@ -1647,6 +1648,222 @@ TEST(a_client_that_refuses_everything_makes_no_loop)
         for (unsigned i = 0; i < 100; i++) {
             w->now += CLOCK_NS_PER_S;
             expect_nothing(w);
+        }
+        world_free(w);
+    }
+}
+
+/* ---- domains that move ---- */
+
+/* The route configuration of a chain, with a virtual host for each domain ("a.test b.test"). */
+static void put_domains(struct wire_batch *b, const char *chain, const char *domains)
+{
+    struct buf m = {0};
+    char copy[TEXT], *save = NULL;
+
+    snprintf(copy, sizeof(copy), "%s", domains);
+    wire_put_bytes(&m, 1, chain, strlen(chain));
+    for (char *domain = strtok_r(copy, " ", &save); domain; domain = strtok_r(NULL, " ", &save)) {
+        char name[TEXT];
+        size_t outer;
+
+        snprintf(name, sizeof(name), "%.20s.expose#0.vhost#0", domain);
+        wire_put_tag(&m, 2, WIRE_BYTES);
+        outer = wire_begin(&m);
+        wire_put_bytes(&m, 1, name, strlen(name));
+        wire_put_bytes(&m, 2, domain, strlen(domain));
+        wire_end(&m, outer);
+    }
+    wire_batch_change(b, "g", XDS_ROUTE, chain,
+                      resource_new(XDS_ROUTE, chain, chain, m.data, m.len, NULL, 0, NULL, 0, NULL, 0));
+    buf_clear(&m);
+}
+
+static const char *const both_chains[] = {"l|tls:1", "l|tls:2", NULL};
+
+/* A listener of two chains, and the domains of each. */
+static void change_domains(struct world *w, const char *listener, const char *first, const char *second)
+{
+    struct wire_batch *b = begin_batch();
+
+    put_using(b, XDS_LISTENER, "l", listener, NULL, both_chains);
+    put_domains(b, "l|tls:1", first);
+    put_domains(b, "l|tls:2", second);
+    apply(w, b, true);
+}
+
+/* A client that has two chains: a.test and b.test on the first, c.test on the other. */
+static struct world *world_of_domains(enum xds_variant v)
+{
+    struct world *w = world_new(v);
+
+    change_domains(w, "0", "a.test b.test", "c.test");
+    ask(w, XDS_CLUSTER, NULL);
+    expect_and_ack(w, XDS_CLUSTER, NULL);
+    ask(w, XDS_LISTENER, NULL);
+    expect_and_ack(w, XDS_LISTENER, LIST("l"));
+    ask(w, XDS_ROUTE, both_chains);
+    ack_with(w, expect(w, XDS_ROUTE, both_chains), both_chains);
+    expect_nothing(w);
+    return w;
+}
+
+/* domains: all that the chain has in the response, in that order. */
+static void expect_domains(const struct wire_response *r, const char *chain, const char *domains)
+{
+    const struct wire_resource *found = wire_find(r, chain);
+    char has[TEXT] = "";
+
+    CHECK(found != NULL);
+    for (const char *domain = "abcd"; *domain; domain++) {
+        const char text[] = {0x12, 6, *domain, '.', 't', 'e', 's', 't'};
+        size_t n = strlen(has);
+
+        if (memmem(found->bytes, found->len, text, sizeof(text)))
+            snprintf(has + n, sizeof(has) - n, "%s%c.test", n ? " " : "", *domain);
+    }
+    CHECK_STR(has, domains);
+}
+
+/* Routes of these chains come next, and are taken. */
+static void take_domains(struct world *w, const char *first, const char *second)
+{
+    struct wire_response *r = expect(w, XDS_ROUTE,
+                                     !second  ? LIST("l|tls:1")
+                                     : !first ? LIST("l|tls:2")
+                                              : both_chains);
+
+    if (first)
+        expect_domains(r, "l|tls:1", first);
+    if (second)
+        expect_domains(r, "l|tls:2", second);
+    ack_with(w, r, both_chains);
+}
+
+TEST(a_domain_that_moves_is_on_both_chains_until_the_listener_led_elsewhere_for_a_while)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+        struct xds_rollout rollout;
+
+        change_domains(w, "1", "a.test", "b.test c.test");
+        take_domains(w, "a.test b.test", "b.test c.test");
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        expect_nothing(w);
+        /* It has all that the revision brought. */
+        xds_rollout_get(w->common.directory, w->revision, &rollout);
+        CHECK_INT(rollout.state, XDS_ROLLOUT_ACKED);
+        w->now += XDS_LINGER - 1;
+        expect_nothing(w);
+        CHECK(xds_session_deadline(w->session) == w->now + 1);
+        w->now++;
+        take_domains(w, "a.test", NULL);
+        w->now += 100 * CLOCK_NS_PER_S;
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_domain_that_is_gone_from_all_chains_is_not_kept)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+
+        change_domains(w, "1", "a.test", "c.test");
+        take_domains(w, "a.test", NULL);
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_domain_that_moves_between_chains_of_a_listener_that_stays_as_it_is_is_not_kept)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+
+        change_domains(w, "0", "a.test", "b.test c.test");
+        take_domains(w, "a.test", "b.test c.test");
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(nothing_else_waits_for_a_domain_that_is_kept)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+
+        change_domains(w, "1", "a.test", "b.test c.test");
+        take_domains(w, "a.test b.test", "b.test c.test");
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        w->now += XDS_LINGER / 2;
+        change_domains(w, "1", "a.test d.test", "b.test c.test");
+        take_domains(w, "a.test b.test d.test", NULL);
+        expect_nothing(w);
+        /* It comes back meanwhile. */
+        change_domains(w, "2", "a.test b.test", "c.test");
+        take_domains(w, "a.test b.test", "b.test c.test");
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        expect_nothing(w);
+        w->now += XDS_LINGER;
+        take_domains(w, NULL, "c.test");
+        w->now += 100 * CLOCK_NS_PER_S;
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_client_that_never_takes_the_listener_keeps_nothing_for_ever)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+
+        change_domains(w, "1", "a.test", "b.test c.test");
+        take_domains(w, "a.test b.test", "b.test c.test");
+        wire_response_free(expect(w, XDS_LISTENER, LIST("l")));
+        w->now += XDS_BRIDGE_MAX - 1;
+        expect_nothing(w);
+        w->now++;
+        take_domains(w, "a.test", NULL);
+        w->now += 100 * CLOCK_NS_PER_S;
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+TEST(a_refused_form_that_keeps_a_domain_is_not_sent_again)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+        struct wire_batch *b = begin_batch();
+        struct wire_response *r;
+
+        /* The other chain is taken before, so that the culprit is alone. */
+        change_domains(w, "0", "a.test b.test", "b.test c.test");
+        take_domains(w, NULL, "b.test c.test");
+        put_using(b, XDS_LISTENER, "l", "1", NULL, both_chains);
+        put_domains(b, "l|tls:1", "a.test");
+        put_domains(b, "l|tls:2", "b.test c.test d.test");
+        apply(w, b, true);
+        r = expect(w, XDS_ROUTE, both_chains);
+        expect_domains(r, "l|tls:1", "a.test b.test");
+        send(w, (struct wire_request){.type = XDS_ROUTE,
+                                      .nonce = r->nonce,
+                                      .names = v == XDS_SOTW ? both_chains : NULL,
+                                      .refusal = "l|tls:1: bad"});
+        wire_response_free(r);
+        for (unsigned i = 0; (r = next(w)) != NULL; i++) {
+            CHECK(i < 10);
+            if (wire_find(r, "l|tls:1"))
+                expect_domains(r, "l|tls:1", "a.test");
+            ack_with(w, r, r->type == XDS_ROUTE ? both_chains : NULL);
         }
         world_free(w);
     }

@@ -132,15 +132,14 @@ uint8_t *wire_pack(enum xds_variant variant, const struct wire_request *r, size_
 /* The bytes of field 1 (name) or 1000 (content) of a message, which is made of those two. */
 static char *find_text(const uint8_t *bytes, size_t len, bool content)
 {
-    /* As a message of another kind whose field 1 is a text: what else there is comes as unknown fields. */
-    ProtobufCMessage *m =
-        protobuf_c_message_unpack(&envoy__service__discovery__v3__discovery_request__descriptor, NULL, len, bytes);
+    /* As a message whose field 1 is a text and field 2 any bytes: what else there is comes as unknown fields. */
+    ProtobufCMessage *m = protobuf_c_message_unpack(&google__protobuf__any__descriptor, NULL, len, bytes);
     char *found = NULL;
 
     if (!m)
         return NULL;
     if (!content)
-        found = mem_strdup(((SotwRequest *)m)->version_info);
+        found = mem_strdup(((Google__Protobuf__Any *)m)->type_url);
     for (unsigned i = 0; content && i < m->n_unknown_fields; i++) {
         const ProtobufCMessageUnknownField *f = &m->unknown_fields[i];
         size_t skip = 0;
