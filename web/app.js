@@ -2,7 +2,7 @@
 import { get, ask, isToken, onSignedOut } from "./api.js";
 import { onLiveState, startLive, stopLive } from "./live.js";
 import { forgetAll, useLive } from "./store.js";
-import { useKeys, focusSearch } from "./keys.js";
+import { areSingleKeysOn, focusSearch, setSingleKeys, useKeys } from "./keys.js";
 import { pages } from "./pages.js";
 import {
     Me, Button, Dialog, Disconnected, Empty, ErrorBox, Icon, Loading, PageHead, Tag, Toasts, href, go, readRoute,
@@ -103,6 +103,8 @@ const KEYS = [
 
 const Help = ({ onClose }) => html`<${Dialog} title="Keys" onClose=${onClose}>
     <div class="body"><dl class="keys">${KEYS.map(([key, text]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`)}</dl>
+    <label class="check"><input type="checkbox" checked=${areSingleKeysOn()}
+        onChange=${(event) => setSingleKeys(event.target.checked)} /> Single keys work: letters and signs, for this browser</label>
     <p class="muted">The REST interface behind this page: <a href="/api/v1/openapi.yaml">openapi.yaml</a>.
     <a href=${new URL("./licenses.txt", import.meta.url).href}>Licenses</a> of what this page is made with.</p></div><//>`;
 

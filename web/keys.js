@@ -14,6 +14,26 @@ export function useKeys(keys) {
     }, []);
 }
 
+const STORED = "igwd.keys";
+let areSingle = true;
+try {
+    areSingle = localStorage.getItem(STORED) !== "off";
+} catch {
+    // No storage: they work.
+}
+
+// Whether letters and signs mean something by themselves. Who dictates needs them not to (WCAG 2.1.4).
+export const areSingleKeysOn = () => areSingle;
+
+export function setSingleKeys(on) {
+    areSingle = on;
+    try {
+        localStorage.setItem(STORED, on ? "on" : "off");
+    } catch {
+        // It lasts as long as the page.
+    }
+}
+
 const writes = (element) => element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName);
 
 addEventListener("keydown", (event) => {
@@ -23,6 +43,7 @@ addEventListener("keydown", (event) => {
         return;
     }
     if (document.querySelector("dialog[open]")) return; // it has its own
+    if (event.key.length === 1 && !areSingle) return;
     for (const { current } of maps.toReversed()) {
         if (current[event.key] && current[event.key](event) !== false) {
             event.preventDefault();
