@@ -16,7 +16,7 @@
 static const clock_ns heartbeat = 10 * CLOCK_NS_PER_S;
 
 const char *const event_kinds[] = {"Exposure", "Service", "Certificate", "Gateway", "Listener",
-                                   "Revision", "Alarm",   "Proxy",       NULL};
+                                   "Revision", "Rollout", "Alarm",       "Proxy",   NULL};
 
 struct watching {
     struct event_ring *ring;
@@ -77,7 +77,7 @@ static bool find_place(struct call *c, struct event_place *ret)
     const char *header = http_request_header(c->request, "Last-Event-ID");
     const char *parameter = parameter_text(&c->target, "after");
 
-    *ret = c->view->event;
+    *ret = event_ring_last(c->backend->events); /* what passed before it is not told again */
     if (parameter && event_place_parse(parameter, ret) < 0)
         fault_add(&c->faults, FAULT_PARAMETER, "after", "invalid", "EPOCH.SEQ is expected");
     if (header && event_place_parse(header, ret) < 0)

@@ -79,6 +79,11 @@ struct xds_change {
     struct resource *after; /* the batch's reference */
 };
 
+/* An exposure that a batch is about: its configuration is new or another one. */
+struct xds_subject {
+    const char *gateway, *exposure; /* borrowed from the batch's arena */
+};
+
 /* All that one commit changed, for all gateways. Made by the writer, consumed by the xDS server. It stands in its own
  * arena. */
 struct xds_batch {
@@ -88,6 +93,8 @@ struct xds_batch {
     size_t n_gateways;
     struct xds_change *changes; /* sorted by gateway, type, name; one entry a resource */
     size_t n_changes;
+    const struct xds_subject *subjects; /* who wants to know when it is live */
+    size_t n_subjects;
     struct arena *arena;
 };
 void xds_batch_free(struct xds_batch *b); /* NULL is allowed */

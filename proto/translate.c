@@ -18,6 +18,7 @@
 #include "proto/listener.h"
 #include "proto/route.h"
 #include "proto/sds_refs.h"
+#include "store/announce.h"
 
 #include <errno.h>
 #include <string.h>
@@ -647,6 +648,35 @@ static struct xds_batch *new_batch(struct translator *t, const struct view *v)
     return b;
 }
 
+struct subjects {
+    struct arena *arena;
+    struct xds_subject *items;
+    size_t n, cap;
+};
+
+static void add_subject(void *arg, const char *gateway, const char *exposure)
+{
+    struct subjects *s = arg;
+
+    if (s->n == s->cap) {
+        struct xds_subject *more = arena_array(s->arena, struct xds_subject, s->cap ? 2 * s->cap : 4);
+        if (s->n)
+            memcpy(more, s->items, s->n * sizeof(*more));
+        s->cap = s->cap ? 2 * s->cap : 4;
+        s->items = more;
+    }
+    s->items[s->n++] = (struct xds_subject){arena_strdup(s->arena, gateway), arena_strdup(s->arena, exposure)};
+}
+
+static void add_subjects(struct xds_batch *b, const struct view_delta *delta)
+{
+    struct subjects s = {.arena = b->arena};
+
+    announce_configured(delta, add_subject, &s);
+    b->subjects = s.items;
+    b->n_subjects = s.n;
+}
+
 struct xds_batch *translate(struct translator *t, const struct view_delta *delta)
 {
     const struct view *v = delta->after;
@@ -664,6 +694,8 @@ struct xds_batch *translate(struct translator *t, const struct view_delta *delta
         xds_batch_free(b);
         return NULL;
     }
+    if (t->started)
+        add_subjects(b, delta);
     t->started = true;
     t->complete = v->complete;
     t->revision = v->revision;

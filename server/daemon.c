@@ -106,27 +106,11 @@ static void on_translate_problem(void *arg, const char *gateway, const char *own
     log_err(LOG_LEVEL_WARNING, e, "left out", "gateway", gateway, "owner", owner, NULL);
 }
 
-/* Something to announce, on its way from another thread to the core. */
-struct notice {
-    struct daemon *daemon;
-    char *kind, *name;
-};
-
-static void on_notice(void *arg, bool run)
+/* In the xDS thread. */
+static void on_told(void *arg, const char *kind, const char *name, enum event_change change)
 {
-    struct notice *n = arg;
-    if (run)
-        announce(n->daemon, n->kind, n->name, EVENT_MODIFIED);
-    mem_free(n->kind);
-    mem_free(n->name);
-    mem_free(n);
-}
-
-static void post_notice(struct daemon *d, const char *kind, const char *name)
-{
-    struct notice *n = mem_new(struct notice);
-    *n = (struct notice){d, mem_strdup(kind), mem_strdup(name)};
-    loop_post(d->loop, on_notice, n);
+    const struct daemon *d = arg;
+    store_announce_passing(d->store, kind, name, change);
 }
 
 /* Whose filter chain it is: the exposure that holds it; NULL: it is not there any more. Borrowed from the view. */
@@ -147,9 +131,8 @@ static void on_nacked(void *arg, const struct xds_report *r)
     _cleanup_(view_unref_p) struct view *v = store_view(d->store);
     const char *owner = r->part && r->type == XDS_LISTENER ? chain_owner(v, r) : r->owner;
 
-    post_notice(d, "Proxy", r->node_id);
     if (r->culprit && owner)
-        post_notice(d, "Exposure", owner);
+        on_told(d, "Exposure", owner, EVENT_MODIFIED);
     log_event(LOG_LEVEL_WARNING, r->culprit ? "refused by Envoy, isolated" : "refused by Envoy", "node", r->node_id,
               "peer", r->peer, "gateway", r->gateway, "type", xds_type_name[r->type], "resource", r->name, "part",
               r->part, "owner", owner, "version", r->version, "words", r->words, NULL);
@@ -369,6 +352,7 @@ static int start_xds(struct daemon *d, struct err *e)
         .default_gateway = c->gateway,
         .max_streams = c->max_streams,
         .nacked = on_nacked,
+        .tell = on_told,
         .arg = d,
     };
     return xds_server_start(&options, &d->xds, e);

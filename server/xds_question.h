@@ -20,6 +20,12 @@ struct xds_question {
     pthread_cond_t answered;
 };
 
+enum { XDS_PROXY_ID_MAX = 32 };
+/* In buf, of XDS_PROXY_ID_MAX bytes. */
+const char *xds_proxy_id(uint32_t epoch, const struct xds_session *s, char *buf);
+/* Of all that is told of a proxy in a list: another number, another proxy. */
+uint64_t xds_session_digest(const struct xds_session *s);
+
 /* Asks and waits for the answer: 0 or an error. */
 int xds_ask(struct xds_status *t, struct xds_question *q);
 /* For a step that looks at all sessions: the next one that it has not looked at, or NULL. */

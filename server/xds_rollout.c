@@ -34,6 +34,8 @@ struct xds_rollouts {
     struct xds_session *first, *last, *walk; /* the roster */
     uint64_t last_number;
     size_t n_sessions;
+    void (*settled)(void *arg, uint64_t revision); /* NULL: nobody follows */
+    void *settled_arg;
 };
 
 /* ---- waiting ---- */
@@ -84,10 +86,23 @@ static struct revision *find_revision(struct xds_rollouts *r, uint64_t revision)
     return NULL;
 }
 
+static void tell_settled(const struct xds_rollouts *r, uint64_t revision)
+{
+    if (r->settled)
+        r->settled(r->settled_arg, revision);
+}
+
+void xds_rollouts_follow(struct xds_directory *d, void (*settled)(void *arg, uint64_t revision), void *arg)
+{
+    d->rollouts->settled = settled;
+    d->rollouts->settled_arg = arg;
+}
+
 static void complete(struct xds_rollouts *r, struct revision *one)
 {
     one->complete = true;
     one->completed_at = clock_wall();
+    tell_settled(r, one->revision);
     settle_waiters(r, one->revision, one->refused ? XDS_WAIT_REFUSED : XDS_WAIT_ACKED);
 }
 
@@ -143,6 +158,8 @@ void xds_journal_refused(struct xds_gateway *g, uint64_t sequence)
 
         if (!one)
             continue;
+        if (!one->refused)
+            tell_settled(r, one->revision);
         one->refused = true;
         settle_waiters(r, one->revision, XDS_WAIT_REFUSED);
     }

@@ -90,6 +90,9 @@ void xds_journal_end(struct xds_gateway *g);
 
 struct xds_rollouts *xds_rollouts_new(void);
 void xds_rollouts_free(struct xds_rollouts *r); /* nobody must be waiting; NULL is allowed */
+/* settled() is called when a revision is complete, and when it is refused for the first time; from within whatever
+ * brings that about. NULL: it is not any more. */
+void xds_rollouts_follow(struct xds_directory *d, void (*settled)(void *arg, uint64_t revision), void *arg);
 /* Around the application of a batch. */
 void xds_rollouts_begin(struct xds_directory *d, uint64_t revision);
 void xds_rollouts_end(struct xds_directory *d);

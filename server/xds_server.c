@@ -440,7 +440,7 @@ static void pump(struct stream *stream, clock_ns now)
     if (!stream->session || stream->ending || stream->closed)
         return;
     if (!stream->sending) {
-        xds_status_changed(s->status);
+        xds_status_stirred(s->status, stream->session);
         r = xds_session_next(stream->session, now, &s->message, &e);
         if (r < 0) {
             fail_stream(stream, &e, now);
@@ -561,8 +561,8 @@ static void begin_stream(struct stream *stream, const struct service *service, c
     options.peer = peer;
     if (stream->listener->tls)
         stream->names = peer_names(stream->call);
-    xds_status_changed(stream->server->status);
     stream->session = xds_session_new(&options, now);
+    xds_status_stirred(stream->server->status, stream->session);
     ops[1].data.recv_message.recv_message = &stream->incoming;
     stream->reading = true;
     start(stream, OP_READ, ops, ARRAY_LEN(ops));
@@ -612,7 +612,7 @@ static void on_incoming(struct stream *stream, clock_ns now)
         end_stream(stream, GRPC_STATUS_RESOURCE_EXHAUSTED, "the request is too large", now);
         return;
     }
-    xds_status_changed(s->status);
+    xds_status_stirred(s->status, stream->session);
     r = xds_session_request(stream->session, s->bytes.data, s->bytes.len, now, &e);
     if (r < 0)
         fail_stream(stream, &e, now);
@@ -645,7 +645,8 @@ static void on_stream_event(struct stream *stream, enum op_kind kind, bool ok, c
     case OP_CLOSED:
         stream->closed = true;
         set_deadline(stream, INT64_MAX);
-        xds_status_changed(stream->server->status);
+        if (stream->session)
+            xds_status_gone(stream->server->status, stream->session);
         xds_session_free(take_ptr(stream->session));
         break;
     case OP_ENDED:
@@ -711,8 +712,8 @@ static void take_inbox(struct xds_server *s, bool *ret_stopping)
     while (list) {
         struct inbox *next = list->next;
 
-        xds_status_changed(s->status);
         xds_directory_apply(s->common.directory, list->batch);
+        xds_status_applied(s->status, list->batch);
         xds_batch_free(list->batch);
         mem_free(list);
         list = next;
@@ -1234,6 +1235,7 @@ static struct xds_server *server_new(const struct xds_options *options)
                                     .refusals = xds_refusals_new(),
                                     .default_gateway = s->default_gateway,
                                     .nacked = options->nacked,
+                                    .tell = options->tell,
                                     .arg = options->arg};
     s->status = xds_status_new(&s->common, wake_for_status, s);
     s->status_at = INT64_MAX;

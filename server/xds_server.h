@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "proto/resource.h"
+#include "server/xds_news.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,6 +50,7 @@ struct xds_options {
     size_t max_streams;          /* 0: XDS_STREAMS_MAX_DEFAULT */
     /* Called in the xDS thread; must not block. */
     void (*nacked)(void *arg, const struct xds_report *r);
+    xds_tell tell; /* of proxies, now and then; NULL: nobody wants to know */
     void *arg;
 };
 

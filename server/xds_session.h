@@ -26,6 +26,7 @@ struct xds_common {
     struct xds_refusals *refusals;
     const char *default_gateway;                                /* of a proxy that names none; NULL: off */
     void (*nacked)(void *arg, const struct xds_report *report); /* may be NULL */
+    xds_tell tell;                                              /* may be NULL */
     void *arg;
 };
 

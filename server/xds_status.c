@@ -6,6 +6,7 @@
  */
 #include "server/xds_status.h"
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "server/xds_question.h"
 #include "server/xds_stream.h"
@@ -25,6 +26,7 @@ struct xds_status {
     void *wake_arg;
     uint32_t epoch;       /* part of ids, so that those of an earlier run are not mistaken for others */
     clock_ns next_expiry; /* of waits; the xDS thread's */
+    struct xds_news *news; /* the xDS thread's; NULL: nobody wants to know */
 
     pthread_mutex_t lock;
     struct xds_question *first, **end;
@@ -42,6 +44,27 @@ uint64_t xds_status_version(const struct xds_status *t)
 void xds_status_changed(struct xds_status *t)
 {
     (void)__atomic_add_fetch(&t->version, 1, __ATOMIC_RELEASE);
+}
+
+void xds_status_stirred(struct xds_status *t, struct xds_session *s)
+{
+    xds_status_changed(t);
+    if (t->news)
+        xds_news_stirred(t->news, s);
+}
+
+void xds_status_gone(struct xds_status *t, struct xds_session *s)
+{
+    xds_status_changed(t);
+    if (t->news)
+        xds_news_gone(t->news, s);
+}
+
+void xds_status_applied(struct xds_status *t, const struct xds_batch *b)
+{
+    xds_status_changed(t);
+    if (t->news)
+        xds_news_applied(t->news, b);
 }
 
 /* ---- the queue ---- */
@@ -131,16 +154,21 @@ static clock_ns answer(struct xds_status *t, clock_ns until)
     return INT64_MAX;
 }
 
+static clock_ns earlier(clock_ns a, clock_ns b)
+{
+    return a < b ? a : b;
+}
+
 clock_ns xds_status_run(struct xds_status *t, clock_ns now)
 {
-    clock_ns next;
+    clock_ns next = t->news ? xds_news_run(t->news, now) : INT64_MAX;
 
     if (now >= t->next_expiry)
         t->next_expiry = xds_rollout_expire(t->common->directory, now);
+    next = earlier(next, t->next_expiry);
     if (__atomic_load_n(&t->n, __ATOMIC_ACQUIRE) == 0)
-        return t->next_expiry;
-    next = answer(t, clock_now(NULL) + (clock_ns)XDS_SLICE_US * 1000);
-    return next < t->next_expiry ? next : t->next_expiry;
+        return next;
+    return earlier(next, answer(t, clock_now(NULL) + (clock_ns)XDS_SLICE_US * 1000));
 }
 
 void xds_status_stop(struct xds_status *t)
@@ -165,6 +193,8 @@ struct xds_status *xds_status_new(const struct xds_common *common, void (*wake)(
     t->next_expiry = INT64_MAX;
     t->end = &t->first;
     pthread_mutex_init(&t->lock, NULL);
+    if (common->tell)
+        t->news = xds_news_new(common->directory, t->epoch, common->tell, common->arg);
     return t;
 }
 
@@ -173,15 +203,24 @@ void xds_status_free(struct xds_status *t)
     if (!t)
         return;
     assert(t->n == 0);
+    xds_news_free(t->news);
     pthread_mutex_destroy(&t->lock);
     mem_free(t);
 }
 
 /* ---- reading a session ---- */
 
+const char *xds_proxy_id(uint32_t epoch, const struct xds_session *s, char *buf)
+{
+    snprintf(buf, XDS_PROXY_ID_MAX, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
+    return buf;
+}
+
 static const char *id_of(uint32_t epoch, const struct xds_session *s, struct arena *arena)
 {
-    return arena_printf(arena, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
+    char id[XDS_PROXY_ID_MAX];
+
+    return arena_strdup(arena, xds_proxy_id(epoch, s, id));
 }
 
 /* Of 64 slots: those of which the client has the current form, or all of it and more. */
@@ -225,6 +264,21 @@ static void count_type(const struct xds_session *s, const struct xds_sub *sub, u
 static const char *gateway_of(const struct xds_session *s)
 {
     return s->gateway ? s->gateway->name : xds_session_unknown_gateway(s);
+}
+
+uint64_t xds_session_digest(const struct xds_session *s)
+{
+    struct {
+        uint64_t passed, counts[XDS_TYPES][XDS_STATES];
+        uint64_t asked, is_served;
+    } all = {.passed = s->progress.passed, .is_served = s->gateway != NULL};
+
+    for (unsigned type = 0; s->gateway && type < XDS_TYPES; type++)
+        if (s->subs[type].asked) {
+            all.asked |= 1U << type;
+            count_type(s, &s->subs[type], all.counts[type]);
+        }
+    return hash_bytes(&all, sizeof(all));
 }
 
 /* NULL stays NULL. */

@@ -23,6 +23,7 @@ enum {
 };
 
 struct xds_common;
+struct xds_session;
 struct xds_status;
 
 /* How a proxy stands with one resource. */
@@ -118,15 +119,20 @@ uint64_t xds_status_version(const struct xds_status *t);
 /* Any thread: an answer was not given, or is not what it was. */
 void xds_status_changed(struct xds_status *t);
 
-/* ---- for the server ---- */
+/* ---- for the server; xDS thread ---- */
+
+/* Something happened to that session; it is about to be freed; that batch was applied. Answers are others then. */
+void xds_status_stirred(struct xds_status *t, struct xds_session *s);
+void xds_status_gone(struct xds_status *t, struct xds_session *s);
+void xds_status_applied(struct xds_status *t, const struct xds_batch *b);
 
 /* wake() makes the xDS thread call xds_status_run(); any thread. */
 struct xds_status *xds_status_new(const struct xds_common *common, void (*wake)(void *arg), void *arg);
 void xds_status_free(struct xds_status *t); /* NULL is allowed; after xds_status_stop(), or when nobody ever asked */
-/* xDS thread. Answers for a slice of time. Returns when to be called again at the latest; 0: as soon as there is
+/* Answers for a slice of time, and tells what is to be told. Returns when to be called again at the latest; 0: as soon as there is
  * nothing else to do. */
 clock_ns xds_status_run(struct xds_status *t, clock_ns now);
-/* xDS thread: nobody is answered any more. */
+/* Nobody is answered any more. */
 void xds_status_stop(struct xds_status *t);
 
 #endif

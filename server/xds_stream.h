@@ -15,6 +15,7 @@
 
 #include "server/xds_decode.h"
 #include "server/xds_lot.h"
+#include "server/xds_news.h"
 #include "server/xds_rollout.h"
 #include "server/xds_session.h"
 
@@ -104,6 +105,7 @@ struct xds_session {
     uint64_t proxy;
 
     struct xds_roster_entry roster;
+    struct xds_news_entry news;
     struct xds_progress progress;
 
     struct buf held_requests; /* length and bytes of each, until the gateway is known */

@@ -59,12 +59,11 @@ static bool same_endpoints(const struct service_exposure *a, const struct servic
     return true;
 }
 
-static bool same_exposure(const struct service_exposure *a, const struct service_exposure *b)
+static bool same_configuration(const struct service_exposure *a, const struct service_exposure *b)
 {
     return a->x == b->x && a->declared == b->declared && a->listener_port == b->listener_port &&
            text_equal(a->gateway, b->gateway) &&
-           text_equal(a->hindrance ? a->hindrance->text : NULL, b->hindrance ? b->hindrance->text : NULL) &&
-           same_endpoints(a, b);
+           text_equal(a->hindrance ? a->hindrance->text : NULL, b->hindrance ? b->hindrance->text : NULL);
 }
 
 static void say_service(struct announcing *a, const struct view_change *c)
@@ -78,7 +77,7 @@ static void say_service(struct announcing *a, const struct view_change *c)
         const struct service_exposure *now = &after->exposures[i],
                                       *was = service_exposure_find(before, now->declared->rid);
 
-        if (!was || !same_exposure(was, now))
+        if (!was || !same_configuration(was, now) || !same_endpoints(was, now))
             say(a, "Exposure", now->declared->name, change_of(was, now));
     }
     if (!before || !after)
@@ -112,4 +111,44 @@ void announce_delta(const struct view_delta *delta, double now, announce_one emi
         say(&a, "Revision", number, EVENT_ADDED);
     }
     buf_clear(&a.b);
+}
+
+/* ---- what is to become live ---- */
+
+typedef void (*configured)(void *arg, const char *gateway, const char *exposure);
+
+static void configured_in_service(const struct service *before, const struct service *after, configured one, void *arg)
+{
+    for (size_t i = 0; after && i < after->n_exposures; i++) {
+        const struct service_exposure *now = &after->exposures[i],
+                                      *was = service_exposure_find(before, now->declared->rid);
+
+        if (now->gateway && (!was || !same_configuration(was, now)))
+            one(arg, now->gateway, now->declared->name);
+    }
+}
+
+/* Those that others made way for, or took the way of. */
+static void configured_on_listener(const struct listener_plan *before, const struct listener_plan *after,
+                                   configured one, void *arg)
+{
+    for (size_t i = 0; after && i < after->n_verdicts; i++) {
+        const struct verdict *v = &after->verdicts[i],
+                             *was = before ? listener_plan_verdict(before, v->exposure) : NULL;
+
+        if (was && was->kind != v->kind)
+            one(arg, after->gateway, v->exposure);
+    }
+}
+
+void announce_configured(const struct view_delta *delta, configured one, void *arg)
+{
+    for (size_t i = 0; i < delta->n_changes; i++) {
+        const struct view_change *c = &delta->changes[i];
+
+        if (c->kind == VIEW_SERVICE)
+            configured_in_service(c->before, c->after, one, arg);
+        else if (c->kind == VIEW_LISTENER)
+            configured_on_listener(c->before, c->after, one, arg);
+    }
 }

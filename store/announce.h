@@ -11,6 +11,10 @@ typedef void (*announce_one)(void *arg, const char *json);
  * the alarm "agent" where the state became stale or is not any more, and the revision where it is a new one. now:
  * seconds since 1970. */
 void announce_delta(const struct view_delta *delta, double now, announce_one emit, void *arg);
+/* Exposures whose configuration, not only whose endpoints, is new or another one, with their gateways: what is
+ * declared, whom they share it with, or whether it is served at all. One may be named twice. */
+void announce_configured(const struct view_delta *delta,
+                         void (*one)(void *arg, const char *gateway, const char *exposure), void *arg);
 /* One event; in buf, which is emptied before. */
 const char *announce_text(struct buf *b, const char *kind, const char *name, enum event_change change,
                           uint64_t revision, double now);

@@ -639,6 +639,17 @@ void store_announce(struct store *s, const char *kind, const char *name, enum ev
     buf_clear(&b);
 }
 
+void store_announce_passing(struct store *s, const char *kind, const char *name, enum event_change change)
+{
+    _cleanup_(view_unref_p) struct view *v = store_view(s);
+    _cleanup_(mem_free_p) char *key = mem_printf("%s %s", kind, name);
+    struct buf b;
+
+    buf_init(&b, EVENT_BYTES_MAX);
+    event_ring_pass(s->events, key, announce_text(&b, kind, name, change, v->revision, clock_wall()));
+    buf_clear(&b);
+}
+
 static void publish(struct store *s, struct view *v)
 {
     struct view *before;

@@ -1,5 +1,12 @@
-/* A ring of texts behind one lock, which is held for a copy of one text or one call for each who watches. */
+/*
+ * Two rings behind one lock, which is held for a copy of one text or one call for each who watches: one of the events
+ * that have places, one of those that pass. A passing event that stands in for an earlier one leaves a hole there.
+ *
+ * Invariant: each passing event stands in its ring, at its number, and is in the map by its key.
+ */
 #include "store/events.h"
+
+#include "base/map.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,11 +23,22 @@ struct event_watch {
     void *arg;
 };
 
+struct passing {
+    uint64_t number, seq; /* 1, 2, ...; the last event with a place when it happened */
+    char *key, *json;
+};
+
 struct event_ring {
     pthread_mutex_t lock;
     uint64_t epoch, first, last; /* first > last: empty */
     char *texts[EVENTS_MAX];     /* by number modulo EVENTS_MAX */
     struct event_watch *watches;
+
+    struct passing *passing[EVENTS_PASSING_MAX]; /* by number modulo EVENTS_PASSING_MAX; NULL: a hole */
+    struct map by_key;
+    uint64_t n_passing; /* number of the last */
+    /* Of the newest one that had to make room: whoever had not read it has to read everything. 0: none had to. */
+    uint64_t lost, lost_seq;
 };
 
 const char *event_place_text(struct event_place p, char *buf)
@@ -41,6 +59,7 @@ static bool parse_number(const char **text, uint64_t *ret)
 
 int event_place_parse(const char *text, struct event_place *ret)
 {
+    ret->next = 0;
     if (!parse_number(&text, &ret->epoch) || *text++ != '.' || !parse_number(&text, &ret->seq) || *text)
         return -EINVAL;
     return 0;
@@ -56,6 +75,15 @@ struct event_ring *event_ring_new(uint64_t epoch)
     return r;
 }
 
+static void passing_free(struct passing *p)
+{
+    if (!p)
+        return;
+    mem_free(p->key);
+    mem_free(p->json);
+    mem_free(p);
+}
+
 void event_ring_free(struct event_ring *r)
 {
     if (!r)
@@ -63,6 +91,9 @@ void event_ring_free(struct event_ring *r)
     assert(!r->watches);
     for (size_t i = 0; i < EVENTS_MAX; i++)
         mem_free(r->texts[i]);
+    for (size_t i = 0; i < EVENTS_PASSING_MAX; i++)
+        passing_free(r->passing[i]);
+    map_clear(&r->by_key);
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
 }
@@ -78,6 +109,13 @@ static void put(struct event_ring *r, uint64_t seq, const char *json)
         r->first = r->last - EVENTS_MAX + 1;
 }
 
+/* With the lock held. */
+static void wake_all(struct event_ring *r)
+{
+    for (struct event_watch *w = r->watches; w; w = w->after)
+        w->wake(w->arg);
+}
+
 uint64_t event_ring_add(struct event_ring *r, const char *json)
 {
     uint64_t seq;
@@ -85,17 +123,48 @@ uint64_t event_ring_add(struct event_ring *r, const char *json)
     pthread_mutex_lock(&r->lock);
     seq = r->last + 1;
     put(r, seq, json);
-    for (struct event_watch *w = r->watches; w; w = w->after)
-        w->wake(w->arg);
+    wake_all(r);
     pthread_mutex_unlock(&r->lock);
     return seq;
+}
+
+static struct passing **place_of(struct event_ring *r, uint64_t number)
+{
+    return &r->passing[number % EVENTS_PASSING_MAX];
+}
+
+static void drop_passing(struct event_ring *r, struct passing *p)
+{
+    (void)map_removes(&r->by_key, p->key); /* it is this one */
+    *place_of(r, p->number) = NULL;
+    passing_free(p);
+}
+
+void event_ring_pass(struct event_ring *r, const char *key, const char *json)
+{
+    struct passing *p = mem_new(struct passing), *before, *oldest;
+
+    pthread_mutex_lock(&r->lock);
+    before = map_gets(&r->by_key, key);
+    if (before)
+        drop_passing(r, before);
+    *p = (struct passing){++r->n_passing, r->last, mem_strdup(key), mem_strdup(json)};
+    oldest = *place_of(r, p->number);
+    if (oldest) {
+        r->lost = oldest->number;
+        r->lost_seq = oldest->seq;
+        drop_passing(r, oldest);
+    }
+    *place_of(r, p->number) = p;
+    (void)map_puts(&r->by_key, p->key, p); /* it is not there any more */
+    wake_all(r);
+    pthread_mutex_unlock(&r->lock);
 }
 
 void event_ring_tick(struct event_ring *r)
 {
     pthread_mutex_lock(&r->lock);
-    for (struct event_watch *w = r->watches; w; w = w->after)
-        w->wake(w->arg);
+    wake_all(r);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -109,12 +178,18 @@ void event_ring_restore(struct event_ring *r, uint64_t seq, const char *json)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* With the lock held. */
+static struct event_place newest(const struct event_ring *r)
+{
+    return (struct event_place){.epoch = r->epoch, .seq = r->last, .next = r->n_passing + 1};
+}
+
 struct event_place event_ring_last(struct event_ring *r)
 {
     struct event_place p;
 
     pthread_mutex_lock(&r->lock);
-    p = (struct event_place){r->epoch, r->last};
+    p = newest(r);
     pthread_mutex_unlock(&r->lock);
     return p;
 }
@@ -135,23 +210,76 @@ static bool has_kind(const char *json, const char *const *kinds)
     return false;
 }
 
+/* Whether something behind the place is not known any more. */
+static bool is_lost(const struct event_ring *r, const struct event_place *p)
+{
+    bool has_passing = p->next ? p->next > r->lost : !r->lost || p->seq > r->lost_seq;
+
+    return p->epoch != r->epoch || p->seq > r->last || p->seq + 1 < r->first || !has_passing;
+}
+
+/* The smallest number that has a place in the ring. */
+static uint64_t oldest_passing(const struct event_ring *r)
+{
+    return r->n_passing > EVENTS_PASSING_MAX ? r->n_passing - EVENTS_PASSING_MAX + 1 : 1;
+}
+
+/* The first passing event that happened at that place or later. */
+static uint64_t find_next(struct event_ring *r, uint64_t seq)
+{
+    uint64_t number = r->n_passing + 1;
+
+    for (uint64_t n = r->n_passing; n >= oldest_passing(r); n--) {
+        const struct passing *p = *place_of(r, n);
+        if (p && p->seq < seq)
+            break;
+        if (p)
+            number = n;
+    }
+    return number;
+}
+
+static void write_event(const struct event_ring *r, const struct event_place *place, const char *json,
+                        struct buf *out)
+{
+    (void)buf_printf(out, "id: %" PRIu64 ".%" PRIu64 "\nevent: change\ndata: %s\n\n", r->epoch, place->seq,
+                     json); /* far below the buffer's limit */
+}
+
+/* With the lock held. */
+static bool next_event(struct event_ring *r, struct event_place *place, const char *const *kinds, struct buf *out)
+{
+    while (place->seq < r->last) {
+        const char *json = r->texts[++place->seq % EVENTS_MAX];
+
+        if (has_kind(json, kinds)) {
+            write_event(r, place, json, out);
+            return true;
+        }
+    }
+    if (place->next < oldest_passing(r))
+        place->next = oldest_passing(r); /* before that there are holes alone: else something were lost */
+    while (place->next <= r->n_passing) {
+        const struct passing *p = *place_of(r, place->next++);
+
+        if (p && has_kind(p->json, kinds)) {
+            write_event(r, place, p->json, out);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool event_ring_next(struct event_ring *r, struct event_place *place, const char *const *kinds, struct buf *out,
                      bool *ret_lost)
 {
-    bool found = false;
-
     pthread_mutex_lock(&r->lock);
-    *ret_lost = place->epoch != r->epoch || place->seq > r->last || place->seq + 1 < r->first;
+    *ret_lost = is_lost(r, place);
     if (*ret_lost)
-        *place = (struct event_place){r->epoch, r->last};
-    while (!found && place->seq < r->last) {
-        const char *json = r->texts[++place->seq % EVENTS_MAX];
-
-        found = has_kind(json, kinds);
-        if (found)
-            (void)buf_printf(out, "id: %" PRIu64 ".%" PRIu64 "\nevent: change\ndata: %s\n\n", r->epoch, place->seq,
-                             json); /* far below the buffer's limit */
-    }
+        *place = newest(r);
+    if (place->next == 0)
+        place->next = find_next(r, place->seq);
+    bool found = next_event(r, place, kinds, out);
     pthread_mutex_unlock(&r->lock);
     return found;
 }

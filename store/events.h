@@ -6,6 +6,11 @@
  * that can't be promised any more (the machine was started anew, or the events on the disk are lost). Who was at a
  * place that is too old, of another epoch, or of the future, has to read everything again.
  *
+ * What proxies say changes far more often than what people and the agent say, and is nothing to look up later: such
+ * events are passing. They have no place of their own and are not kept over restarts; they can't push another event out
+ * of the ring. Of each object there is the newest one alone: who reads slowly is told once of what changed many times.
+ * A passing event is told behind the place at which it happened, again to who goes on from there: repeated, not lost.
+ *
  * Thread-safe; nobody who reads is waited for.
  */
 #ifndef STORE_EVENTS_H
@@ -16,12 +21,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { EVENTS_MAX = 4096, EVENT_BYTES_MAX = 4096 };
+enum { EVENTS_MAX = 4096, EVENTS_PASSING_MAX = 4096, EVENT_BYTES_MAX = 4096 };
 
 enum event_change { EVENT_ADDED, EVENT_MODIFIED, EVENT_REMOVED };
 
 struct event_place {
     uint64_t epoch, seq; /* seq 0: before the first */
+    uint64_t next;       /* number of the passing event to go on with; 0: the first that happened at seq */
 };
 
 enum { EVENT_PLACE_MAX = 48 };
@@ -37,6 +43,8 @@ void event_ring_free(struct event_ring *r); /* nobody watches any more */
 
 /* The writer's: an event's JSON ({"kind", "name", "change", ...}), copied. Returns its number. */
 uint64_t event_ring_add(struct event_ring *r, const char *json);
+/* Any thread: a passing event of the object key (its kind and name), which stands in for an earlier one; copied. */
+void event_ring_pass(struct event_ring *r, const char *key, const char *json);
 /* The writer's, at the start: one that was read from the disk; in their order. */
 void event_ring_restore(struct event_ring *r, uint64_t seq, const char *json);
 
@@ -46,13 +54,14 @@ void event_ring_tick(struct event_ring *r);
 struct event_place event_ring_last(struct event_ring *r);
 /*
  * Appends the next event behind *place as text/event-stream (WHATWG HTML, 9.2) has it, if any member "kind" is among
- * kinds (NULL-terminated; NULL: all), and moves *place on; events that are left out are passed. False: there is none.
+ * kinds (NULL-terminated; NULL: all), and moves *place on; events that are left out are passed. A passing event is
+ * told with the id of the place that it is told at. False: there is none.
  * *ret_lost: what was behind *place is not known any more; *place is moved to the newest.
  */
 bool event_ring_next(struct event_ring *r, struct event_place *place, const char *const *kinds, struct buf *out,
                      bool *ret_lost);
 
-/* Calls wake (in the writer's thread, which it must not keep waiting) after each event until it is taken back. */
+/* Calls wake (in the teller's thread, which it must not keep waiting) after each event until it is taken back. */
 struct event_watch;
 struct event_watch *event_watch_new(struct event_ring *r, void (*wake)(void *arg), void *arg);
 /* wake is not called any more when it returns. */

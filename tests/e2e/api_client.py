@@ -137,3 +137,56 @@ class Api:
         self.wait_live()
         wait_until(lambda: len(self.v1("/exposures?limit=1000")["items"]) == n, what="%d exposures" % n)
         return self
+
+
+class Stream:
+    """An answer of text/event-stream, read event by event."""
+
+    def __init__(self, api, query="", last=None, headers=""):
+        self.socket = api.connect()
+        last = "Last-Event-ID: %s\r\n" % last if last else ""
+        self.socket.sendall(("GET /api/v1/events%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n" % (query, last, headers)).encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = {}
+        for line in iter(self.file.readline, b"\r\n"):
+            name, _, value = line.decode().partition(":")
+            self.headers[name.lower()] = value.strip()
+        self.rest = b""
+
+    def chunk(self):
+        """The next chunk of the coding, b"" at the end."""
+        size = int(self.file.readline(), 16)
+        data = self.file.read(size)
+        self.file.readline()
+        return data
+
+    def blocks(self):
+        while True:
+            while b"\n\n" not in self.rest:
+                part = self.chunk()
+                if not part:
+                    return
+                self.rest += part
+            block, _, self.rest = self.rest.partition(b"\n\n")
+            yield block.decode()
+
+    def events(self):
+        """(id, event, data) of each; comments are passed."""
+        for block in self.blocks():
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+            if fields:
+                yield fields["id"], fields["event"], json.loads(fields["data"])
+
+    def until(self, look):
+        """Events up to the first for which look(data) holds."""
+        found = []
+        for one in self.events():
+            found.append(one)
+            if look(one[2]):
+                return found
+        raise AssertionError("the stream ended: %r" % found)
+
+    def close(self):
+        self.file.close()
+        self.socket.close()

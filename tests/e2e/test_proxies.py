@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from api_client import Api
+from api_client import Api, Stream
 from declare import BAD_CLUSTER, l4, l7
 from harness import SLOW, wait_answer, wait_until
 
@@ -229,3 +229,55 @@ def test_the_daemon_stops_while_somebody_waits_for_a_rollout(served):
             assert code == 0
     finally:
         envoy.signal(signal.SIGCONT)
+
+
+def told(kind, name, change):
+    return lambda data: (data["kind"], data["name"], data["change"]) == (kind, name, change)
+
+
+@pytest.mark.sanitized
+def test_proxies_that_come_and_go_and_what_they_take_is_told_as_it_happens(served):
+    lab = served
+    stream = Stream(lab.api, "?kind=Proxy&kind=Exposure&kind=Rollout")
+    envoy = start(lab)
+    came = stream.until(lambda data: data["kind"] == "Proxy")[-1][2]
+    assert came["change"] == "added" and proxy_of(lab, envoy)["id"] == came["name"]
+    while proxy_of(lab, envoy)["status"]["state"] != "ACKED":
+        stream.until(told("Proxy", came["name"], "modified"))
+    # What is changed is told of when it is saved, and again when it is live.
+    envoy.signal(signal.SIGSTOP)
+    try:
+        lab.agent.set_keywords("test/svc/one", {"expose#0.lb_policy": "random"})
+        stream.until(told("Exposure", GOOD[0], "modified"))
+        assert lab.api.programmed(GOOD[0])["reason"] == "pending"
+        number = revision(lab)
+    finally:
+        envoy.signal(signal.SIGCONT)
+    stream.until(told("Rollout", str(number), "modified"))
+    assert rollout(lab, number)["state"] == "acked"
+    stream.until(told("Exposure", GOOD[0], "modified"))
+    assert lab.api.programmed(GOOD[0])["state"] == "ok"
+    # What it refuses is told of at the exposure.
+    bad = "test/svc/bad.expose#0"
+    lab.add("test/svc/bad", l4(lab.backend.address, lab.at(10001), cluster_data=BAD_CLUSTER))
+    stream.until(told("Exposure", bad, "added"))
+    while lab.api.programmed(bad)["reason"] != "nacked":
+        stream.until(told("Exposure", bad, "modified"))
+    while proxy_of(lab, envoy)["status"]["state"] != "NACKED":
+        stream.until(told("Proxy", came["name"], "modified"))
+    envoy.kill()
+    stream.until(told("Proxy", came["name"], "removed"))
+    assert lab.api.v1("/proxies")["items"] == []
+    stream.close()
+
+
+def test_what_proxies_said_is_told_again_to_who_comes_back_and_pushes_nothing_out(served):
+    lab = served
+    place = lab.api.v1("/exposures")["event"]
+    stream = Stream(lab.api, "?kind=Proxy")
+    start(lab)
+    first = next(stream.events())
+    stream.close()
+    again = list(Stream(lab.api, "?kind=Proxy&seconds=0&after=" + place).events())
+    assert [data["name"] for _, _, data in again] == [first[2]["name"]], "once of each"
+    assert list(Stream(lab.api, "?kind=Proxy&seconds=0").events()) == [], "from now on"

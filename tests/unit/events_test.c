@@ -14,6 +14,15 @@ static uint64_t add(struct event_ring *r, const char *kind, const char *name)
     return event_ring_add(r, json);
 }
 
+/* A passing one. */
+static void pass(struct event_ring *r, const char *kind, const char *name)
+{
+    _cleanup_(mem_free_p) char *json = mem_printf("{\"kind\":\"%s\",\"name\":\"%s\"}", kind, name),
+                               *key = mem_printf("%s %s", kind, name);
+
+    event_ring_pass(r, key, json);
+}
+
 /* All behind place, as text; mem_free(). */
 static char *drain(struct event_ring *r, struct event_place *place, const char *const *kinds, bool *lost)
 {
@@ -45,6 +54,112 @@ TEST(a_place_is_read_as_it_is_written_and_nothing_else_is_one)
         CHECK(event_place_parse(bad[i], &q) < 0);
     CHECK_INT(event_place_parse("99999999999999999999.99999999999999999999", &q), 0);
     CHECK(q.epoch == UINT64_MAX && q.seq == UINT64_MAX);
+}
+
+/* The names in what was drained, each behind the number of its place. */
+static char *names_of(char *text)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    for (const char *at = text; (at = strstr(at, "id: 5.")) != NULL; at++) {
+        const char *name = strstr(at, "\"name\":\"") + 8;
+        (void)buf_printf(&b, "%lu%.*s ", strtoul(at + 6, NULL, 10), (int)strcspn(name, "\""), name);
+    }
+    mem_free(text);
+    return buf_take(&b, NULL);
+}
+
+#define CHECK_DRAIN(ring, place, expected)                                                                           \
+    do {                                                                                                             \
+        bool is_lost;                                                                                                \
+        _cleanup_(mem_free_p) char *names = names_of(drain(ring, place, NULL, &is_lost));                            \
+        CHECK_STR(names, expected);                                                                                  \
+        CHECK(!is_lost);                                                                                             \
+    } while (0)
+
+TEST(what_passes_is_told_once_of_each_object_however_often_it_changed)
+{
+    struct event_ring *r = event_ring_new(5);
+    struct event_place slow = event_ring_last(r), quick = slow;
+
+    pass(r, "Proxy", "p");
+    CHECK_DRAIN(r, &quick, "0p ");
+    for (unsigned i = 0; i < 3 * EVENTS_PASSING_MAX; i++)
+        pass(r, "Proxy", i % 2 ? "p" : "q");
+    CHECK_DRAIN(r, &slow, "0q 0p ");
+    CHECK_DRAIN(r, &quick, "0q 0p ");
+    CHECK_DRAIN(r, &quick, "");
+    pass(r, "Proxy", "q");
+    CHECK_DRAIN(r, &quick, "0q ");
+    event_ring_free(r);
+}
+
+TEST(what_passes_takes_no_number_and_pushes_nothing_out)
+{
+    struct event_ring *r = event_ring_new(5);
+    struct event_place p = event_ring_last(r);
+    bool lost;
+
+    add(r, "Exposure", "a");
+    for (unsigned i = 0; i < 2 * EVENTS_MAX; i++) {
+        _cleanup_(mem_free_p) char *name = mem_printf("p%u", i);
+        pass(r, "Proxy", name);
+    }
+    CHECK_INT(add(r, "Exposure", "b"), 2);
+    struct event_place behind_a = {.epoch = 5, .seq = 1};
+    /* Too many objects: some are lost to who had not read them, but nothing that has a place is. */
+    mem_free(drain(r, &behind_a, NULL, &lost));
+    CHECK(lost);
+    static const char *const kinds[] = {"Exposure", NULL};
+    p = (struct event_place){.epoch = 5, .seq = 1, .next = event_ring_last(r).next};
+    _cleanup_(mem_free_p) char *names = names_of(drain(r, &p, kinds, &lost));
+    CHECK_STR(names, "2b ");
+    CHECK(!lost);
+    event_ring_free(r);
+}
+
+TEST(who_comes_back_to_a_place_is_told_again_what_passed_behind_it)
+{
+    struct event_ring *r = event_ring_new(5);
+
+    add(r, "Exposure", "a");
+    pass(r, "Proxy", "p");
+    add(r, "Exposure", "b");
+    pass(r, "Proxy", "q");
+    struct event_place at_a, at_b, now = event_ring_last(r);
+    CHECK_INT(event_place_parse("5.1", &at_a), 0);
+    CHECK_INT(event_place_parse("5.2", &at_b), 0);
+    CHECK_DRAIN(r, &at_a, "2b 2p 2q ");
+    CHECK_DRAIN(r, &at_b, "2q ");
+    CHECK_DRAIN(r, &now, "");
+    add(r, "Exposure", "c");
+    pass(r, "Proxy", "p");
+    CHECK_DRAIN(r, &at_b, "3c 3p ");
+    CHECK_DRAIN(r, &now, "3c 3p ");
+    event_ring_free(r);
+}
+
+TEST(after_too_many_that_passed_everything_is_to_be_read_again_once)
+{
+    struct event_ring *r = event_ring_new(5);
+    struct event_place p = event_ring_last(r), from_text;
+    bool lost;
+
+    CHECK_INT(event_place_parse("5.0", &from_text), 0);
+    for (unsigned i = 0; i <= EVENTS_PASSING_MAX; i++) {
+        _cleanup_(mem_free_p) char *name = mem_printf("p%u", i);
+        pass(r, "Proxy", name);
+    }
+    mem_free(drain(r, &p, NULL, &lost));
+    CHECK(lost);
+    mem_free(drain(r, &from_text, NULL, &lost));
+    CHECK(lost);
+    CHECK_DRAIN(r, &p, "");
+    pass(r, "Proxy", "p7");
+    CHECK_DRAIN(r, &p, "0p7 ");
+    CHECK_DRAIN(r, &from_text, "0p7 ");
+    event_ring_free(r);
 }
 
 TEST(whoever_watches_gets_each_event_once_in_order)

@@ -1,5 +1,6 @@
-/* Rollouts: which streams took a revision, who refused it, and who waits for it. The rules against random
- * interleavings: xds_model_test.c. */
+/* Rollouts: which streams took a revision, who refused it, who waits for it, and what is told of it. The rules against
+ * random interleavings: xds_model_test.c. */
+#include "server/xds_news.h"
 #include "server/xds_rollout.h"
 
 #include "server/xds_journal.h"
@@ -17,6 +18,8 @@ struct world {
     struct xds_common common;
     clock_ns now;
     uint64_t revision;
+    struct xds_news *news; /* NULL: nothing is told */
+    struct buf told;       /* "Kind name change " of each, with A, M, R for the change */
 };
 
 struct client {
@@ -704,4 +707,251 @@ TEST(a_walk_over_the_roster_meets_each_that_stays_once)
     close_client(&c);
     close_client(&d);
     world_clear(&w);
+}
+
+/* ---- what is told ---- */
+
+static void on_told(void *arg, const char *kind, const char *name, enum event_change change)
+{
+    struct world *w = arg;
+    static const char changes[] = {[EVENT_ADDED] = 'A', [EVENT_MODIFIED] = 'M', [EVENT_REMOVED] = 'R'};
+
+    (void)buf_printf(&w->told, "%s %s %c ", kind, name, changes[change]);
+}
+
+static void news_init(struct world *w)
+{
+    world_init(w);
+    buf_init(&w->told, 0);
+    w->news = xds_news_new(w->common.directory, 0xe, on_told, w);
+    publish(w, "g", "c", "0"); /* the gateways are known */
+}
+
+static void news_clear(struct world *w)
+{
+    xds_news_free(w->news);
+    buf_clear(&w->told);
+    world_clear(w);
+}
+
+/* A batch that is about exposures: a change of each one's cluster, all of gateway "g". */
+static void publish_about(struct world *w, const char *content, size_t n, const char *const *exposures)
+{
+    struct wire_batch *b = begin_batch();
+    _cleanup_(mem_free_p) struct xds_subject *subjects = mem_array(struct xds_subject, n);
+
+    for (size_t i = 0; i < n; i++) {
+        wire_batch_put_static(b, "g", exposures[i], content);
+        subjects[i] = (struct xds_subject){"g", exposures[i]};
+    }
+    struct xds_batch *batch = wire_batch_finish(b, ++w->revision, true);
+    batch->subjects = subjects;
+    batch->n_subjects = n;
+    xds_directory_apply(w->common.directory, batch);
+    xds_news_applied(w->news, batch);
+    xds_batch_free(batch);
+}
+
+/* What is told once so much time went by: a text of its own until the next call. */
+static const char *told_after(struct world *w, unsigned ms)
+{
+    w->now += ms * (clock_ns)CLOCK_NS_PER_MS;
+    buf_reset(&w->told);
+    (void)xds_news_run(w->news, w->now); /* when it wants to run again is asked for elsewhere */
+    return buf_cstr(&w->told);
+}
+
+/* It took, or said, something. */
+static void stir(struct client *c)
+{
+    xds_news_stirred(c->world->news, c->session);
+    (void)xds_news_run(c->world->news, c->world->now); /* too early to tell */
+}
+
+static void leave(struct client *c)
+{
+    xds_news_gone(c->world->news, c->session);
+    close_client(c);
+}
+
+TEST(a_proxy_is_told_of_when_it_came_when_it_has_something_else_and_when_it_went)
+{
+    struct world w;
+    struct client a;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    stir(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_DELAY_MS), "Proxy 0000000e-000001 A ");
+    /* Nothing is another. */
+    stir(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    publish(&w, "g", "c", "2");
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "Proxy 0000000e-000001 M ");
+    buf_reset(&w.told);
+    leave(&a);
+    CHECK_STR(buf_cstr(&w.told), "Proxy 0000000e-000001 R ");
+    CHECK_INT(xds_news_run(w.news, w.now), INT64_MAX);
+    news_clear(&w);
+}
+
+TEST(a_proxy_that_nothing_was_told_of_goes_in_silence)
+{
+    struct world w;
+    struct client a;
+
+    news_init(&w);
+    open_client(&a, &w, XDS_DELTA, "g", "a");
+    stir(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_DELAY_MS), ""); /* it has not said who it is */
+    leave(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    news_clear(&w);
+}
+
+TEST(whatever_a_proxy_takes_it_is_told_of_once_a_second_at_most)
+{
+    struct world w;
+    struct client a;
+    unsigned n = 0;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    for (unsigned i = 0; i < 300; i++) { /* 100 a second */
+        publish(&w, "g", "c", i % 2 ? "0" : "1");
+        take(&a, XDS_CLUSTER);
+        xds_news_stirred(w.news, a.session);
+        n += *told_after(&w, 10) != '\0';
+    }
+    CHECK_INT(n, 3);
+    leave(&a);
+    news_clear(&w);
+}
+
+TEST(of_many_proxies_so_many_are_told_of_at_a_time_and_each_in_its_turn)
+{
+    enum { ALL = 2 * XDS_NEWS_AT_ONCE + 1 };
+    struct world w;
+    _cleanup_(mem_free_p) struct client *clients = mem_array(struct client, ALL);
+    size_t total = 0;
+
+    news_init(&w);
+    for (unsigned i = 0; i < ALL; i++) {
+        open_synced(&clients[i], &w, XDS_DELTA, "g", "a");
+        stir(&clients[i]);
+    }
+    for (unsigned second = 0; second < 3; second++) {
+        size_t n = 0;
+        for (const char *at = told_after(&w, XDS_NEWS_GAP_MS); (at = strstr(at, "Proxy")) != NULL; at++)
+            n++;
+        CHECK(n <= XDS_NEWS_AT_ONCE);
+        total += n;
+    }
+    CHECK_INT(total, ALL);
+    for (unsigned i = 0; i < ALL; i++)
+        leave(&clients[i]);
+    news_clear(&w);
+}
+
+TEST(an_exposure_is_told_of_as_proxies_take_it_until_all_did)
+{
+    static const char *const one[] = {"x"}, *const other[] = {"y"};
+    struct world w;
+    struct client a, b, h;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_SOTW, "g", "b");
+    open_synced(&h, &w, XDS_DELTA, "h", "h");
+    publish_about(&w, "1", 1, one);
+    CHECK_STR(told_after(&w, XDS_NEWS_DELAY_MS), ""); /* nobody has it */
+    publish_about(&w, "1", 1, other);
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    CHECK(strstr(told_after(&w, XDS_NEWS_GAP_MS), "Exposure x M "));
+    CHECK(!strstr(told_after(&w, XDS_NEWS_GAP_MS), "Exposure"));
+    take_all(&b);
+    take_all(&a);
+    stir(&b);
+    const char *last = told_after(&w, XDS_NEWS_GAP_MS);
+    CHECK(strstr(last, "Exposure x M ") && strstr(last, "Exposure y M "));
+    /* All have all. */
+    stir(&b);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    leave(&a);
+    leave(&b);
+    leave(&h);
+    news_clear(&w);
+}
+
+TEST(an_exposure_that_a_proxy_does_not_take_is_told_of_when_that_one_leaves)
+{
+    static const char *const one[] = {"x"};
+    struct world w;
+    struct client a, b;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    publish_about(&w, "1", 1, one);
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    CHECK(strstr(told_after(&w, XDS_NEWS_DELAY_MS), "Exposure x M "));
+    leave(&b);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), ""); /* as many have it as before; b was never told of */
+    stir(&a);
+    CHECK_INT(told_after(&w, XDS_NEWS_GAP_MS)[0], '\0');
+    leave(&a);
+    news_clear(&w);
+}
+
+TEST(more_batches_than_can_be_followed_are_told_of_once)
+{
+    enum { ALL = XDS_NEWS_BATCHES_MAX + 2 };
+    struct world w;
+    struct client a;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    buf_reset(&w.told);
+    for (unsigned i = 0; i < ALL; i++) {
+        char name[NAME];
+        const char *const one[] = {name};
+        snprintf(name, sizeof(name), "x%u", i);
+        publish_about(&w, "1", 1, one);
+    }
+    CHECK_STR(buf_cstr(&w.told), "Exposure x0 M Exposure x1 M ");
+    leave(&a);
+    news_clear(&w);
+}
+
+TEST(a_rollout_is_told_of_when_it_is_complete_and_when_it_is_refused)
+{
+    struct world w;
+    struct client a, b;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    buf_reset(&w.told);
+    publish(&w, "g", "c", "1");
+    take(&a, XDS_CLUSTER);
+    CHECK_STR(buf_cstr(&w.told), "");
+    take(&b, XDS_CLUSTER);
+    CHECK_STR(buf_cstr(&w.told), "Rollout 2 M ");
+    publish(&w, "g", "c", "2");
+    buf_reset(&w.told);
+    CHECK_INT(receive(&a), XDS_CLUSTER);
+    answer(&a, XDS_CLUSTER, "no");
+    CHECK_STR(buf_cstr(&w.told), "Rollout 3 M ");
+    CHECK_INT(receive(&b), XDS_CLUSTER);
+    answer(&b, XDS_CLUSTER, "no");
+    take_all(&a);
+    take_all(&b);
+    CHECK_STR(buf_cstr(&w.told), "Rollout 3 M Rollout 3 M "); /* complete */
+    leave(&a);
+    leave(&b);
+    news_clear(&w);
 }
