@@ -24,8 +24,8 @@ struct xds_status {
     const struct xds_common *common;
     void (*wake)(void *arg);
     void *wake_arg;
-    uint32_t epoch;       /* part of ids, so that those of an earlier run are not mistaken for others */
-    clock_ns next_expiry; /* of waits; the xDS thread's */
+    uint32_t epoch;        /* part of ids, so that those of an earlier run are not mistaken for others */
+    clock_ns next_expiry;  /* of waits; the xDS thread's */
     struct xds_news *news; /* the xDS thread's; NULL: nobody wants to know */
 
     pthread_mutex_t lock;

@@ -129,8 +129,8 @@ void xds_status_applied(struct xds_status *t, const struct xds_batch *b);
 /* wake() makes the xDS thread call xds_status_run(); any thread. */
 struct xds_status *xds_status_new(const struct xds_common *common, void (*wake)(void *arg), void *arg);
 void xds_status_free(struct xds_status *t); /* NULL is allowed; after xds_status_stop(), or when nobody ever asked */
-/* Answers for a slice of time, and tells what is to be told. Returns when to be called again at the latest; 0: as soon as there is
- * nothing else to do. */
+/* Answers for a slice of time, and tells what is to be told. Returns when to be called again at the latest; 0: as
+ * soon as there is nothing else to do. */
 clock_ns xds_status_run(struct xds_status *t, clock_ns now);
 /* Nobody is answered any more. */
 void xds_status_stop(struct xds_status *t);

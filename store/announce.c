@@ -117,7 +117,8 @@ void announce_delta(const struct view_delta *delta, double now, announce_one emi
 
 typedef void (*configured)(void *arg, const char *gateway, const char *exposure);
 
-static void configured_in_service(const struct service *before, const struct service *after, configured one, void *arg)
+static void configured_in_service(const struct service *before, const struct service *after, configured one,
+                                  void *arg)
 {
     for (size_t i = 0; after && i < after->n_exposures; i++) {
         const struct service_exposure *now = &after->exposures[i],

@@ -7,8 +7,8 @@
  * place that is too old, of another epoch, or of the future, has to read everything again.
  *
  * What proxies say changes far more often than what people and the agent say, and is nothing to look up later: such
- * events are passing. They have no place of their own and are not kept over restarts; they can't push another event out
- * of the ring. Of each object there is the newest one alone: who reads slowly is told once of what changed many times.
+ * events are passing. They have no place of their own and are not kept over restarts; they can't push another event
+ * out of the ring. Of each object there is the newest one alone: who reads slowly is told once of what changed often.
  * A passing event is told behind the place at which it happened, again to who goes on from there: repeated, not lost.
  *
  * Thread-safe; nobody who reads is waited for.

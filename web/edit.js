@@ -352,19 +352,9 @@ function Conflict({ of }) {
 
 // ---- the rollout after ----------------------------------------------------------------------------------------------
 
-const FOLLOW_MS = 700;
-
-// How far a revision has come: asked again until it is complete, since Envoys' words are no events of the revision's.
-export function useRollout(number) {
-    const rollout = useGet(number ? `/revisions/${number}/rollout` : null, ["Proxy"]);
-    const open = rollout.data ? !rollout.data.complete : rollout.error?.status === 404;
-    useEffect(() => {
-        if (!open) return undefined;
-        const timer = setInterval(rollout.reload, FOLLOW_MS);
-        return () => clearInterval(timer);
-    }, [open, number]);
-    return rollout;
-}
+// How far a revision has come: read again as Envoys take it, and when it is over.
+export const useRollout = (number) => useGet(number ? `/revisions/${number}/rollout` : null,
+    (event) => event.kind === "Proxy" || (event.kind === "Rollout" && event.name === String(number)));
 
 export function RolloutBody({ of: r }) {
     const { acked, nacked, proxies } = r.counts;

@@ -8,8 +8,9 @@ import { html, useState, useEffect, useMemo, useRef } from "./html.js";
 
 const KEPT_MAX = 2000;
 const REPLAYED = 500;
-const KINDS = ["Exposure", "Service", "Certificate", "Gateway", "Listener", "Revision", "Alarm", "Proxy"];
-const PAGES = { Exposure: "exposures", Certificate: "certificates", Gateway: "gateways", Revision: "changes" };
+const KINDS = ["Exposure", "Service", "Certificate", "Gateway", "Listener", "Revision", "Rollout", "Alarm", "Proxy"];
+const PAGES = { Exposure: "exposures", Certificate: "certificates", Gateway: "gateways", Revision: "changes", Rollout: "changes",
+    Proxy: "proxies" };
 const CHANGES = { added: "ok", modified: "", removed: "warning" };
 
 // The number of an event's place: EPOCH.SEQ.
@@ -28,12 +29,15 @@ async function replay(signal) {
     return found;
 }
 
+// What passes has no place of its own, and may be told again at another one.
+const keyOf = (item) => `${item.time} ${item.kind} ${item.change} ${item.name}`;
+
 // Newest first; each once, whichever way it came.
 function merged(before, more) {
-    const known = new Set(before.map((one) => one.id));
-    const fresh = more.filter((one) => !known.has(one.id));
+    const known = new Set(before.map(keyOf));
+    const fresh = more.filter((one) => !known.has(keyOf(one)));
     if (!fresh.length) return before;
-    return [...fresh, ...before].sort((a, b) => numberOf(b.id) - numberOf(a.id)).slice(0, KEPT_MAX);
+    return [...fresh, ...before].sort((a, b) => b.time.localeCompare(a.time) || numberOf(b.id) - numberOf(a.id)).slice(0, KEPT_MAX);
 }
 
 function useEvents(isPaused) {
@@ -81,8 +85,8 @@ const COLUMNS = [
     { key: "time", title: "When", cell: (item) => html`<${Ago} time=${item.time} />` },
     { key: "change", title: "Change", cell: (item) => html`<${Tag} kind=${CHANGES[item.change]}>${item.change}<//>` },
     { key: "kind", title: "Kind", cell: (item) => item.kind },
-    { key: "name", title: "Name", cell: ({ kind, name, change }) => (change !== "removed" && (PAGES[kind] || kind === "Proxy")
-        ? html`<a href=${kind === "Proxy" ? href("proxies", [], { q: name }) : href(PAGES[kind], [name])}><code>${name}</code></a>`
+    { key: "name", title: "Name", cell: ({ kind, name, change }) => (change !== "removed" && PAGES[kind]
+        ? html`<a href=${href(PAGES[kind], [name])}><code>${name}</code></a>`
         : html`<code>${name}</code>`) },
     { key: "revision", title: "Revision", kind: "num", narrow: false, cell: (item) => (item.revision
         ? html`<a href=${href("changes", [String(item.revision)])}>${item.revision}</a>` : "–") },
@@ -106,5 +110,5 @@ export default function Events({ query }) {
         <${ErrorBox} error=${error} />
         ${loading ? html`<${Loading} />` : shown.length === 0
             ? html`<${Empty} title=${q || kind ? "No event is like that" : "Nothing happened yet"}><p>They appear here as they come.</p><//>`
-            : html`<${Table} label="Events" columns=${COLUMNS} items=${shown} rowKey=${(item) => item.id} />`}`;
+            : html`<${Table} label="Events" columns=${COLUMNS} items=${shown} rowKey=${keyOf} />`}`;
 }

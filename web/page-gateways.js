@@ -1,6 +1,6 @@
 // The gateways: what they may do, what they really open and who shares it, their Envoys, and how to connect another.
 import { ask, query as queryText, segment } from "./api.js";
-import { useFollow, useGet, useList, useWhole } from "./store.js";
+import { useGet, useList, useWhole } from "./store.js";
 import { Changes, Effects } from "./diff.js";
 import { Editor, Field, useDraft } from "./edit.js";
 import { Search, Table } from "./table.js";
@@ -205,7 +205,6 @@ function AllocatedPorts({ item }) {
 
 function Envoys({ item }) {
     const list = useList("/proxies", { gateway: item.name, sort: "node_id", fields: "id,node_id,connected_at,envoy_version,status.state" }, ["Proxy"], 20);
-    useFollow(() => list.stale());
     return html`<${Card} title="Its Envoys" action=${item.status.proxies > 0 && html`<a href=${href("proxies", [], { gateway: item.name })}>All ${item.status.proxies}</a>`}>
         <${Read} of=${list} empty=${html`<p class="quiet"><${Icon} state=${item.status.exposures ? "warning" : "none"} /> <span>None is connected${
             item.status.exposures ? ": nothing that is exposed on it can be reached." : "."}</span></p>`}>
@@ -231,7 +230,6 @@ function One({ name, query }) {
     const why = whyNotAdmin(me);
     const one = useGet(pathOf(name), (event) => (event.kind === "Gateway" ? event.name === name : ON.includes(event.kind)));
     const item = one.data;
-    useFollow(one.reload);
     if (one.error?.status === 404)
         return html`<${PageHead} title=${name} /><${Empty} title="There is no such gateway">
             <p>A gateway is there as soon as an exposure or an Envoy names it, or it was made here.</p>
@@ -269,7 +267,6 @@ function All({ query }) {
     const q = query.get("q") || "";
     const sort = query.get("sort") || "name";
     const list = useList("/gateways", { q, sort }, ON);
-    useFollow(() => list.stale());
     const make = () => setQuery({ make: "1" });
     const empty = q ? html`<${Empty} title="No gateway is like that"><${Button} onClick=${() => setQuery({ q: null })}>Show all gateways<//><//>`
         : html`<${Empty} title="There is no gateway yet"><p>A gateway is there as soon as an exposure or an Envoy names it. You can also make

@@ -1,14 +1,13 @@
 // The connected Envoys: who they are, what each of them has of every resource, and in its own words what it refused.
 import { query as queryText, segment } from "./api.js";
-import { useFollow, useGatewayNames, useGet, useList } from "./store.js";
+import { useGatewayNames, useGet, useList } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
 import {
     Ago, Button, Card, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, go, href, setQuery,
 } from "./ui.js";
 import { html } from "./html.js";
 
-// An Envoy's answers are no events: what it is given is, and what it says of that follows.
-const ON = ["Proxy", "Exposure", "Certificate", "Listener", "Revision"];
+const ON = ["Proxy"];
 const SHOWN = 20; // refusals in full; the rest is in the table
 
 const NAMES = Object.keys(XDS_STATES);
@@ -36,7 +35,7 @@ const Subject = ({ gateway, type, name }) => {
 // The exposures on a listener that some Envoy refuses.
 function Culprits({ gateway, name }) {
     const list = useList("/exposures", { listener: `${gateway}|${name.split("|")[0]}`, programmed: "failed", accepted: ["ok", "warning"],
-        fields: "name" }, ON, 20);
+        fields: "name" }, ["Proxy", "Exposure"], 20);
     if (!list.items.length) return null;
     return html`<p>It carries ${list.items.map((one, i) => html`${i ? ", " : ""}<a key=${one.name} href=${href("exposures", [one.name])}>
         ${one.name}</a>`)}${list.complete ? "" : " and more"}.</p>`;
@@ -64,7 +63,6 @@ function RefusedBy({ proxy }) {
 
 function Refused({ filters }) {
     const list = useList("/proxies", { gateway: filters.gateway, q: filters.q, state: "NACKED", fields: "id,node_id,gateway" }, ON, 5);
-    useFollow(() => list.stale());
     if (!list.items.length) return null;
     const shown = list.items.slice(0, 5);
     return html`<${Card} title="Refused, in Envoy's words"><ul class="rows">
@@ -108,7 +106,6 @@ function All({ query }) {
         .map((name) => [name, query.get(name)]));
     const sort = query.get("sort") || "node_id";
     const list = useList("/proxies", { ...filters, sort }, ON);
-    useFollow(() => list.stale());
     const gateways = useGatewayNames();
     const set = (name) => (value) => setQuery({ [name]: value });
     const empty = Object.keys(filters).length ? html`<${Empty} title="No connected Envoy is like that">
@@ -154,18 +151,13 @@ const resourceColumns = (gateway) => [
 
 function One({ id, query }) {
     const path = `/proxies/${segment(id)}`;
-    const one = useGet(path, ON);
+    const on = (event) => event.kind === "Proxy" && event.name === id;
+    const one = useGet(path, on);
     const proxy = one.data;
     const filters = Object.fromEntries(["q", "type", "state"].filter((name) => query.get(name)).map((name) => [name, query.get(name)]));
     const sort = query.get("sort") || "";
-    const list = useList(path + "/resources", { ...filters, sort }, ON);
-    const refused = useList(path + "/resources", { state: "NACKED" }, ON, SHOWN);
-    useFollow(() => {
-        if (one.error?.status === 404) return;
-        one.reload();
-        list.stale();
-        refused.stale();
-    });
+    const list = useList(path + "/resources", { ...filters, sort }, on);
+    const refused = useList(path + "/resources", { state: "NACKED" }, on, SHOWN);
     const set = (name) => (value) => setQuery({ [name]: value });
     if (one.error?.status === 404)
         return html`<${PageHead} title=${id} /><${Empty} title="This Envoy is not connected any more">

@@ -1,13 +1,11 @@
-// What was read, kept by its path, and read again when an event says that it became another, and once more soon after:
-// an Envoy's answer to what it is given is no event. Nothing else polls, apart from useFollow: without events
-// nothing is asked. What is shown while it is read again is what was there before.
+// What was read, kept by its path, and read again when an event says that it became another; nothing polls. What is
+// shown while it is read again is what was there before.
 import { get, query } from "./api.js";
 import { onEvent, onLiveState, liveState } from "./live.js";
 import { useEffect, useState, useMemo, useRef } from "./html.js";
 
 const GAP_MS = 1000; // between two readings of the same
 const RETRY_MS = 5000;
-const ECHO_MS = 2000; // after an event, Envoys have said what they have to say of it
 const KEPT_MAX = 200;
 
 // Runs work() soon after each call, never twice at once, and at most once in GAP_MS.
@@ -52,10 +50,7 @@ class Source {
     use(listener, concerns) {
         this.listeners.add(listener);
         const stopEvents = onEvent((event) => {
-            if (event !== null && !concerns(event)) return;
-            this.stale();
-            clearTimeout(this.echo);
-            this.echo = setTimeout(() => this.listeners.size > 0 && this.stale(), ECHO_MS);
+            if (event === null || concerns(event)) this.stale();
         });
         // What could not be read is tried again, at once when events come again.
         const retry = () => {
@@ -280,19 +275,6 @@ export function useWhole(path, parameters, on) {
 // The names of all gateways, as far as they are known.
 export const useGatewayNames = () =>
     useGet("/gateways?fields=name&limit=1000", ["Gateway"]).data?.items.map((one) => one.name) || [];
-
-const LOOK_MS = 3000;
-
-// Reads something again every so often while it is looked at. Of Envoys only refusals are events: that one came, acked or
-// went is not.
-export function useFollow(read) {
-    const current = useRef(null);
-    current.current = read;
-    useEffect(() => {
-        const timer = setInterval(() => !document.hidden && current.current(), LOOK_MS);
-        return () => clearInterval(timer);
-    }, []);
-}
 
 // Whether events come, and when igwd was heard last.
 export function useLive() {

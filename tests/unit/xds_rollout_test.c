@@ -1,5 +1,5 @@
-/* Rollouts: which streams took a revision, who refused it, who waits for it, and what is told of it. The rules against
- * random interleavings: xds_model_test.c. */
+/* Rollouts: which streams took a revision, who refused it, who waits for it, and what is told of it. The rules
+ * against random interleavings: xds_model_test.c. */
 #include "server/xds_news.h"
 #include "server/xds_rollout.h"
 
