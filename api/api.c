@@ -26,8 +26,10 @@ struct api {
     struct tokens *tokens;
 };
 
-static struct tokens *take_tokens(struct api *a)
+static struct tokens *take_tokens(void *arg)
 {
+    struct api *a = arg;
+
     pthread_mutex_lock(&a->lock);
     struct tokens *t = tokens_ref(a->tokens);
     pthread_mutex_unlock(&a->lock);
@@ -164,7 +166,9 @@ int api_start(const struct api_options *options, struct api **ret_api, struct er
                                         .n_pages = web_n_pages,
                                         .backend = options->backend,
                                         .version = a->version,
-                                        .group = (gid_t)-1};
+                                        .group = (gid_t)-1,
+                                        .tokens = take_tokens,
+                                        .tokens_arg = a};
     int r = find_group(options->group, &a->dispatcher.group, e);
     if (options->n_addresses > API_ADDRESSES_MAX || options->n_hosts > HOSTS_MAX)
         r = err_set(e, -E2BIG, "api", NULL, "more than %d addresses or %d names", API_ADDRESSES_MAX, HOSTS_MAX);

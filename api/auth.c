@@ -326,12 +326,12 @@ static bool by_certificate(const struct http_peer *p, const struct door *door, s
     return true;
 }
 
-static bool has_same_rights(const struct principal *who, const struct session *s)
+static bool has_rights(const struct principal *who, enum role role, const char *const *gateways, size_t n_gateways)
 {
-    if (who->role != s->role || who->n_gateways != s->n_gateways)
+    if (who->role != role || who->n_gateways != n_gateways)
         return false;
-    for (size_t i = 0; i < s->n_gateways; i++)
-        if (!text_equal(who->gateways[i], s->gateways[i]))
+    for (size_t i = 0; i < n_gateways; i++)
+        if (!text_equal(who->gateways[i], gateways[i]))
             return false;
     return true;
 }
@@ -345,7 +345,7 @@ static bool by_session(const char *cookie, const struct door *door, struct arena
 
     if (!door->sessions || !sessions_use(door->sessions, cookie, arena, &s))
         return refuse(ret_refusal, 401, "the session is over: log in again", false);
-    if (!find(&s.of, door, arena, &now) || !has_same_rights(&now, &s)) {
+    if (!find(&s.of, door, arena, &now) || !has_rights(&now, s.role, s.gateways, s.n_gateways)) {
         (void)sessions_end(door->sessions, s.id); /* another request may have done so */
         return refuse(ret_refusal, 401, "the session is over: what it was begun with is gone, or has other rights",
                       false);
@@ -388,4 +388,31 @@ bool authenticate(const struct http_request *r, const struct door *door, struct 
                               .method = "unix",
                               .role = ROLE_ADMIN};
     return true;
+}
+
+bool authenticate_again(const struct principal *who, const struct door *door)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    struct principal now;
+
+    if (who->expires_at > 0 && who->expires_at <= clock_wall())
+        return false;
+    if (who->session && !sessions_use_id(door->sessions, who->session))
+        return false;
+    if (who->credential.kind == CREDENTIAL_NONE)
+        return true; /* the peer of a unix socket is who it was */
+    return find(&who->credential, door, arena, &now) && has_rights(&now, who->role, who->gateways, who->n_gateways);
+}
+
+struct principal principal_copy(const struct principal *who, struct arena *arena)
+{
+    struct principal copy = *who;
+    const char **gateways = arena_array(arena, const char *, who->n_gateways + 1);
+
+    for (size_t i = 0; i < who->n_gateways; i++)
+        gateways[i] = arena_strdup(arena, who->gateways[i]);
+    copy.gateways = gateways;
+    copy.name = who->name ? arena_strdup(arena, who->name) : NULL;
+    copy.session = who->session ? arena_strdup(arena, who->session) : NULL;
+    return copy;
 }

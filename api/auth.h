@@ -72,6 +72,13 @@ struct refusal {
 /* Who sent it; texts live in the arena or as long as the tokens. False: nobody who may. */
 bool authenticate(const struct http_request *r, const struct door *door, struct arena *arena, struct principal *ret,
                   struct refusal *ret_refusal);
+/*
+ * Whether somebody who was let in would be so again, with the same rights, for what outlives a request. A session is
+ * used by that.
+ */
+bool authenticate_again(const struct principal *who, const struct door *door);
+/* With all its texts in the arena. */
+struct principal principal_copy(const struct principal *who, struct arena *arena);
 bool credential_equal(const struct credential *a, const struct credential *b);
 const char *role_name(enum role r);
 /* A new token in the arena, and the digits of its SHA-256. NULL: no random bits can be had. */

@@ -149,6 +149,17 @@ static bool authorize(struct call *c, const struct dispatcher *d, const struct t
     return true;
 }
 
+bool dispatch_knows(const struct dispatcher *d, const struct principal *who)
+{
+    _cleanup_(view_unref_p) struct view *view = d->backend.view(d->backend.arg);
+    struct tokens *tokens = d->tokens ? d->tokens(d->tokens_arg) : NULL;
+    const struct door door = {tokens, view, d->sessions, d->group};
+    bool knows = authenticate_again(who, &door);
+
+    tokens_unref(tokens);
+    return knows;
+}
+
 /* What is not the business of a handler; the answer has no status when there is a route to go on with. */
 static void answer_without_route(struct call *c, const struct dispatcher *d)
 {
@@ -195,12 +206,8 @@ static void go_on(struct http_answer *a, void *arg, void *data);
 static void postpone(const struct call *c)
 {
     struct call *kept = arena_dup(c->arena, c, sizeof(*c));
-    const char **gateways = arena_array(c->arena, const char *, c->who.n_gateways + 1);
 
-    for (size_t i = 0; i < c->who.n_gateways; i++)
-        gateways[i] = arena_strdup(c->arena, c->who.gateways[i]);
-    kept->who.gateways = gateways;
-    kept->who.name = c->answer->who; /* it is NULL, or stands in the arena */
+    kept->who = principal_copy(&c->who, c->arena);
     kept->view = NULL;
     kept->prepared = NULL;
     kept->said = NULL;

@@ -19,12 +19,17 @@ struct dispatcher {
     size_t n_pages;
     struct api_backend backend;
     const char *version;
-    struct http *http;         /* NULL in tests */
-    struct cache *cache;       /* NULL: every document is written anew */
-    struct sessions *sessions; /* NULL: there are none */
-    struct throttle *throttle; /* of failed logins; NULL: as many as there are */
-    gid_t group;               /* (gid_t)-1: none */
+    struct http *http;                   /* NULL in tests */
+    struct cache *cache;                 /* NULL: every document is written anew */
+    struct sessions *sessions;           /* NULL: there are none */
+    struct throttle *throttle;           /* of failed logins; NULL: as many as there are */
+    gid_t group;                         /* (gid_t)-1: none */
+    struct tokens *(*tokens)(void *arg); /* those of the moment, a reference; NULL: there are none */
+    void *tokens_arg;
 };
+
+/* Whether this caller of before would be let in at this moment, with the same rights. */
+bool dispatch_knows(const struct dispatcher *d, const struct principal *who);
 
 /* tokens: of this moment; may be NULL. */
 void dispatch(const struct dispatcher *d, const struct tokens *tokens, const struct http_request *r,

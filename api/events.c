@@ -3,8 +3,12 @@
  * seen (Last-Event-ID, which browsers send by themselves, or `after`); a list's `event` is such a place too. Where
  * what came behind it is not known any more, the stream says so by an event "resync" and goes on from now.
  *
+ * Who may not watch any more, since the token, the certificate or the session is gone, over, or has other rights, is
+ * told nothing from the next second on; the stream ends with the next event or heartbeat. Watching uses a session.
+ *
  * A stream holds its place and one event; what a slow reader does not take stays in the ring, or is lost to it.
  */
+#include "api/dispatch.h"
 #include "api/handlers.h"
 
 #include "base/clock.h"
@@ -13,7 +17,7 @@
 #include <string.h>
 
 /* Looked at every 5 s (server/daemon.c): at most 15 s pass without a word. */
-static const clock_ns heartbeat = 10 * CLOCK_NS_PER_S;
+static const clock_ns heartbeat = 10 * CLOCK_NS_PER_S, check_gap = CLOCK_NS_PER_S;
 
 const char *const event_kinds[] = {"Exposure", "Service", "Certificate", "Gateway", "Listener",
                                    "Revision", "Rollout", "Alarm",       "Proxy",   NULL};
@@ -26,7 +30,21 @@ struct watching {
     const char *kinds[PARAMETER_REPEATS_MAX + 1];
     struct buf text;       /* what the socket has not taken yet */
     clock_ns spoke, until; /* until: INT64_MAX: for ever */
+    const struct dispatcher *dispatcher;
+    struct principal who;
+    struct arena *arena; /* of who */
+    clock_ns checked;
 };
+
+static bool may_watch(struct watching *w)
+{
+    clock_ns now = clock_now(NULL);
+
+    if (now - w->checked < check_gap)
+        return true;
+    w->checked = now;
+    return dispatch_knows(w->dispatcher, &w->who);
+}
 
 static void on_event(void *arg)
 {
@@ -49,6 +67,8 @@ static ssize_t more(void *arg, char *p, size_t n)
 {
     struct watching *w = arg;
 
+    if (w->text.len == 0 && !may_watch(w))
+        return HTTP_STREAM_END;
     if (w->text.len == 0)
         fill(w);
     if (w->text.len == 0)
@@ -68,6 +88,7 @@ static void gone(void *arg)
     event_watch_free(w->watch);
     wake_unref(w->wake);
     buf_clear(&w->text);
+    arena_free(w->arena);
     mem_free(w);
 }
 
@@ -122,6 +143,10 @@ void handle_events(struct call *c)
     w->until = INT64_MAX;
     if (parameter_text(&c->target, "seconds"))
         w->until = end_after(parameter_int(&c->target, "seconds", 0));
+    w->dispatcher = c->dispatcher;
+    w->arena = arena_new();
+    w->who = principal_copy(&c->who, w->arena);
+    w->checked = clock_now(NULL);
     find_kinds(c, w);
     buf_init(&w->text, 0);
     w->wake = wake_new();

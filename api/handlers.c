@@ -74,6 +74,7 @@ void handle_whoami(struct call *c)
         writer_time(&w, "expires_at", c->who.expires_at);
     else
         writer_null(&w, "expires_at");
+    writer_bool(&w, "read_only", !c->backend->edit);
     writer_close(&w, '}');
     call_done(c);
 }

@@ -79,6 +79,21 @@ static void end_expired(struct sessions *s, clock_ns now)
     }
 }
 
+/* NULL: it is over, or there was none. */
+static struct entry *use(struct sessions *s, struct entry *e, clock_ns now)
+{
+    if (!e)
+        return NULL;
+    if (end_of(e) <= now) {
+        end_entry(s, e);
+        return NULL;
+    }
+    e->used = now;
+    unlink_entry(s, e);
+    link_last(s, e);
+    return e;
+}
+
 /* Room for one more of that credential. */
 static void make_room(struct sessions *s, const struct credential *of)
 {
@@ -192,28 +207,34 @@ bool sessions_use(struct sessions *s, const char *secret, struct arena *arena, s
         return false;
     digest_of(secret, digest);
     pthread_mutex_lock(&s->lock);
-    struct entry *e = map_get(&s->by_digest, (const char *)digest, sizeof(digest));
-    if (e && end_of(e) <= now) {
-        end_entry(s, e);
-        e = NULL;
-    }
-    if (e) {
-        e->used = now;
-        unlink_entry(s, e);
-        link_last(s, e);
+    struct entry *e = use(s, map_get(&s->by_digest, (const char *)digest, sizeof(digest)), now);
+    if (e)
         show(e, now, arena, ret);
-    }
     pthread_mutex_unlock(&s->lock);
     return e;
 }
 
+static struct entry *find_by_id(const struct sessions *s, const char *id)
+{
+    struct entry *e = s->first;
+
+    while (e && strcmp(e->session.id, id) != 0)
+        e = e->after;
+    return e;
+}
+
+bool sessions_use_id(struct sessions *s, const char *id)
+{
+    pthread_mutex_lock(&s->lock);
+    bool used = use(s, find_by_id(s, id), clock_now(s->clock));
+    pthread_mutex_unlock(&s->lock);
+    return used;
+}
+
 bool sessions_end(struct sessions *s, const char *id)
 {
-    struct entry *e;
-
     pthread_mutex_lock(&s->lock);
-    for (e = s->first; e && strcmp(e->session.id, id) != 0; e = e->after)
-        ;
+    struct entry *e = find_by_id(s, id);
     if (e)
         end_entry(s, e);
     pthread_mutex_unlock(&s->lock);

@@ -48,6 +48,8 @@ const char *sessions_add(struct sessions *s, const struct principal *who, const 
                          struct session *ret);
 /* The session of that secret, which is used now. False: there is none, or it is over. */
 bool sessions_use(struct sessions *s, const char *secret, struct arena *arena, struct session *ret);
+/* The same by its id, for a caller who was known by its secret. */
+bool sessions_use_id(struct sessions *s, const char *id);
 /* False: there is none of that id. */
 bool sessions_end(struct sessions *s, const char *id);
 /* All that are not over, by id; of: only those that were begun with it; NULL: any. */

@@ -172,8 +172,8 @@ export default function Access() {
     const why = whyNotAdmin(me);
     return html`<${PageHead} title="Access" sub="Who may look, who may edit, and what namespaces may use of each other." />
         ${why && html`<${ReadOnly} why=${why} />`}
-        <div class="columns"><div class="stack">${why ? html`<p class="note"><${Icon} state="none" /> Tokens are the administrators' to see.</p>`
-            : html`<${Tokens} why=${why} />`}<${Grants} why=${why} /></div>
+        <div class="columns"><div class="stack">${me.role === "admin" ? html`<${Tokens} why=${why} />`
+            : html`<p class="note"><${Icon} state="none" /> Tokens are the administrators' to see.</p>`}<${Grants} why=${why} /></div>
         <div class="stack"><${Card} title="You"><${Pairs} of=${[["Name", me.name], ["Role", html`<${Tag}>${me.role}<//>`],
             ["Gateways", me.role === "operator" ? me.gateways.join(", ") || "none" : null], ["Known by", METHODS[me.method]],
             ["Until", me.expires_at && new Date(me.expires_at).toLocaleString()]]} /><//>

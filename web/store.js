@@ -48,6 +48,7 @@ class Source {
     }
 
     use(listener, concerns) {
+        if (this.listeners.size === 0) this.age();
         this.listeners.add(listener);
         const stopEvents = onEvent((event) => {
             if (event === null || concerns(event)) this.stale();
@@ -69,6 +70,9 @@ class Source {
     stale() {
         this.work.soon();
     }
+
+    // While nobody looked, nobody heard what became another.
+    age() {}
 }
 
 // One document.
@@ -134,8 +138,12 @@ class List extends Source {
     }
 
     stale() {
-        for (const page of this.pages) page.stale = true;
+        this.age();
         this.work.soon();
+    }
+
+    age() {
+        for (const page of this.pages) page.stale = true;
     }
 
     refresh() {

@@ -41,8 +41,11 @@ export function setQuery(changes) {
 export const Me = createContext(null);
 export const useMe = () => useContext(Me);
 
+const DAEMON_READS = "This igwd takes no edits (--read-only): another one of the cluster does.";
+
 // Why somebody may not edit what is on this gateway; null: they may.
 export function whyReadOnly(me, gateway) {
+    if (me.read_only) return DAEMON_READS;
     if (me.role === "admin") return null;
     if (me.role === "operator")
         return gateway === undefined || me.gateways.includes(gateway) ? null
@@ -51,7 +54,10 @@ export function whyReadOnly(me, gateway) {
 }
 
 // What only administrators may do; null: this is one.
-export const whyNotAdmin = (me) => (me.role === "admin" ? null : `This needs the role admin; you are ${me.role}.`);
+export function whyNotAdmin(me) {
+    if (me.role !== "admin") return `This needs the role admin; you are ${me.role}.`;
+    return me.read_only ? DAEMON_READS : null;
+}
 
 // ---- states ---------------------------------------------------------------------------------------------------------
 

@@ -142,10 +142,11 @@ class Api:
 class Stream:
     """An answer of text/event-stream, read event by event."""
 
-    def __init__(self, api, query="", last=None, headers=""):
-        self.socket = api.connect()
+    def __init__(self, api, query="", last=None, headers="", tcp=False):
+        self.socket = api.connect(tcp)
         last = "Last-Event-ID: %s\r\n" % last if last else ""
-        self.socket.sendall(("GET /api/v1/events%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n" % (query, last, headers)).encode())
+        host = api.tcp if tcp else "x"
+        self.socket.sendall(("GET /api/v1/events%s HTTP/1.1\r\nHost: %s\r\n%s%s\r\n" % (query, host, last, headers)).encode())
         self.file = self.socket.makefile("rb")
         self.status = int(self.file.readline().split()[1])
         self.headers = {}

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from api_client import TOKEN, VIEWER, Api, bearer, certificate, digest
+from api_client import TOKEN, VIEWER, Api, Stream, bearer, certificate, digest
 from declare import l4
 from harness import exchange, wait_until
 
@@ -76,6 +76,28 @@ def test_a_session_ends_when_the_role_of_its_token_changes(api):
     api.igwd.signal(signal.SIGHUP)
     wait_until(lambda: api.v1("/auth/whoami", **bearer(VIEWER))["role"] == "admin")
     assert whoami(api, browser).status == 401
+
+
+@pytest.mark.sanitized
+def test_an_open_stream_of_events_ends_with_what_it_was_let_in_by(api):
+    made = api.post("/tokens", {"name": "script", "role": "viewer"}).json
+    browser, response = log_in(api)
+    cookie = "Cookie: %s\r\n" % browser["headers"]["Cookie"]
+    by_token, by_session, stays = (Stream(api, headers=field, tcp=True) for field in (
+        "Authorization: Bearer %s\r\n" % made["token"], cookie, "Authorization: Bearer %s\r\n" % VIEWER))
+    for stream in (by_token, by_session, stays):
+        assert next(stream.blocks()) == ":"
+    assert api.delete("/tokens/" + made["object"]["id"]).status == 200
+    assert api.delete("/sessions/" + response.json["id"]).status == 204
+    for stream in (by_token, by_session):
+        list(stream.blocks())  # to its end
+    api.agent.add_service("test/svc/web2", l4("10.0.0.2", "127.9.9.9:8081"))
+    stays.until(lambda data: data["name"] == "test/svc/web2.expose#0")
+    # The file's are read again.
+    with open(api.tokens, "w", encoding="ascii") as f:
+        f.write("boss admin %s\n" % digest(TOKEN))
+    api.igwd.signal(signal.SIGHUP)
+    list(stays.blocks())
 
 
 def test_a_restart_ends_all_sessions(api):

@@ -210,6 +210,7 @@ def test_a_read_only_daemon_serves_and_takes_no_edits(world):
                  xds=world.ip(3) + ":50052")
     status = wait_until(lambda: second.v1(exposure("web.expose#0"))["status"])
     assert not status["listener_port"]
+    assert second.v1("/auth/whoami")["read_only"]
     assert status["accepted"]["state"] != "ok" and "read-only" in json.dumps(status["accepted"]), status
     for response in (second.patch(exposure("web.expose#0"), {"listener_port": 21005}),
                      second.put(exposure("own.expose#0"), {"port": 1}), second.post("/tokens", {

@@ -181,6 +181,15 @@ def test_a_viewer_sees_all_and_is_told_why_nothing_can_be_changed(shown):
     assert not violations(page)
 
 
+def test_an_administrator_is_told_that_the_daemon_is_read_only(desk):
+    desk.furnish().start(args=["--read-only"])
+    page = desk.page(address="#/exposures/shop%2Fsvc%2Fwww.expose%230")
+    page.get_by_text("This igwd takes no edits").wait_for()
+    assert page.get_by_role("button", name="Disable").is_disabled()
+    desk.go(page, "#/access")
+    assert page.get_by_role("button", name="Make a token").is_disabled()
+
+
 def test_everything_can_be_done_by_keyboard(shown):
     page = shown.page()
     page.get_by_text("Needs attention").wait_for()
