@@ -145,7 +145,7 @@ class Stream:
     def __init__(self, api, query="", last=None, headers="", tcp=False):
         self.socket = api.connect(tcp)
         last = "Last-Event-ID: %s\r\n" % last if last else ""
-        host = api.tcp if tcp else "x"
+        host = api.tcp.rpartition(":")[0] if tcp else "x"
         self.socket.sendall(("GET /api/v1/events%s HTTP/1.1\r\nHost: %s\r\n%s%s\r\n" % (query, host, last, headers)).encode())
         self.file = self.socket.makefile("rb")
         self.status = int(self.file.readline().split()[1])
