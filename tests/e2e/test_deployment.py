@@ -32,6 +32,14 @@ def test_the_recipe_takes_a_release_of_the_distribution_and_the_package():
     images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
     assert len(images) == 2 and len(set(images)) == 1 and re.fullmatch(r"debian:12\.\d+-slim", images[0])
     assert re.search(r'^ENTRYPOINT \["/usr/sbin/igwd"\]$', text, re.MULTILINE)
+    assert " make deb " in text and "build/deb/igwd_*.deb" in text
+
+
+def test_the_image_is_built_from_nothing_that_was_made_outside():
+    left_out = (ROOT / ".dockerignore").read_text().splitlines()
+    kept_from_git = (ROOT / ".gitignore").read_text().split()
+    assert {line.removeprefix("**/").strip("/") for line in left_out if not line.startswith("#")} == {
+        line.strip("/") for line in kept_from_git}
 
 
 class Definition:
@@ -89,7 +97,19 @@ def test_in_a_definition_both_find_the_socket_the_state_and_the_agent(name):
     assert igwd["/var/lib/igwd"] == ("envoy-state/igwd", "rw")
     assert igwd["/var/run/lsnr"] == ("/var/lib/opensvc/lsnr", "rw")
     assert envoy["/etc/envoy"] == ("envoy-state/envoy", "ro")
-    assert "/envoy" in definition.get("volume#state", "configs").split(":")[1]
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_definition_finds_the_bootstrap_where_the_page_puts_it_and_envoy_where_it_lies(name):
+    """As the agent reads it: an object of the service's namespace, a key of it, and a place in the volume."""
+    definition = Definition(name)
+    page = (DIST / "opensvc" / "README.md").read_text()
+    held, key = re.search(r"^ *om system/cfg/(\S+) add --key (\S+) --from \S+$", page, re.MULTILINE).groups()
+    source, place = definition.get("volume#state", "configs").split(":", 1)
+    assert source.split("/", 1) == [held, key]
+    directory = definition.mounts("container#envoy")["/etc/envoy"][0].removeprefix("envoy-state")
+    assert place == directory + "/", "a place without a slash at its end is a file"
+    assert definition.get("container#envoy", "run_command").startswith("-c /etc/envoy/" + key + " ")
 
 
 def test_the_bootstrap_of_the_definitions_serves_and_each_node_has_its_name(world):
