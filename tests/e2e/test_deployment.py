@@ -100,6 +100,13 @@ def test_in_a_definition_both_find_the_socket_the_state_and_the_agent(name):
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_definition_names_the_image_as_podman_does(name):
+    """The agent looks for the name among those that podman lists, which has `localhost/` before one without a registry."""
+    built = re.search(r"podman build -t (\S+)", (DIST / "opensvc" / "README.md").read_text()).group(1)
+    assert Definition(name).get("container#igwd", "image") == "localhost/" + built
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_definition_finds_the_bootstrap_where_the_page_puts_it_and_envoy_where_it_lies(name):
     """As the agent reads it: an object of the service's namespace, a key of it, and a place in the volume."""
     definition = Definition(name)
