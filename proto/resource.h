@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* In the order in which what is new is sent (make before break). */
+/* In the order of what names what; new routes go out before listeners (server/xds_send.c). */
 enum xds_type { XDS_CLUSTER, XDS_ENDPOINT, XDS_SECRET, XDS_LISTENER, XDS_ROUTE, XDS_TYPES };
 
 extern const char *const xds_type_url[XDS_TYPES];  /* "type.googleapis.com/envoy.config.cluster.v3.Cluster", ... */

@@ -47,8 +47,8 @@ static const char *const config_migrations[] = {
      * members    of overrides: who set each to what it is (a JSON list of lists: field, author, revision, created,
      *            updated)
      */
-    "CREATE TABLE members (name TEXT PRIMARY KEY NOT NULL, members TEXT NOT NULL, digest INTEGER NOT NULL)"
-    " WITHOUT ROWID;",
+    ("CREATE TABLE members (name TEXT PRIMARY KEY NOT NULL, members TEXT NOT NULL, digest INTEGER NOT NULL)"
+     " WITHOUT ROWID;"),
 };
 
 static const char *const observed_migrations[] = {
