@@ -219,6 +219,8 @@ def test_a_read_only_daemon_serves_and_takes_no_edits(world):
     assert agent.count("object_action") == 0
     world.igwd(agent=agent, args=["--port-range", "21000-21009"])
     wait_until(lambda: second.v1(exposure("web.expose#0"))["status"]["listener_port"] == 21000)
+    found = second.v1("/exposures?listener_port=21000")["items"]
+    assert [item["name"] for item in found] == ["web.expose#0"], "it is found by the port that it was given"
     world.envoy(second.igwd, xds=world.ip(3) + ":50052").wait_live()
     wait_answer(world.ip(1) + ":21000", backend="b10")
 
