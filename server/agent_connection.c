@@ -49,18 +49,26 @@ static int connect_to(const char *path, struct err *e)
     return r;
 }
 
+/* Where none can be had, one that is there says why: that another one is absent tells nobody anything. */
 static int connect_to_first(const char *const *sockets, const char **ret_socket, struct err *e)
 {
-    int fd = err_set(e, -ENOENT, "agent", NULL, "no socket is configured");
+    int r = err_set(e, -ENOENT, "agent", NULL, "no socket is configured");
 
     for (size_t i = 0; sockets[i]; i++) {
-        fd = connect_to(sockets[i], e);
+        struct err why;
+        int fd = connect_to(sockets[i], &why);
+
         if (fd >= 0) {
             *ret_socket = sockets[i];
             return fd;
         }
+        if (r == -ENOENT) {
+            r = fd;
+            if (e)
+                *e = why;
+        }
     }
-    return fd;
+    return r;
 }
 
 /* False when a handler closed the connection, or does not want it any more. */

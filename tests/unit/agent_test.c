@@ -628,6 +628,20 @@ TEST(an_agent_that_is_absent_is_tried_without_end_at_a_bounded_distance)
     scene_end(&s);
 }
 
+TEST(of_two_sockets_the_one_that_is_there_says_why_it_cannot_be_reached)
+{
+    struct scene s;
+
+    scene_begin(&s);
+    s.sockets[0] = s.fake.directory;
+    s.sockets[1] = "absent.sock";
+    start_agent(&s);
+    pass(&s, 1);
+    CHECK(count_log(&s, "Connection refused") > 0);
+    CHECK_INT(count_log(&s, "absent.sock"), 0);
+    scene_end(&s);
+}
+
 TEST(an_answer_that_is_no_whole_is_asked_for_again_and_changes_nothing)
 {
     static const struct {
