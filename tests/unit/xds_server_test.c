@@ -9,6 +9,7 @@
 #include "tests/unit/xds_client.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -788,6 +789,84 @@ TEST(frequent_pings_are_good_manners)
     expect_content(xds_call_receive(k, XDS_DELTA, SOON_MS), "a", "two");
     xds_call_free(k);
     xds_client_free(c);
+    stop(w);
+}
+
+/* HTTP/2 (RFC 9113, 4.1). */
+enum { FRAME_HEAD = 9, FRAME_DATA = 0, FRAME_HEADERS = 1, FRAME_SETTINGS = 4, FRAME_PING = 6, END_HEADERS = 4 };
+
+static void put_frame(struct buf *b, uint8_t type, uint8_t flags, uint8_t stream, const void *payload, size_t n)
+{
+    const uint8_t head[FRAME_HEAD] = {
+        (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n, type, flags, 0, 0, 0, stream};
+
+    buf_append(b, head, sizeof(head));
+    buf_append(b, payload, n);
+}
+
+/* A message on the stream, as gRPC frames it. */
+static void put_message(struct buf *b, uint8_t stream, const struct wire_request *request)
+{
+    size_t n;
+    uint8_t *message = wire_pack(XDS_DELTA, request, &n);
+    const uint8_t prefix[] = {0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n};
+    struct buf framed = {0};
+
+    buf_append(&framed, prefix, sizeof(prefix));
+    buf_append(&framed, message, n);
+    put_frame(b, FRAME_DATA, 0, stream, framed.data, framed.len);
+    buf_clear(&framed);
+    mem_free(message);
+}
+
+static void read_all(int fd, uint8_t *p, size_t n)
+{
+    for (ssize_t r; n > 0; p += r, n -= (size_t)r) {
+        r = read(fd, p, n);
+        CHECK(r > 0);
+    }
+}
+
+/* Reads frames up to one with data; how many pings of the server's own were among them. */
+static unsigned pings_before_data(int fd)
+{
+    uint8_t head[FRAME_HEAD], payload[1 << 14];
+    unsigned pings = 0;
+
+    do {
+        size_t n;
+
+        read_all(fd, head, sizeof(head));
+        n = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
+        CHECK(n <= sizeof(payload));
+        read_all(fd, payload, n);
+        pings += head[3] == FRAME_PING && head[4] == 0;
+    } while (head[3] != FRAME_DATA);
+    return pings;
+}
+
+TEST(what_a_client_sends_is_not_measured_by_pings)
+{
+    /* HPACK (RFC 7541, 6): method and scheme are indexed; path, authority, content-type and te are literals. */
+    static const char headers[] = "\x83\x86\x04\x4f" ADS_DELTA "\x01\x01x\x0f\x10\x10"
+                                  "application/grpc"
+                                  "\x00\x02te\x08trailers";
+    struct timeval patience = {.tv_sec = SOON_MS / 1000};
+    struct world *w = start("127.0.0.1:0");
+    int fd = connect_raw(w);
+    struct buf b = {0};
+
+    static_assert(sizeof(ADS_DELTA) - 1 == 0x4f, "the path's length stands before it");
+    CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    publish(w, XDS_CLUSTER, "a", "one");
+    buf_append(&b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+    put_frame(&b, FRAME_SETTINGS, 0, 0, NULL, 0);
+    put_frame(&b, FRAME_HEADERS, END_HEADERS, 1, headers, sizeof(headers) - 1);
+    put_message(&b, 1, &ask_clusters);
+    CHECK_INT(send(fd, b.data, b.len, MSG_NOSIGNAL), b.len);
+    CHECK_INT(pings_before_data(fd), 0);
+    buf_clear(&b);
+    close(fd);
     stop(w);
 }
 
