@@ -141,8 +141,12 @@ struct api_backend {
     /* Of n exposures at once; ret: n of them, zeroed before. */
     void (*programmed)(void *arg, const struct api_carrier *carriers, size_t n, struct arena *arena,
                        struct api_programmed *ret);
-    /* A number that is another one whenever programmed() may answer otherwise than before. NULL where programmed is
-     * not: no document that shows it is kept. */
+    /* What had to be left out of an exposure when Envoy's resources were made, though it is valid and has its place;
+     * returns how many. ret_whole: it is not served as a whole, and not just in a part. */
+    size_t (*faults)(void *arg, const char *exposure, struct arena *arena, const struct problem **ret,
+                     bool *ret_whole);
+    /* A number that is another one whenever programmed() or faults() may answer otherwise than before. NULL where
+     * they are not: no document that shows them is kept. */
     uint64_t (*status_version)(void *arg);
     /* 0, -ENOENT (it was not published yet), -ESTALE (it was, too long ago), or another error. */
     int (*rollout)(void *arg, uint64_t revision, struct arena *arena, struct api_rollout *ret);

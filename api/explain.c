@@ -16,7 +16,8 @@ enum {
     PATH_MAX_BYTES = 8192,
     HEADERS_MAX = 64,
     HEADER_VALUE_MAX = 4096,
-    PORT_MAX = 65535
+    PORT_MAX = 65535,
+    LEFT_OUT_NOTES_MAX = 16 /* beside EXPLAIN_NOTES_MAX; the contract has their sum */
 };
 
 struct question {
@@ -268,6 +269,26 @@ static void write_cluster(struct writer *w, const struct explanation *e)
     writer_close(w, '}');
 }
 
+/* What is wrong with the exposure on the way stands in its status; who asks for the way looks here. */
+static void write_notes(struct call *c, const struct explanation *e, struct writer *w)
+{
+    const struct service_exposure *sx = e->exposure;
+    struct left_out left = {0};
+
+    if (!sx && e->chain)
+        sx = view_exposure(c->view, e->chain->holder->name);
+    if (sx)
+        left = exposure_left_out(c, sx);
+    writer_open(w, "notes", '[');
+    for (size_t i = 0; i < e->n_notes; i++)
+        writer_text(w, NULL, e->notes[i]);
+    for (size_t i = 0; i < left.n && i < LEFT_OUT_NOTES_MAX; i++)
+        writer_text(w, NULL,
+                    arena_printf(c->arena, "%s: %s%s%s", sx->x->name, left.items[i].field,
+                                 left.items[i].field[0] ? ": " : "", left.items[i].text));
+    writer_close(w, ']');
+}
+
 void handle_explain(struct call *c)
 {
     struct writer w = {.out = &c->answer->body};
@@ -291,7 +312,7 @@ void handle_explain(struct call *c)
     write_connection(&w, &e);
     write_request(&w, &e);
     write_cluster(&w, &e);
-    writer_texts(&w, "notes", e.notes, e.n_notes);
+    write_notes(c, &e, &w);
     writer_close(&w, '}');
     /* Without a tag: an answer to a POST is kept by nobody. */
     c->answer->status = 200;

@@ -61,7 +61,17 @@ static struct condition verdict_condition(const struct verdict *v)
     return (struct condition){kinds[v->kind].state, kinds[v->kind].reason, first_text(v->problems, v->n_problems)};
 }
 
-static struct condition accepted_condition(struct call *c, const struct service_exposure *sx)
+struct left_out exposure_left_out(struct call *c, const struct service_exposure *sx)
+{
+    struct left_out found = {0};
+
+    if (c->backend->faults)
+        found.n = c->backend->faults(c->backend->arg, sx->x->name, c->arena, &found.items, &found.whole);
+    return found;
+}
+
+/* What the declaration, the gateway and the others on the listener make of it. */
+static struct condition judged(struct call *c, const struct service_exposure *sx)
 {
     const struct exposure *x = sx->declared;
 
@@ -78,6 +88,27 @@ static struct condition accepted_condition(struct call *c, const struct service_
     if (!v)
         return (struct condition){CONDITION_UNKNOWN, "unplanned", "it has not been put on its listener yet"};
     return verdict_condition(v);
+}
+
+static const char *field_and_text(struct call *c, const struct problem *p)
+{
+    return p->field[0] ? arena_printf(c->arena, "%s: %s", p->field, p->text) : p->text;
+}
+
+static struct condition accepted_condition(struct call *c, const struct service_exposure *sx,
+                                           const struct left_out *left)
+{
+    struct condition verdict = judged(c, sx);
+
+    if (verdict.state == CONDITION_OK || verdict.state == CONDITION_WARNING) {
+        if (left->whole)
+            return (struct condition){CONDITION_FAILED, "left_out", field_and_text(c, &left->items[0])};
+        if (verdict.state == CONDITION_OK && left->n)
+            return (struct condition){CONDITION_WARNING, "partial", field_and_text(c, &left->items[0])};
+        if (verdict.state == CONDITION_OK && sx->untold)
+            return (struct condition){CONDITION_WARNING, "port_untold", sx->untold->text};
+    }
+    return verdict;
 }
 
 static struct condition programmed_condition(struct call *c, const struct service_exposure *sx,
@@ -98,12 +129,29 @@ static struct condition programmed_condition(struct call *c, const struct servic
     return (struct condition){CONDITION_OK, "programmed", ""};
 }
 
+/* What its service says of addresses that it can't use. */
+static const struct problem *address_warning(const struct call *c, const struct service_exposure *sx)
+{
+    const struct service *s = view_service(c->view, sx->x->path);
+
+    for (size_t i = 0; s && i < s->n_warnings; i++)
+        if (strcmp(s->warnings[i].field, sx->x->rid) == 0)
+            return &s->warnings[i];
+    return NULL;
+}
+
 static struct condition endpoints_condition(struct call *c, const struct service_exposure *sx)
 {
+    const struct problem *warning = address_warning(c, sx);
+    const char *why = warning ? arena_printf(c->arena, ": %s", warning->text) : "";
+
     if (!sx->n_endpoints)
-        return (struct condition){CONDITION_FAILED, "none", "no address serves it"};
+        return (struct condition){CONDITION_FAILED, "none", arena_printf(c->arena, "no address serves it%s", why)};
     if (!sx->n_up)
-        return (struct condition){CONDITION_FAILED, "all_down", "none of its addresses is up"};
+        return (struct condition){CONDITION_FAILED, "all_down",
+                                  arena_printf(c->arena, "none of its addresses is up%s", why)};
+    if (warning)
+        return (struct condition){CONDITION_WARNING, "left_out", warning->text};
     if (sx->n_up < sx->n_endpoints)
         return (struct condition){CONDITION_OK, "some_up",
                                   arena_printf(c->arena, "%zu of %zu are up", sx->n_up, sx->n_endpoints)};
@@ -196,8 +244,8 @@ static struct condition certificate_condition(struct call *c, const struct expos
 
 void exposure_conditions(struct call *c, const struct service_exposure *sx, struct conditions *ret)
 {
-    *ret = (struct conditions){0};
-    ret->accepted = accepted_condition(c, sx);
+    *ret = (struct conditions){.left_out = exposure_left_out(c, sx)};
+    ret->accepted = accepted_condition(c, sx, &ret->left_out);
     ret->programmed = programmed_condition(c, sx, &ret->accepted, &ret->proxies);
     ret->endpoints = endpoints_condition(c, sx);
     ret->certificate = certificate_condition(c, sx->x, ret);
@@ -205,7 +253,7 @@ void exposure_conditions(struct call *c, const struct service_exposure *sx, stru
 
 struct condition exposure_condition(struct call *c, const struct service_exposure *sx, enum condition_kind kind)
 {
-    struct conditions all = {0};
+    struct conditions all = {.left_out = exposure_left_out(c, sx)};
 
     switch (kind) {
     case CONDITION_ENDPOINTS:
@@ -213,10 +261,10 @@ struct condition exposure_condition(struct call *c, const struct service_exposur
     case CONDITION_CERTIFICATE:
         return certificate_condition(c, sx->x, &all);
     case CONDITION_PROGRAMMED:
-        all.accepted = accepted_condition(c, sx);
+        all.accepted = accepted_condition(c, sx, &all.left_out);
         return programmed_condition(c, sx, &all.accepted, &all.proxies);
     case CONDITION_ACCEPTED:
         break;
     }
-    return accepted_condition(c, sx);
+    return accepted_condition(c, sx, &all.left_out);
 }

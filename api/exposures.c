@@ -299,7 +299,7 @@ static void open_condition(struct writer *w, const char *key, const struct condi
 }
 
 static void write_all_problems(struct call *c, const struct service_exposure *sx, const struct listener_plan *plan,
-                               struct writer *w)
+                               const struct left_out *left, struct writer *w)
 {
     const struct verdict *v = plan ? listener_plan_verdict(plan, sx->x->name) : NULL;
 
@@ -309,6 +309,9 @@ static void write_all_problems(struct call *c, const struct service_exposure *sx
         write_problems(w, sx->declared, sx->hindrance, 1, c->arena);
     if (v)
         write_problems(w, sx->x, v->problems, v->n_problems, c->arena);
+    write_problems(w, sx->x, left->items, left->n, c->arena);
+    if (sx->untold)
+        write_problems(w, sx->x, sx->untold, 1, c->arena);
     writer_close(w, ']');
 }
 
@@ -324,7 +327,7 @@ static void write_exposure_status(struct call *c, const void *item, struct write
     writer_int(w, "listener_port", sx->listener_port);
     writer_text(w, "cluster", sx->x->name);
     open_condition(w, "accepted", &all.accepted);
-    write_all_problems(c, sx, plan, w);
+    write_all_problems(c, sx, plan, &all.left_out, w);
     writer_close(w, '}');
     open_condition(w, "programmed", &all.programmed);
     writer_int(w, "proxies", all.proxies.proxies);

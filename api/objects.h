@@ -27,9 +27,18 @@ struct condition {
     const char *message; /* a sentence for people, or "" */
 };
 
+/* What translation had to leave out of an exposure. */
+struct left_out {
+    const struct problem *items;
+    size_t n;
+    bool whole; /* it is not served as a whole, and not just in a part */
+};
+struct left_out exposure_left_out(struct call *c, const struct service_exposure *sx);
+
 /* All of an exposure's; reasons and messages live in the arena or the view. */
 struct conditions {
     struct condition accepted, programmed, endpoints, certificate;
+    struct left_out left_out;
     struct api_programmed proxies;
     bool has_expiry;
     int64_t not_after; /* of the certificate that ends first */

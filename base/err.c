@@ -67,6 +67,12 @@ void err_prefix_field(struct err *e, const char *prefix)
     memcpy(e->field, field, sizeof(field));
 }
 
+void err_field_to_text(struct err *e)
+{
+    if (e && e->field[0])
+        err_set(e, e->code, NULL, "", "%s: %s", e->field, e->text);
+}
+
 void err_set_object(struct err *e, const char *object)
 {
     if (e)

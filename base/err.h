@@ -28,6 +28,8 @@ static inline void err_init(struct err *e)
 }
 /* Puts "prefix" before e's field path: ("listener", "port") gives "listener.port"; "[0]" joins without a dot. */
 void err_prefix_field(struct err *e, const char *prefix);
+/* The path goes into the text: it is one that e's reader knows nothing of. */
+void err_field_to_text(struct err *e);
 void err_set_object(struct err *e, const char *object);
 /* "object: field: text" into a buffer of n bytes; parts that are empty are left out. Returns buf. */
 const char *err_format(const struct err *e, char *buf, unsigned n);

@@ -398,12 +398,45 @@ static int add_udp(struct assembly *s, const struct plan_chain *chain, struct er
     return r;
 }
 
-static int check_chain(const struct assembly *s, const pb_filter_chain *m, struct err *e)
+/* The exposure's own field, where the path in a listener with one chain leads into its filter; else none. */
+static void name_field(const struct plan_chain *chain, struct err *e)
 {
-    size_t n;
-    const uint8_t *wire = pb_pack(s->arena, &m->base, &n);
+    static const char filter[] = "filter_chains[0].filters[0].typed_config.";
+    size_t n = strlen(filter);
 
-    return validate_wire(wire, n, schema_find(m->base.descriptor->name), e);
+    if (chain->holder->filter_config_data && !strncmp(e->field, filter, n)) {
+        memmove(e->field, e->field + n, strlen(e->field) - n + 1);
+        err_prefix_field(e, "filter_config_data");
+    } else {
+        err_field_to_text(e);
+    }
+}
+
+/* Within a listener that has nothing else: what a message may hold depends on what it stands in (its depth). */
+static int check_chain(const struct assembly *s, const struct plan_chain *chain, pb_filter_chain *m, struct err *e)
+{
+    pb_listener *alone = new_listener(s->arena, s->plan);
+    size_t n;
+    int r;
+
+    alone->filter_chains[alone->n_filter_chains++] = m;
+    const uint8_t *wire = pb_pack(s->arena, &alone->base, &n);
+    r = validate_wire(wire, n, schema_find(alone->base.descriptor->name), e);
+    if (r < 0)
+        name_field(chain, e);
+    return r;
+}
+
+/* All that share a chain have the same settings for its filter, so each has the fault. */
+static void tell_chain(const struct translate_scope *scope, const struct plan_chain *chain, const struct err *e)
+{
+    for (size_t i = 0; i < chain->n_exposures; i++) {
+        struct err own = *e;
+
+        if (own.field[0])
+            err_prefix_field(&own, chain->exposures[i]->rid);
+        faults_add(scope->faults, &scope->place, chain->exposures[i]->name, FAULT_LISTENER, &own);
+    }
 }
 
 /* alone: each chain is checked by itself, to find the one at fault. */
@@ -422,11 +455,11 @@ static void add_chains(struct assembly *s, bool alone)
         r = p->chains[i].kind == CHAIN_UDP ? add_udp(s, &p->chains[i], &e)
                                            : filter_chain(s->arena, p, &p->chains[i], s->scope, &s->result, &m, &e);
         if (r == 0 && m && alone)
-            r = check_chain(s, m, &e);
+            r = check_chain(s, &p->chains[i], m, &e);
         if (r < 0) {
             s->result.n_secrets = secrets_before;
             s->bad[i] = true;
-            scope_problem(s->scope, p->chains[i].holder->name, &e);
+            tell_chain(s->scope, &p->chains[i], &e);
             continue;
         }
         s->in[i] = true;
@@ -517,6 +550,15 @@ static void make_routes(struct assembly *s)
     qsort(s->result.routes, s->result.n_routes, sizeof(struct resource *), compare_names);
 }
 
+/* What none of its chains has alone, the listener has as a whole. */
+static void tell_whole(const struct assembly *s, struct err *e)
+{
+    err_field_to_text(e);
+    for (size_t i = 0; i < s->plan->n_chains; i++)
+        if (s->in[i])
+            tell_chain(s->scope, &s->plan->chains[i], e);
+}
+
 void listener_make(struct arena *a, const struct listener_plan *p, const struct translate_scope *scope,
                    struct listener_result *ret)
 {
@@ -533,7 +575,7 @@ void listener_make(struct arena *a, const struct listener_plan *p, const struct 
             s.result.listener = empty(&s) ? NULL : pack(&s);
         }
         if (s.result.listener && resource_check(s.result.listener, &e) < 0) {
-            scope_problem(scope, p->chains[0].holder->name, &e);
+            tell_whole(&s, &e);
             resource_unref(take_ptr(s.result.listener));
         }
     }

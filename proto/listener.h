@@ -15,8 +15,8 @@ struct listener_result {
 };
 
 /*
- * The listener of a plan, checked. A chain that can't be made, or that Envoy's rules would refuse, is left out and
- * told to the scope; the others go on.
+ * The listener of a plan, checked. A chain that can't be made, or that Envoy's rules would refuse, is left out, which
+ * is a fault of its exposures; the others go on.
  */
 void listener_make(struct arena *a, const struct listener_plan *p, const struct translate_scope *scope,
                    struct listener_result *ret);

@@ -355,7 +355,7 @@ static void report_cluster_headers(const struct plan_chain *chain, const struct 
             if (!cluster_header_refused(pr->route, &scope->policy))
                 continue;
             (void)refuse_cluster_header(pr->route, &e); /* the report is all that is made of it */
-            scope_problem(scope, pr->x->name, &e);
+            faults_add(scope->faults, &scope->place, pr->x->name, FAULT_ROUTE, &e);
         }
     }
 }
@@ -374,9 +374,20 @@ static size_t filter_routes(pb_virtual_host *m, const struct plan_vhost *vhost, 
             continue;
         }
         err_prefix_field(&e, pr->route ? pr->route->rid : "vhosts");
-        scope_problem(scope, pr->x->name, &e);
+        faults_add(scope->faults, &scope->place, pr->x->name, FAULT_ROUTE, &e);
     }
     return m->n_routes = kept;
+}
+
+/* All whose routes it has; vhost NULL: the one of the chain itself. */
+static void tell_vhost(const struct translate_scope *scope, const struct plan_chain *chain,
+                       const struct plan_vhost *vhost, struct err *e)
+{
+    err_field_to_text(e);
+    for (size_t i = 0; vhost && i < vhost->n_routes; i++)
+        faults_add(scope->faults, &scope->place, vhost->routes[i].x->name, FAULT_ROUTE, e);
+    for (size_t i = 0; !vhost && i < chain->n_exposures; i++)
+        faults_add(scope->faults, &scope->place, chain->exposures[i]->name, FAULT_ROUTE, e);
 }
 
 /* The slow way, after the whole was refused: leaves out the routes, then the virtual hosts, that are at fault. */
@@ -394,7 +405,7 @@ static void filter_virtual_hosts(pb_route_configuration *m, const struct plan_ch
         if (check_message(&m->virtual_hosts[i]->base, &e) == 0)
             m->virtual_hosts[kept++] = m->virtual_hosts[i];
         else
-            scope_problem(scope, vhost ? vhost->routes[0].x->name : chain->holder->name, &e);
+            tell_vhost(scope, chain, vhost, &e);
     }
     m->n_virtual_hosts = kept;
 }

@@ -12,8 +12,8 @@ enum { ROUTE_NAME_MAX = 512 };
 const char *route_configuration_name(const struct listener_plan *p, const struct plan_chain *chain, char *buf,
                                      size_t n);
 /*
- * The route configuration of an L7 chain. What Envoy's rules would refuse is left out route by route, and told to the
- * scope, so there always is one.
+ * The route configuration of an L7 chain. What Envoy's rules would refuse is left out route by route, each a fault of
+ * its exposure, so there always is one.
  */
 struct resource *route_configuration_make(const struct listener_plan *p, const struct plan_chain *chain,
                                           const struct translate_scope *scope);

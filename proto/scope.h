@@ -1,10 +1,11 @@
 /*
- * For whom a translation is made, and who is told what had to be left out. Passed down to the parts of a translation.
+ * Under which policy a resource is made, and where it is said what had to be left out. Passed down to the parts of a
+ * translation.
  */
 #ifndef PROTO_SCOPE_H
 #define PROTO_SCOPE_H
 
-#include "base/err.h"
+#include "proto/faults.h"
 
 #include <stdbool.h>
 
@@ -13,19 +14,10 @@ struct translate_policy {
     bool allow_files, allow_cluster_header;
 };
 
-/* Something that had to be left out: told to whoever asked for the translation. */
-typedef void (*translate_problem)(void *arg, const char *gateway, const char *owner, const struct err *e);
-
 struct translate_scope {
-    const char *gateway;
     struct translate_policy policy;
-    translate_problem problem;
-    void *arg;
+    struct faults *faults;
+    struct fault_place place; /* of what is made; its faults were begun */
 };
-
-static inline void scope_problem(const struct translate_scope *s, const char *owner, const struct err *e)
-{
-    s->problem(s->arg, s->gateway, owner, e);
-}
 
 #endif

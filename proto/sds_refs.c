@@ -17,6 +17,7 @@ struct entry {
     size_t refs;
     const struct certificate *certificate; /* set until the flush, when a new reference brought one */
     bool remake;                           /* its secret has changed */
+    struct err *bad;                       /* why its newest form can't be made; NULL: it was */
     bool dirty;
     bool trust;
     char *secret;   /* path; NULL: files, or inline */
@@ -94,6 +95,7 @@ static void entry_free(struct sds_refs *s, struct entry *entry)
     unwatch(s, entry);
     mem_free(entry->secret);
     mem_free(entry->key_file);
+    mem_free(entry->bad);
     mem_free(entry);
 }
 
@@ -193,8 +195,7 @@ void sds_refs_changed(struct sds_refs *s, const char *path)
     }
 }
 
-static void make(struct sds_refs *s, const struct entry *entry, const struct view *v, translate_problem problem,
-                 void *arg)
+static void make(struct sds_refs *s, struct entry *entry, const struct view *v)
 {
     /* Without a reference's certificate at hand, what is known of it suffices: it stands on a secret. */
     struct certificate known = {.key_file = entry->key_file};
@@ -202,6 +203,7 @@ static void make(struct sds_refs *s, const struct entry *entry, const struct vie
     struct resource *r;
     struct err e = {0};
 
+    mem_free(take_ptr(entry->bad));
     if (!ref.certificate) {
         *(entry->trust ? &known.validation_secret : &known.secret) = entry->secret;
         ref.certificate = &known;
@@ -209,22 +211,24 @@ static void make(struct sds_refs *s, const struct entry *entry, const struct vie
     if (sds_make(v, &ref, &r, &e) == 0)
         ledger_put(s->ledger, entry->gateway, r);
     else
-        problem(arg, entry->gateway, e.object, &e);
+        entry->bad = mem_dup(&e, sizeof(e));
 }
 
-void sds_refs_flush(struct sds_refs *s, const struct view *v, translate_problem problem, void *arg)
+void sds_refs_flush(struct sds_refs *s, const struct view *v, sds_tell tell, void *arg)
 {
     for (size_t i = 0; i < s->n_dirty; i++) {
         struct entry *entry = s->dirty[i];
 
         if (!entry->refs) {
+            tell(arg, entry->gateway, entry->name, NULL);
             ledger_drop(s->ledger, entry->gateway, XDS_SECRET, entry->name);
             map_remove(&s->entries, entry->key, entry->key_len);
             entry_free(s, entry);
             continue;
         }
         if (entry->remake)
-            make(s, entry, v, problem, arg);
+            make(s, entry, v);
+        tell(arg, entry->gateway, entry->name, entry->bad);
         entry->certificate = NULL;
         entry->remake = entry->dirty = false;
     }

@@ -20,7 +20,6 @@
 #include "proto/sds_refs.h"
 #include "store/announce.h"
 
-#include <errno.h>
 #include <string.h>
 
 struct group;
@@ -72,8 +71,9 @@ struct group {
 };
 
 struct translator {
-    translate_problem problem;
+    faults_tell tell;
     void *arg;
+    struct faults *faults;
     struct ledger *ledger;
     struct sds_refs *secrets;
     struct map groups, emissions, ports, users;
@@ -83,20 +83,36 @@ struct translator {
 
 /* ---- the translator ---- */
 
-struct translator *translator_new(translate_problem problem, void *arg)
+struct translator *translator_new(faults_tell tell, void *arg)
 {
     struct translator *t = mem_new(struct translator);
 
-    t->problem = problem;
+    t->tell = tell;
     t->arg = arg;
+    t->faults = faults_new();
     t->ledger = ledger_new();
     t->secrets = sds_refs_new(t->ledger);
     return t;
 }
 
-static struct translate_scope scope_of(const struct translator *t, const struct group *g)
+struct faults *translator_faults(const struct translator *t)
 {
-    return (struct translate_scope){.gateway = g->name, .policy = g->policy, .problem = t->problem, .arg = t->arg};
+    return t->faults;
+}
+
+/* ---- faults ---- */
+
+static struct fault_place place_in(const struct group *g, enum xds_type type, const char *name)
+{
+    return (struct fault_place){.gateway = g->name, .type = type, .name = name};
+}
+
+/* The resource is made anew, or goes: what was wrong with it before is over. */
+static void begin(const struct translator *t, const struct group *g, enum xds_type type, const char *name)
+{
+    const struct fault_place place = place_in(g, type, name);
+
+    faults_begin(t->faults, &place);
 }
 
 /* ---- gateways ---- */
@@ -206,27 +222,30 @@ static void withdraw(struct translator *t, struct emission *em)
     struct group *g = em->group;
 
     release_secrets(t, em);
+    begin(t, g, XDS_CLUSTER, em->name);
+    begin(t, g, XDS_ENDPOINT, em->name);
     ledger_drop(t->ledger, g->name, XDS_CLUSTER, em->name);
     ledger_drop(t->ledger, g->name, XDS_ENDPOINT, em->name);
     emission_free(t, em);
     group_free_if_unused(t, g);
 }
 
-/* Whether what its TLS needs can be served; else the problem is told. */
-static bool secrets_ready(const struct translator *t, const struct view *v, const struct emission *em,
-                          const struct sds_ref *refs, size_t n)
+static bool secrets_ready(const struct view *v, const struct sds_ref *refs, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct err e = {0};
-
-        if (sds_ref_ready(v, &refs[i]))
-            continue;
-        err_set(&e, -ENOENT, em->name, "cluster_certificates", "the secret %s has no %s that can be served",
-                sds_ref_secret(&refs[i]), refs[i].trust ? "trusted_ca" : "certificate");
-        t->problem(t->arg, em->group->name, em->name, &e);
-        return false;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (!sds_ref_ready(v, &refs[i]))
+            return false;
     return true;
+}
+
+static void tell_emission(const struct translator *t, const struct emission *em, enum xds_type type,
+                          enum fault_part part, struct err *e)
+{
+    const struct fault_place place = place_in(em->group, type, em->name);
+
+    if (e->field[0])
+        err_prefix_field(e, em->sx->x->rid);
+    faults_add(t->faults, &place, em->name, part, e);
 }
 
 static struct resource *own_cluster(const struct translator *t, const struct view *v, const struct emission *em,
@@ -235,12 +254,13 @@ static struct resource *own_cluster(const struct translator *t, const struct vie
     struct resource *cluster;
     struct err e = {0};
 
-    if (!secrets_ready(t, v, em, refs, n))
-        return NULL;
+    if (!secrets_ready(v, refs, n))
+        return NULL; /* the plan's verdict says so */
     if (cluster_make(em->sx, &em->group->policy, &cluster, &e) == 0)
         return cluster;
-    err_set_object(&e, em->name);
-    t->problem(t->arg, em->group->name, em->name, &e);
+    if (!em->sx->x->cluster_data)
+        err_field_to_text(&e);
+    tell_emission(t, em, XDS_CLUSTER, FAULT_CLUSTER, &e);
     return NULL;
 }
 
@@ -267,8 +287,9 @@ static void emit_cluster(struct translator *t, const struct view *v, struct emis
     _cleanup_(arena_free_p) struct arena *a = arena_new();
     struct sds_ref refs[CLUSTER_SDS_MAX];
     size_t n = cluster_sds_refs(a, em->sx->x, refs);
-    struct resource *cluster = own_cluster(t, v, em, refs, n);
 
+    begin(t, em->group, XDS_CLUSTER, em->name);
+    struct resource *cluster = own_cluster(t, v, em, refs, n);
     em->real = cluster;
     if (!cluster)
         cluster = cluster_placeholder(em->sx->x);
@@ -286,6 +307,7 @@ static void emit_assignment(struct translator *t, struct emission *em)
     struct resource *assignment;
     struct err e = {0};
 
+    begin(t, em->group, XDS_ENDPOINT, em->name);
     if (!em->uses_eds) {
         ledger_drop(t->ledger, em->group->name, XDS_ENDPOINT, em->name);
         return;
@@ -294,8 +316,8 @@ static void emit_assignment(struct translator *t, struct emission *em)
         ledger_put(t->ledger, em->group->name, assignment);
         return;
     }
-    err_set_object(&e, em->name);
-    t->problem(t->arg, em->group->name, em->name, &e);
+    err_field_to_text(&e);
+    tell_emission(t, em, XDS_ENDPOINT, FAULT_ENDPOINT, &e);
 }
 
 /* Cluster and assignment once more, whatever they are made of. */
@@ -418,6 +440,7 @@ static void drop_port(struct translator *t, struct port *p)
 {
     struct group *g = p->group;
 
+    begin(t, g, XDS_LISTENER, p->plan->name);
     ledger_drop(t->ledger, g->name, XDS_LISTENER, p->plan->name);
     for (size_t i = 0; i < p->n_routes; i++)
         ledger_drop(t->ledger, g->name, XDS_ROUTE, p->routes[i]);
@@ -456,9 +479,14 @@ static void exchange_port(struct translator *t, struct port *p, struct listener_
 static void emit_port(struct translator *t, struct port *p)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
-    const struct translate_scope scope = scope_of(t, p->group);
+    const struct translate_scope scope = {
+        .policy = p->group->policy,
+        .faults = t->faults,
+        .place = place_in(p->group, XDS_LISTENER, p->plan->name), /* its routes have no other place */
+    };
     struct listener_result made;
 
+    faults_begin(t->faults, &scope.place);
     listener_make(a, p->plan, &scope, &made);
     exchange_port(t, p, &made);
     listener_result_clear(&made);
@@ -615,6 +643,47 @@ static void apply(struct translator *t, const struct view_delta *d, enum view_ki
     }
 }
 
+static bool has_text(char *const *texts, size_t n, const char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(texts[i], text) == 0)
+            return true;
+    return false;
+}
+
+static bool chain_uses(const struct plan_chain *chain, const char *secret)
+{
+    char name[SDS_NAME_MAX];
+
+    for (size_t i = 0; chain->tls && i < chain->n_certificates; i++)
+        if (strcmp(sds_pair_name(chain->certificates[i], name, sizeof(name)), secret) == 0)
+            return true;
+    return chain->tls && chain->validation &&
+           strcmp(sds_trust_name(chain->validation, name, sizeof(name)), secret) == 0;
+}
+
+/*
+ * Of a secret that passed its inspection and can't be made all the same, which is rare: all that use it are looked
+ * for. One more that uses it later has it made, and told, again.
+ */
+static void on_secret(void *arg, const char *gateway, const char *name, const struct err *e)
+{
+    struct translator *t = arg;
+    const struct fault_place place = {.gateway = gateway, .type = XDS_SECRET, .name = name};
+
+    faults_begin(t->faults, &place);
+    if (!e)
+        return;
+    const struct group *g = map_gets(&t->groups, gateway);
+    for (const struct emission *em = g ? g->emissions : NULL; em; em = em->next)
+        if (has_text(em->secrets, em->n_secrets, name))
+            faults_add(t->faults, &place, em->name, FAULT_SECRET, e);
+    for (const struct port *p = g ? g->ports : NULL; p; p = p->next)
+        for (size_t i = 0; has_text(p->secrets, p->n_secrets, name) && i < p->plan->n_chains; i++)
+            for (size_t k = 0; chain_uses(&p->plan->chains[i], name) && k < p->plan->chains[i].n_exposures; k++)
+                faults_add(t->faults, &place, p->plan->chains[i].exposures[k]->name, FAULT_SECRET, e);
+}
+
 /* ---- the batch ---- */
 
 struct names {
@@ -687,7 +756,8 @@ struct xds_batch *translate(struct translator *t, const struct view_delta *delta
     apply(t, delta, VIEW_SERVICE);
     apply(t, delta, VIEW_LISTENER);
     apply(t, delta, VIEW_SECRET);
-    sds_refs_flush(t->secrets, v, t->problem, t->arg);
+    sds_refs_flush(t->secrets, v, on_secret, t);
+    faults_settle(t->faults, t->tell, t->arg);
     b = new_batch(t, v);
     if (t->started && !b->n_changes && !t->gateways_changed && t->complete == v->complete &&
         t->revision == v->revision) {
@@ -728,6 +798,7 @@ void translator_free(struct translator *t)
     map_clear(&t->users);
     sds_refs_free(t->secrets);
     ledger_free(t->ledger);
+    faults_free(t->faults);
     mem_free(t);
 }
 

@@ -20,10 +20,12 @@
 
 struct translator;
 
-/* problem: a resource, or a part of one, that could not be made or would be refused: it is left out. Called in the
- * writer's thread, within translate(). */
-struct translator *translator_new(translate_problem problem, void *arg);
+/* tell: what had to be left out of an exposure's resources is other than before; called within translate(). NULL:
+ * nobody is told. */
+struct translator *translator_new(faults_tell tell, void *arg);
 void translator_free(struct translator *t); /* NULL is allowed */
+/* What is left out now, for any thread; lives as long as the translator. */
+struct faults *translator_faults(const struct translator *t);
 
 /* What this difference means for the Envoys; NULL when nothing, and the revision is the same (a new one is told even
  * if it changes nothing: somebody may wait for it). Differences must follow each other without a gap, the

@@ -100,10 +100,11 @@ static void on_alarm(void *arg, const char *name, const char *text)
         log_event(LOG_LEVEL_NOTICE, "alarm is over", "alarm", name, NULL);
 }
 
-static void on_translate_problem(void *arg, const char *gateway, const char *owner, const struct err *e)
+static void on_faults(void *arg, const char *exposure, const struct problem *now, size_t n_now,
+                      const struct problem *before, size_t n_before)
 {
-    (void)arg; /* the log is everybody's */
-    log_err(LOG_LEVEL_WARNING, e, "left out", "gateway", gateway, "owner", owner, NULL);
+    report_problems(exposure, now, n_now, before, n_before);
+    announce(arg, "Exposure", exposure, EVENT_MODIFIED);
 }
 
 /* In the xDS thread. */
@@ -725,10 +726,18 @@ static void api_programmed(void *arg, const struct api_carrier *carriers, size_t
     }
 }
 
+static size_t api_faults(void *arg, const char *exposure, struct arena *arena, const struct problem **ret,
+                         bool *ret_whole)
+{
+    const struct daemon *d = arg;
+    return faults_read(translator_faults(d->translator), exposure, arena, ret, ret_whole);
+}
+
+/* Each of them only grows, so their sum stays the same only if both do. */
 static uint64_t api_status_version(void *arg)
 {
     const struct daemon *d = arg;
-    return xds_status_version(xds_server_status(d->xds));
+    return xds_status_version(xds_server_status(d->xds)) + faults_version(translator_faults(d->translator));
 }
 
 static enum api_rollout_state convert_state(enum xds_rollout_state state)
@@ -867,6 +876,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .view = api_view,
                     .proxies = api_proxies,
                     .programmed = api_programmed,
+                    .faults = api_faults,
                     .status_version = api_status_version,
                     .rollout = api_rollout,
                     .rollout_wait = api_rollout_wait,
@@ -904,7 +914,7 @@ static int start(struct daemon *d, struct err *e)
         r = start_xds(d, e);
     if (r)
         return r;
-    d->translator = translator_new(on_translate_problem, d);
+    d->translator = translator_new(on_faults, d);
     _cleanup_(view_delta_free_p) struct view_delta *delta = store_initial_delta(d->store);
     publish(d, delta);
     start_agent(d);

@@ -284,11 +284,6 @@ static const char *without_file(const char *words)
 
 /* ---- answering ---- */
 
-static void on_problem(void *arg, const char *gateway, const char *owner, const struct err *e)
-{
-    (void)arg, (void)gateway, (void)owner, (void)e; /* the draft says what is left out */
-}
-
 static bool has_cluster(void *arg, const char *name)
 {
     const struct envoy_question *q = arg;
@@ -343,7 +338,7 @@ static bool judge_gateway(struct envoy_check *c, struct envoy_question *q, const
 static void judge(struct envoy_check *c, struct envoy_question *q)
 {
     clock_ns end = clock_now(NULL) + ENVOY_CHECK_TOTAL_MS * (clock_ns)CLOCK_NS_PER_MS;
-    struct translator *t = translator_new(on_problem, NULL);
+    struct translator *t = translator_new(NULL, NULL);
     _cleanup_(xds_batch_free_p) struct xds_batch *b = translate(t, q->delta);
 
     for (size_t i = 0; b && i < b->n_gateways; i++) {

@@ -20,8 +20,8 @@ static bool has_problem(const struct problem *list, size_t n, const struct probl
     return false;
 }
 
-static void report_problems(const char *exposure, const struct problem *now, size_t n_now,
-                            const struct problem *before, size_t n_before)
+void report_problems(const char *exposure, const struct problem *now, size_t n_now, const struct problem *before,
+                     size_t n_before)
 {
     for (size_t i = 0; i < n_now; i++)
         if (!has_problem(before, n_before, &now[i]))

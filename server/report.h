@@ -8,5 +8,8 @@
 #include "store/view.h"
 
 void report_delta(const struct view_delta *delta);
+/* An exposure's problems, as they are and as they were. */
+void report_problems(const char *exposure, const struct problem *now, size_t n_now, const struct problem *before,
+                     size_t n_before);
 
 #endif

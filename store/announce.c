@@ -62,8 +62,8 @@ static bool same_endpoints(const struct service_exposure *a, const struct servic
 static bool same_configuration(const struct service_exposure *a, const struct service_exposure *b)
 {
     return a->x == b->x && a->declared == b->declared && a->listener_port == b->listener_port &&
-           text_equal(a->gateway, b->gateway) &&
-           text_equal(a->hindrance ? a->hindrance->text : NULL, b->hindrance ? b->hindrance->text : NULL);
+           text_equal(a->gateway, b->gateway) && problem_text_equal(a->hindrance, b->hindrance) &&
+           problem_text_equal(a->untold, b->untold);
 }
 
 static void say_service(struct announcing *a, const struct view_change *c)

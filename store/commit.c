@@ -255,8 +255,8 @@ static bool same_states(const struct work *w, const struct service *service)
         const struct exposure_state *state = &w->states[i];
 
         if (state->listener_port != sx->listener_port || state->since != sx->since ||
-            !text_equal(state->gateway, sx->gateway) || !state->hindrance != !sx->hindrance ||
-            (state->hindrance && strcmp(state->hindrance->text, sx->hindrance->text) != 0))
+            !text_equal(state->gateway, sx->gateway) || !problem_text_equal(state->hindrance, sx->hindrance) ||
+            !problem_text_equal(state->untold, sx->untold))
             return false;
     }
     return true;

@@ -52,7 +52,7 @@ static void find_priors(struct commit *c, struct work *w)
     }
 }
 
-static struct problem *hindrance(struct commit *c, const char *code, const char *field, const char *text)
+static struct problem *new_problem(struct commit *c, const char *code, const char *field, const char *text)
 {
     struct problem *p = arena_new_of(c->arena, struct problem);
 
@@ -71,9 +71,9 @@ static struct port_space *find_gateway(struct commit *c, const struct exposure *
         return NULL;
     space = port_space_get(c->store, name, true);
     if (!space)
-        state->hindrance =
-            hindrance(c, "not_allowed", "gateway",
-                      arena_printf(c->arena, "there are %d gateways already; no further one is made", GATEWAYS_MAX));
+        state->hindrance = new_problem(
+            c, "not_allowed", "gateway",
+            arena_printf(c->arena, "there are %d gateways already; no further one is made", GATEWAYS_MAX));
     return space;
 }
 
@@ -162,14 +162,14 @@ static struct problem *no_port(struct commit *c, const struct port_space *space)
     const struct store *s = c->store;
 
     if (s->options.read_only)
-        return hindrance(c, "unready", "listener_port",
-                         "this daemon is read-only: the one that takes edits allocates the port");
+        return new_problem(c, "unready", "listener_port",
+                           "this daemon is read-only: the one that takes edits allocates the port");
     if (s->config_broken)
-        return hindrance(c, "unready", "listener_port",
-                         arena_printf(c->arena, "no port could be kept: %s", s->config_alarm));
-    return hindrance(c, "unready", "listener_port",
-                     arena_printf(c->arena, "no port of %u-%u is free", (unsigned)space->gateway->port_min,
-                                  (unsigned)space->gateway->port_max));
+        return new_problem(c, "unready", "listener_port",
+                           arena_printf(c->arena, "no port could be kept: %s", s->config_alarm));
+    return new_problem(c, "unready", "listener_port",
+                       arena_printf(c->arena, "no port of %u-%u is free", (unsigned)space->gateway->port_min,
+                                    (unsigned)space->gateway->port_max));
 }
 
 static void find_port(struct commit *c, struct work *w, size_t i)
@@ -224,16 +224,23 @@ static void use_port(struct commit *c, struct work *w, size_t i)
         row->kept = true;
     if (row->kept) {
         state->listener_port = row->port;
-        if (!state->hindrance && has_agents_port(s, w->effective[i]))
-            ports_want_write_back(s, row);
+        if (state->hindrance || !has_agents_port(s, w->effective[i]))
+            return;
+        ports_want_write_back(s, row);
+        if (row->why && !row->told)
+            state->untold =
+                new_problem(c, "warning", "listener_port",
+                            arena_printf(c->arena, "the port %u, which was allocated, can't be told to the agent: %s",
+                                         (unsigned)row->port, row->why));
         return;
     }
     w->waits = true;
     if (state->hindrance)
         return;
-    state->hindrance = hindrance(c, "unready", "listener_port",
-                                 arena_printf(c->arena, "no port could be kept: %s",
-                                              s->config_alarm ? s->config_alarm : "the disk did not answer in time"));
+    state->hindrance =
+        new_problem(c, "unready", "listener_port",
+                    arena_printf(c->arena, "no port could be kept: %s",
+                                 s->config_alarm ? s->config_alarm : "the disk did not answer in time"));
 }
 
 /* ---- since ---- */
@@ -276,6 +283,7 @@ void exposures_same(struct commit *c, struct work *w)
             .later = sx->later,
             .n_later = sx->n_later,
             .hindrance = sx->hindrance,
+            .untold = sx->untold,
         };
         find_drained(c, sx->declared->name, &w->states[i]);
     }

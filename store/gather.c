@@ -83,6 +83,12 @@ void record_changed(struct store *s, struct record *r)
     pointers_add(&s->changed, r);
 }
 
+void record_again(struct store *s, struct record *r)
+{
+    r->again = true;
+    record_changed(s, r);
+}
+
 struct secret_entry *secret_entry_get(struct store *s, const char *path)
 {
     struct secret_entry *entry = map_gets(&s->secrets, path);
@@ -197,13 +203,6 @@ static void edited(struct store *s, const char *path)
     r->seen = s->sync;
 }
 
-/* Only what the store itself settles is another: which port, which permissions. */
-static void again(struct store *s, struct record *r)
-{
-    r->again = true;
-    record_changed(s, r);
-}
-
 static void gateway_edited(struct store *s, const char *name)
 {
     struct port_space *space = port_space_get(s, name, true);
@@ -218,7 +217,7 @@ static void gateway_edited(struct store *s, const char *name)
             const char *gateway = r->service->exposures[k].gateway;
 
             if (gateway && strcmp(gateway, name) == 0)
-                again(s, r);
+                record_again(s, r);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* Gathering problems: bounded, with fields and texts in the arena of whoever will show them. */
 #include "store/problem.h"
 
+#include "base/text.h"
 #include "store/view.h"
 
 #include <errno.h>
@@ -10,6 +11,11 @@
 bool problem_is_fatal(const struct problem *p)
 {
     return strcmp(p->code, "warning") != 0 && strcmp(p->code, "shadowed") != 0;
+}
+
+bool problem_text_equal(const struct problem *a, const struct problem *b)
+{
+    return text_equal(a ? a->text : NULL, b ? b->text : NULL);
 }
 
 void problem_append(struct problem_list *l, const struct problem *p)

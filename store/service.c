@@ -349,7 +349,7 @@ static void lay_problem(struct layout *l, struct problem *copy, const struct pro
         *copy = texts;
 }
 
-static const struct problem *lay_hindrance(struct layout *l, const struct problem *p)
+static const struct problem *lay_one_problem(struct layout *l, const struct problem *p)
 {
     struct problem *copy = p ? carve_array(l, struct problem, 1) : NULL;
 
@@ -419,7 +419,8 @@ static const struct service_exposure *lay_exposures(struct layout *l, const stru
                                       .n_endpoints = n};
 
         sx.later = lay_names(l, state->later, state->n_later);
-        sx.hindrance = lay_hindrance(l, state->hindrance);
+        sx.hindrance = lay_one_problem(l, state->hindrance);
+        sx.untold = lay_one_problem(l, state->untold);
         if (exposures) {
             sx.n_up = fill_endpoints(endpoints, p, first, n);
             exposures[i] = sx;

@@ -118,6 +118,8 @@ struct problem {
 
 /* Whether it is more than a warning. */
 bool problem_is_fatal(const struct problem *p);
+/* Whether both say the same; NULL equals NULL alone. */
+bool problem_text_equal(const struct problem *a, const struct problem *b);
 
 enum exposure_origin {
     ORIGIN_AGENT,
@@ -224,6 +226,7 @@ struct service_exposure {
     const struct name_since *later;  /* names that were claimed after since; sorted by name, mostly none */
     size_t n_later;
     const struct problem *hindrance; /* NULL, or why it is on no listener although it is valid: no port, no gateway */
+    const struct problem *untold;    /* NULL, or why the agent does not know the port that was allocated; it serves */
     const struct endpoint *endpoints; /* sorted by address, port; one entry per address and port, up if any is */
     size_t n_endpoints, n_up;
 };
@@ -264,7 +267,7 @@ struct exposure_state {
     uint64_t since;
     const struct name_since *later;
     size_t n_later;
-    const struct problem *hindrance;
+    const struct problem *hindrance, *untold;
     const char *const *drained; /* endpoint_name()s, sorted */
     size_t n_drained;
 };

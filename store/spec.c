@@ -720,16 +720,81 @@ static const char *route_pointer(const struct vhost *vhost, size_t v, const char
     return NULL;
 }
 
+/* "name", ".name", "[7]" and "[\"key\"]" at *path, which moves on; NULL: it ends there, or was cut. */
+static const char *next_step(const char **path, struct arena *arena)
+{
+    const char *p = *path + (**path == '.'), *end;
+    bool is_key = strncmp(p, "[\"", 2) == 0, is_index = !is_key && *p == '[';
+
+    p += is_key ? 2 : is_index;
+    end = is_key ? strstr(p, "\"]") : p + strcspn(p, is_index ? "]" : ".[");
+    if (!end || end == p)
+        return NULL;
+    *path = end + (is_key ? 2 : is_index);
+    return arena_strndup(arena, p, (size_t)(end - p));
+}
+
+/* The field's other spelling in protobuf's JSON. */
+static const char *camel_case(const char *name, struct arena *arena)
+{
+    char *camel = arena_strdup(arena, name), *to = camel;
+
+    for (const char *p = name; *p; p++)
+        if (*p == '_' && p[1] >= 'a' && p[1] <= 'z')
+            *to++ = (char)(*++p - 'a' + 'A');
+        else
+            *to++ = *p;
+    *to = '\0';
+    return camel;
+}
+
+/* The path is one of Envoy's messages; as far as what was passed through has it. */
+static const char *passed_pointer(const char *keyword, const char *json, const char *path, struct arena *arena)
+{
+    const char *pointer = arena_printf(arena, "#/%s", keyword), *step;
+    json_t *root = json ? json_loads(json, 0, NULL) : NULL;
+    const json_t *at = root;
+
+    while (at && (step = next_step(&path, arena))) {
+        if (json_is_object(at) && !json_object_get(at, step))
+            step = camel_case(step, arena);
+        at = json_is_array(at) ? json_array_get(at, strtoul(step, NULL, 10)) : json_object_get(at, step);
+        if (!at)
+            break;
+        _cleanup_(mem_free_p) char *next = json_pointer(pointer, step);
+        pointer = arena_strdup(arena, next);
+    }
+    json_decref(root);
+    return pointer;
+}
+
+static const char *keyword_pointer(const struct exposure *x, const char *keyword, struct arena *arena)
+{
+    const struct {
+        const char *name, *json;
+    } passed[] = {{"cluster_data", x->cluster_data}, {"filter_config_data", x->filter_config_data}};
+
+    for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
+        size_t n = strlen(passed[i].name);
+
+        if (strncmp(keyword, passed[i].name, n) == 0 && (keyword[n] == '.' || keyword[n] == '['))
+            return passed_pointer(passed[i].name, passed[i].json, keyword + n, arena);
+    }
+    return arena_printf(arena, "#/%s", keyword);
+}
+
 const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena)
 {
     size_t n = strcspn(field, ".");
     const char *rid = arena_strndup(arena, field, n);
     const char *keyword = field[n] ? arena_printf(arena, "/%s", field + n + 1) : "";
 
-    if (!*field || strcmp(rid, x->rid) == 0)
-        return arena_printf(arena, "#%s", keyword);
+    if (!*field || (strcmp(rid, x->rid) == 0 && !field[n]))
+        return "#";
+    if (strcmp(rid, x->rid) == 0)
+        return keyword_pointer(x, field + n + 1, arena);
     if (!strchr(rid, '#')) /* a keyword of the exposure itself */
-        return arena_printf(arena, "#/%s", field);
+        return keyword_pointer(x, field, arena);
     for (size_t v = 0; v < x->n_vhosts; v++) {
         const char *found;
 

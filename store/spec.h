@@ -44,7 +44,8 @@ json_t *spec_nest(const struct fact_resource *resources, size_t n, const char *r
 json_t *spec_nest_bare(const struct fact_resource *resources, size_t n, const char *rid);
 
 /* Where a problem's field ("route#1.match_regex") stands in the nested form ("#/vhosts/0/routes/1/match_regex"), in
- * the arena; NULL when the section is none of the exposure's. */
+ * the arena; NULL when the section is none of the exposure's. A path into what is passed through to Envoy
+ * ("cluster_data.health_checks[0].timeout") is followed as far as that has it, in its spelling. */
 const char *exposure_pointer(const struct exposure *x, const char *field, struct arena *arena);
 
 /* RFC 7396. Returns a new value. */

@@ -219,6 +219,8 @@ struct declaration *gather_declare(struct store *s, const char *path, const stru
 struct record *record_new(struct store *s, const char *path, int64_t id);
 void record_free(struct record *r);
 void record_changed(struct store *s, struct record *r);
+/* Only what the store itself settles is another: which port, which permissions. */
+void record_again(struct store *s, struct record *r);
 void pending_free(struct pending *p);
 struct secret_entry *secret_entry_get(struct store *s, const char *path);
 void secret_touched(struct store *s, struct secret_entry *entry);

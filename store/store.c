@@ -510,17 +510,15 @@ static bool write_back_failed(struct store *s, struct port_row *row, const char 
     }
     if (!has_pointer(&s->failed_write_backs, row))
         pointers_add(&s->failed_write_backs, row);
-    /* For the time of the next try. */
-    if (s->options.wake)
-        s->options.wake(s->options.wake_arg);
     return news;
 }
 
 bool store_write_back_done(struct store *s, const char *path, const char *rid, const char *why)
 {
     _cleanup_(mem_free_p) char *exposure = mem_printf("%s.%s", path, rid);
+    struct record *r = map_gets(&s->records, path);
     struct map_entry *e;
-    bool news = why == NULL;
+    bool news = why == NULL, other = false;
 
     for (size_t i = 0; map_next(&s->gateways, &i, &e);) {
         struct port_row *row = ports_find(s, e->value, exposure);
@@ -528,16 +526,22 @@ bool store_write_back_done(struct store *s, const char *path, const char *rid, c
         if (!row || !row->queued || row->told)
             continue;
         if (why) {
-            news |= write_back_failed(s, row, why);
+            other |= write_back_failed(s, row, why);
             continue;
         }
+        other |= row->why != NULL;
         row->told = true;
         row->queued = false;
         row->failures = 0;
         mem_free(take_ptr(row->why));
         row_put_port(s, row);
     }
+    if (other && r && r->service)
+        record_again(s, r); /* its exposure says so */
     tell_failing(s);
     keeper_flush(s->config);
-    return news;
+    /* For the time of the next try, and the exposure's state. */
+    if (s->options.wake && (why || other))
+        s->options.wake(s->options.wake_arg);
+    return news || other;
 }

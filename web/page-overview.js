@@ -20,7 +20,7 @@ const TROUBLES = [
         says: (item) => item.status.accepted.message || item.status.accepted.problems[0]?.detail },
     { state: "failed", filter: { endpoints: "failed" }, title: "without a healthy endpoint",
         says: (item) => item.status.endpoints.message },
-    { state: "warning", filter: { accepted: "warning" }, title: "accepted in part",
+    { state: "warning", filter: { accepted: "warning" }, title: "accepted, with a warning",
         says: (item) => item.status.accepted.message || item.status.accepted.problems[0]?.detail },
     { state: "warning", filter: { programmed: "warning" }, title: "not live yet",
         only: (item) => item.status.programmed.reason === "pending",
@@ -49,8 +49,8 @@ function Attention({ summary }) {
     if (failed) return html`<${Card} title="Needs attention"><div class="body"><${Read} of=${failed} /></div><//>`;
     if (all.some((one) => one.loading)) return html`<${Card} title="Needs attention"><${Loading} /><//>`;
     const troubles = TROUBLES.map((one, i) => lists[i].items.filter(one.only || (() => true)));
-    // What certificates lack stands in their own rows, with more.
-    const others = alarms.items.filter((one) => !one.name.startsWith("certificate "));
+    // What certificates lack, and which ports could not be told, stands in rows of their own, with more.
+    const others = alarms.items.filter((one) => !one.name.startsWith("certificate ") && one.name !== "ports");
     const isQuiet = ![others, certificates.items, lists.at(-1).items, ...troubles].some((one) => one.length) && !summary.stale
         && summary.complete;
     // Where no Envoy is connected, that is one trouble, not one of each exposure.

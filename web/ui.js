@@ -89,7 +89,8 @@ export const worst = (...states) => states.reduce((a, b) => (RANK[b] < RANK[a] ?
 
 const ACCEPTED = {
     accepted: "accepted", partial: "in part", kept: "last good kept", conflict: "conflict", unready: "not ready",
-    invalid: "invalid", not_allowed: "not allowed", unplanned: "off",
+    invalid: "invalid", not_allowed: "not allowed", unplanned: "off", disabled: "disabled", left_out: "left out",
+    port_untold: "port not told",
 };
 const PROGRAMMED = {
     pending: "rolling out", nacked: "refused", no_proxies: "no proxy", not_accepted: "not accepted", unknown: "unknown",

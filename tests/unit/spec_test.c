@@ -772,7 +772,8 @@ TEST(a_problems_field_becomes_a_pointer_into_the_nested_form)
         {"certificate#1", "certificate.tls", "{\"certificate_secret\":\"b\"}", NULL},
         {"expose#0", "expose.envoy",
          "{\"port\":80,\"vhosts\":[\"vhost#1\",\"vhost#0\"],\"listener_certificates\":[\"certificate#1\"],"
-         "\"cluster_certificates\":[\"certificate#0\"]}",
+         "\"cluster_certificates\":[\"certificate#0\"],\"cluster_data\":{\"healthChecks\":[{\"timeout\":\"1s\"}],"
+         "\"metadata\":{\"filter_metadata\":{\"a/b.c\":{\"d\":1}}}}}",
          NULL},
         {"hashpolicy#7", "hashpolicy.envoy", "{\"connection_source_ip\":true}", NULL},
         {"route#0", "route.envoy", "{\"match_path\":\"/a\",\"hash_policies\":[\"hashpolicy#7\"]}", NULL},
@@ -784,6 +785,13 @@ TEST(a_problems_field_becomes_a_pointer_into_the_nested_form)
         {"expose#0", "#"},
         {"expose#0.listener_port", "#/listener_port"},
         {"filter_config_data", "#/filter_config_data"},
+        {"filter_config_data.stat_prefix", "#/filter_config_data"}, /* there is none of it */
+        {"expose#0.cluster_data.health_checks[0].timeout", "#/cluster_data/healthChecks/0/timeout"},
+        {"cluster_data.healthChecks[0].interval", "#/cluster_data/healthChecks/0"},
+        {"cluster_data.health_checks[1].timeout", "#/cluster_data/healthChecks"},
+        {"cluster_data.metadata.filter_metadata[\"a/b.c\"].d", "#/cluster_data/metadata/filter_metadata/a~1b.c/d"},
+        {"cluster_data.metadata.filter_met...", "#/cluster_data/metadata"},
+        {"cluster_data.metadata.filter_metadata[\"a/b...", "#/cluster_data/metadata/filter_metadata"},
         {"vhost#0.domains", "#/vhosts/1/domains"},
         {"vhost#1", "#/vhosts/0"},
         {"route#0.match_regex", "#/vhosts/1/routes/0/match_regex"},
