@@ -24,9 +24,9 @@ def run_tool(*arguments, text=None):
 
 
 def translate(document):
-    """(resources by kind of the gateway "envoy", problems, everything)."""
+    """(resources by kind of the gateway "envoy", faults, everything)."""
     result = run_tool("resources", text=json.dumps(document))
-    return result["envoy"], result["problems"], result
+    return result["envoy"], result["faults"], result
 
 
 def bootstrap(**options):
@@ -80,14 +80,14 @@ def trial(document):
     return config
 
 
-def accepted(document, world, problems=()):
-    """All forms pass in Envoy, and translation told of just those problems: (owner, part of field or text)."""
+def accepted(document, world, faults=()):
+    """All forms pass in Envoy, and translation told of just those faults: (exposure, part of field or text)."""
     resources, told, _ = translate(document)
     for config in (as_it_is(resources), put_together(resources), trial(document)):
         words = validate(config, world)
         assert words is None, "%s\n%s" % (words, json.dumps(config, indent=1))
-    assert len(told) == len(problems), told
-    for (_, owner, field, text), (expected, part) in zip(told, problems):
+    assert len(told) == len(faults), told
+    for (owner, field, text), (expected, part) in zip(told, faults):
         assert owner == expected and (part in field or part in text), (owner, field, text)
     return resources
 
@@ -254,7 +254,9 @@ def test_a_cluster_whose_secret_is_missing_has_no_endpoints_and_speaks_no_plaint
     document = world_of(web=service({
         "expose#0": {"port": 443, "listener_port": 80, "cluster_certificates": ["certificate#0"]},
         "certificate#0": {"certificate_secret": "missing"}}))
-    resources = accepted(document, world, [("test/svc/web.expose#0", "missing")])
+    resources = accepted(document, world)  # it is no fault of the translation's: the verdict has said so
+    code, field, text = only(translate(document)[2]["verdicts"]["test/svc/web.expose#0"])
+    assert (code, field) == ("unready", "certificate#0.certificate_secret") and "missing" in text
     assert only(resources["cluster"]) == {"name": "test/svc/web.expose#0", "type": "STATIC"}
     assert resources["endpoint"] == []
 
@@ -416,7 +418,7 @@ def test_what_only_the_gateway_refuses_is_left_out_and_harms_nothing_else(world)
     assert only([c for c in resources["cluster"] if c["name"] == "test/svc/cluster.expose#0"])["type"] == "STATIC"
     for s in document["services"].values():
         s["resources"]["expose#0"]["gateway"] = "edge"
-    _, problems, result = translate(document)
-    assert problems == []
+    _, faults, result = translate(document)
+    assert faults == []
     assert len(result["edge"]["listener"]) == 3 and not result["envoy"]["listener"]
     assert {c["type"] for c in result["edge"]["cluster"]} == {"EDS"}

@@ -3,7 +3,7 @@
  *
  *     translate_tool resources < WORLD.json
  *         The resources of a world (translate_world.h) as JSON: {"GATEWAY": {"cluster": [...], "endpoint": [...],
- *         "secret": [...], "listener": [...], "route": [...]}}, and {"problems": [[GATEWAY, OWNER, FIELD, TEXT]...],
+ *         "secret": [...], "listener": [...], "route": [...]}}, and {"faults": [[EXPOSURE, FIELD, TEXT]...],
  *         "verdicts": {EXPOSURE: [CODE, FIELD, TEXT]...}} beside them.
  *     translate_tool trial < WORLD.json
  *         The bootstrap by which an Envoy is asked about the world's gateway "envoy" (proto/trial.h).
@@ -20,12 +20,12 @@
 
 #include <time.h>
 
-static json_t *problems;
-
-static void on_problem(void *arg, const char *gateway, const char *owner, const struct err *e)
+static void on_faults(void *arg, const char *exposure, const struct problem *now, size_t n_now,
+                      const struct problem *before, size_t n_before)
 {
-    (void)arg; /* one list for all */
-    json_array_append_new(problems, json_pack("[ssss]", gateway, owner, e->field, e->text));
+    (void)before, (void)n_before; /* each world is translated once */
+    for (size_t i = 0; i < n_now; i++)
+        json_array_append_new(arg, json_pack("[sss]", exposure, now[i].field, now[i].text));
 }
 
 static int fail(const char *what, const struct err *e)
@@ -92,7 +92,8 @@ static json_t *resource_json(const struct resource *r)
 static int print_resources(void)
 {
     struct world w = {.doc = NULL};
-    struct translator *t = translator_new(on_problem, NULL);
+    json_t *faults = json_array();
+    struct translator *t = translator_new(on_faults, faults);
     json_error_t fault;
     json_t *doc = json_loadf(stdin, JSON_REJECT_DUPLICATES, &fault), *out = json_object(), *verdicts = json_object();
 
@@ -100,7 +101,6 @@ static int print_resources(void)
         (void)fprintf(stderr, "line %d: %s\n", fault.line, fault.text);
         return 1;
     }
-    problems = json_array();
     _cleanup_(view_delta_free_p) struct view_delta *d = world_apply(&w, doc);
     _cleanup_(xds_batch_free_p) struct xds_batch *b = translate(t, d);
     for (size_t i = 0; i < b->n_gateways; i++) {
@@ -116,7 +116,7 @@ static int print_resources(void)
             resource_json(b->changes[i].after));
     (void)pmap_each(w.view->services, add_exposures, verdicts);
     (void)pmap_each(w.view->listeners, add_verdicts, verdicts);
-    json_object_set_new(out, "problems", problems);
+    json_object_set_new(out, "faults", faults);
     json_object_set_new(out, "verdicts", verdicts);
     world_clear(&w);
     translator_free(t);
@@ -135,7 +135,7 @@ static bool has_no_cluster(void *arg, const char *name)
 static int print_trial(void)
 {
     struct world w = {.doc = NULL};
-    struct translator *t = translator_new(on_problem, NULL);
+    struct translator *t = translator_new(NULL, NULL);
     json_error_t fault;
     json_t *doc = json_loadf(stdin, JSON_REJECT_DUPLICATES, &fault);
     _cleanup_(mem_free_p) char *certificate = NULL, *key = NULL;
@@ -145,7 +145,6 @@ static int print_trial(void)
 
     if (!doc || certificate_dummy(&certificate, &key, &e) < 0)
         return fail("trial", &e);
-    problems = json_array();
     options.certificate = certificate;
     options.private_key = key;
     _cleanup_(view_delta_free_p) struct view_delta *d = world_apply(&w, doc);
@@ -153,7 +152,6 @@ static int print_trial(void)
     _cleanup_(mem_free_p) char *text = trial_make(b, &options, &names_files);
     world_clear(&w);
     translator_free(t);
-    json_decref(problems);
     json_decref(doc);
     return puts(text ? text : "null") < 0;
 }
@@ -240,11 +238,10 @@ static void bench_translate(struct translator *t, const struct view_delta *d, co
 static int bench(int services)
 {
     struct world w = {.doc = NULL};
-    struct translator *t = translator_new(on_problem, NULL);
+    struct translator *t = translator_new(NULL, NULL);
     json_t *doc = json_object(), *list = json_object(), *addresses;
     struct view_delta *d;
 
-    problems = json_array();
     json_object_set_new(doc, "services", list);
     for (int i = 0; i < services; i++) {
         char path[64];
