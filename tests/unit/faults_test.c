@@ -1,4 +1,4 @@
-/* Faults: what is gathered is told by exposure when it is settled, once; it is over when the resource is made anew. */
+/* Faults: what is gathered is told by exposure when it is settled, once; a resource that is made anew ends its own. */
 #include "proto/faults.h"
 
 #include "base/buf.h"
