@@ -1,4 +1,4 @@
-/* Faults: what is gathered is told by exposure when it is settled, once; a resource that is made anew ends its own. */
+/* Faults: gathered ones are told by exposure when settled, once; a resource that is made anew ends its own. */
 #include "proto/faults.h"
 
 #include "base/buf.h"
