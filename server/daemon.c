@@ -103,8 +103,13 @@ static void on_alarm(void *arg, const char *name, const char *text)
 static void on_faults(void *arg, const char *exposure, const struct problem *now, size_t n_now,
                       const struct problem *before, size_t n_before)
 {
+    const struct daemon *d = arg;
+    _cleanup_(view_unref_p) struct view *v = store_view(d->store);
+
+    if (!view_exposure(v, exposure))
+        return; /* it is gone, which was said */
     report_problems(exposure, now, n_now, before, n_before);
-    announce(arg, "Exposure", exposure, EVENT_MODIFIED);
+    announce(d, "Exposure", exposure, EVENT_MODIFIED);
 }
 
 /* In the xDS thread. */
