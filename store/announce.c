@@ -62,8 +62,7 @@ static bool same_endpoints(const struct service_exposure *a, const struct servic
 static bool same_configuration(const struct service_exposure *a, const struct service_exposure *b)
 {
     return a->x == b->x && a->declared == b->declared && a->listener_port == b->listener_port &&
-           text_equal(a->gateway, b->gateway) && problem_text_equal(a->hindrance, b->hindrance) &&
-           problem_text_equal(a->untold, b->untold);
+           text_equal(a->gateway, b->gateway) && problem_text_equal(a->hindrance, b->hindrance);
 }
 
 static void say_service(struct announcing *a, const struct view_change *c)
@@ -77,7 +76,8 @@ static void say_service(struct announcing *a, const struct view_change *c)
         const struct service_exposure *now = &after->exposures[i],
                                       *was = service_exposure_find(before, now->declared->rid);
 
-        if (!was || !same_configuration(was, now) || !same_endpoints(was, now))
+        if (!was || !same_configuration(was, now) || !same_endpoints(was, now) ||
+            !problem_text_equal(was->untold, now->untold))
             say(a, "Exposure", now->declared->name, change_of(was, now));
     }
     if (!before || !after)
