@@ -4,6 +4,7 @@
  */
 #include "base/buf.h"
 
+#include "base/json_block.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -96,20 +97,22 @@ int buf_append_byte(struct buf *b, uint8_t byte)
 
 int buf_printf(struct buf *b, const char *fmt, ...)
 {
+    size_t room = b->cap - b->len;
     va_list ap, again;
     uint8_t *to;
     int n;
 
     va_start(ap, fmt);
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    n = vsnprintf(room ? (char *)b->data + b->len : NULL, room, fmt, ap);
     va_end(ap);
     assert(n >= 0);
     to = buf_reserve(b, (size_t)n);
-    if (to) {
+    /* It was too long for the room that there was. */
+    if (to && (size_t)n >= room)
         vsnprintf((char *)to, (size_t)n + 1, fmt, again);
+    if (to)
         b->len += (size_t)n;
-    }
     va_end(again);
     return to ? 0 : -EMSGSIZE;
 }
@@ -170,16 +173,30 @@ static size_t append_json_special(struct buf *b, const char *s, size_t n)
 int buf_json_string(struct buf *b, const char *s, size_t n)
 {
     size_t start = b->len, i = 0;
+    bool high = false;
+    uint8_t *to = buf_reserve(b, n + 2); /* it becomes no shorter */
 
+    if (!to)
+        return -EMSGSIZE;
+    /* At once where nothing has to be looked at, as nearly always. */
+    if (json_plain_bytes(s, n, &high) == n && !high) {
+        to[0] = '"';
+        if (n)
+            memcpy(to + 1, s, n);
+        to[n + 1] = '"';
+        b->len += n + 2;
+        return 0;
+    }
     buf_append_byte(b, '"');
     while (i < n) {
-        size_t plain = i;
+        size_t plain;
 
-        while (plain < n && (uint8_t)s[plain] >= 0x20 && (uint8_t)s[plain] < 0x80 && s[plain] != '"' &&
-               s[plain] != '\\')
-            plain++;
-        buf_append(b, s + i, plain - i);
-        i = plain;
+        high = false;
+        plain = json_plain_bytes(s + i, n - i, &high);
+        if (high)
+            plain = utf8_prefix(s + i, plain);
+        buf_append(b, s + i, plain);
+        i += plain;
         if (i < n)
             i += append_json_special(b, s + i, n - i);
     }

@@ -1,6 +1,6 @@
 /*
- * Blocks of 64 bytes of JSON as bit masks, one bit a byte: where quotes, backslashes and brackets are. For stepping
- * over what nobody wants. Header only, for it is worth its while inlined alone. Pure.
+ * Blocks of JSON as bit masks, one bit a byte: where quotes, backslashes and brackets are. For stepping over what
+ * nobody wants, and what needs no look in a string. Header only, for it is worth its while inlined alone. Pure.
  *
  * A block's escaped quotes are left out, a prefix XOR over the others gives the bytes that lie in strings (their
  * opening quote among them), and brackets outside of those are counted. Two bits of state go from block to block.
@@ -84,6 +84,36 @@ static inline struct json_masks json_masks_of(const char *p)
 }
 
 #endif
+
+/* How many of a string's n bytes at p stand for themselves: up to a quote, a backslash or a control character.
+ * *ret_high becomes true when there are bytes above 0x7f among them. */
+static inline size_t json_plain_bytes(const char *p, size_t n, bool *ret_high)
+{
+    size_t i = 0;
+    uint8_t seen = 0;
+
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
+
+    for (; n - i >= sizeof(__m128i); i += sizeof(__m128i)) {
+        __m128i bytes = _mm_loadu_si128((const __m128i_u *)(p + i));
+        __m128i special = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
+        /* Not above the last control character, unsigned. */
+        unsigned stop =
+            (unsigned)_mm_movemask_epi8(_mm_or_si128(special, _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes)));
+        unsigned high = (unsigned)_mm_movemask_epi8(bytes);
+
+        /* Below the lowest bit of stop: all bits where there is none. */
+        *ret_high |= (high & (stop - 1) & ~stop) != 0;
+        if (stop)
+            return i + (unsigned)__builtin_ctz(stop);
+    }
+#endif
+    while (i < n && (uint8_t)p[i] >= 0x20 && p[i] != '"' && p[i] != '\\')
+        seen |= (uint8_t)p[i++];
+    *ret_high |= seen >= 0x80;
+    return i;
+}
 
 /* The bytes that stand behind an odd number of backslashes; n: how many bytes of the block are real. */
 static inline uint64_t json_escaped_bytes(struct json_skip *s, uint64_t backslashes, unsigned n)

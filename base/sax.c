@@ -15,11 +15,10 @@
 #include "base/utf8.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
-enum { TOKEN_MAX_DEFAULT = 16 << 20, DEPTH_MAX_DEFAULT = 64, TOKEN_KEEP = 1 << 16, WORD_BYTES = 8 };
+enum { TOKEN_MAX_DEFAULT = 16 << 20, DEPTH_MAX_DEFAULT = 64, TOKEN_KEEP = 1 << 16 };
 
 enum mode {
     MODE_STRUCTURE, /* between tokens */
@@ -73,9 +72,6 @@ struct sax {
     struct json_skip skip;
     char skip_close; /* the bracket that ends it; '"' for a string */
 };
-
-static const uint64_t ones = UINT64_C(0x0101010101010101);
-static const uint64_t highs = UINT64_C(0x8080808080808080);
 
 struct sax *sax_new(const struct sax_limits *limits, sax_handler handler, void *arg)
 {
@@ -243,44 +239,10 @@ static int string_ended(struct sax *s, const char *text, size_t n)
     return emit(s, SAX_STRING, text, n);
 }
 
-/* Eight bytes, the first one in the lowest bits. */
-static uint64_t load(const char *p)
-{
-    uint64_t word;
-
-    memcpy(&word, p, sizeof(word));
-    return le64toh(word);
-}
-
 /* Steps over what needs no look: stops at a quote, backslash, control character or the end. */
 static void pass_plain(struct sax *s)
 {
-    const char *p = s->at, *end = s->end;
-    uint64_t seen = 0;
-
-    while (end - p >= WORD_BYTES) {
-        uint64_t word = load(p), quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-        /* In each term the lowest byte that is marked is marked rightly; a borrow disturbs only those above. */
-        uint64_t stop =
-            ((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
-
-        stop &= highs;
-        if (stop) {
-            unsigned bits = (unsigned)__builtin_ctzll(stop) - 7;
-
-            seen |= word & ((UINT64_C(1) << bits) - 1);
-            p += bits / 8;
-            goto stopped;
-        }
-        seen |= word;
-        p += WORD_BYTES;
-    }
-    while (p < end && (uint8_t)*p >= 0x20 && *p != '"' && *p != '\\')
-        seen |= (uint8_t)*p++;
-stopped:
-    s->at = p;
-    if (seen & highs)
-        s->has_high = true;
+    s->at += json_plain_bytes(s->at, (size_t)(s->end - s->at), &s->has_high);
 }
 
 /* In a string: its plain bytes up to what ends it or needs gathering. */

@@ -129,6 +129,28 @@ TEST(json_strings_are_escaped)
     check_json_string("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
 }
 
+TEST(what_needs_an_escape_is_found_wherever_it_stands)
+{
+    static const struct {
+        const char *special, *written;
+    } cases[] = {{"\"", "\\\""},   {"\\", "\\\\"},           {"\x1f", "\\u001f"},      {"\n", "\\n"}, {" ", " "},
+                 {"\x7f", "\x7f"}, {"\xc3\xa9", "\xc3\xa9"}, {"\xe9", "\xef\xbf\xbd"}, {"]", "]"},    {"!", "!"}};
+    enum { LENGTH = 40 };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (int at = 0; at <= LENGTH; at++) {
+            char before[LENGTH + 1] = {0}, behind[LENGTH + 1] = {0};
+
+            memset(before, 'a', (size_t)at);
+            memset(behind, 'z', (size_t)(LENGTH - at));
+            _cleanup_(mem_free_p) char *text = mem_printf("%s%s%s", before, cases[i].special, behind);
+            _cleanup_(mem_free_p) char *written = mem_printf("\"%s%s%s\"", before, cases[i].written, behind);
+
+            check_json_string(text, strlen(text), written);
+        }
+    }
+}
+
 TEST(bad_utf8_becomes_the_replacement_character)
 {
     check_json_string("\xff", 1, "\"\xef\xbf\xbd\"");
