@@ -135,7 +135,7 @@ _hot_ struct target level_target(enum level level, const char *key, size_t n)
 
     if (!row->key)
         return named_target(level, key, n);
-    for (; n && row < table[level] + ROWS_MAX && row->key; row++)
+    for (; row < table[level] + ROWS_MAX && row->key_len; row++)
         if (row->key_len == n && row->key[0] == key[0] && memcmp(row->key, key, n) == 0)
             return row->target;
     return (struct target){.kind = TARGET_SKIP};
@@ -321,6 +321,32 @@ static double parse_date(const char *text, size_t n)
     return (double)timegm(&tm) + fraction;
 }
 
+/* "1795390351.395350", as agents write times. Not rounded as strtod() does it: the last bit may differ, which is less
+ * than a microsecond, but what is written the same is the same. False: it is written otherwise, or too long. */
+static bool parse_decimal(const char *text, size_t n, double *ret)
+{
+    static const double powers[] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
+                                    1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
+    size_t fraction = 0;
+    uint64_t value = 0;
+    bool point = false;
+
+    if (n >= ARRAY_LEN(powers))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '.' && !point && i > 0) {
+            point = true;
+            continue;
+        }
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        value = value * 10 + (uint64_t)(text[i] - '0');
+        fraction += point;
+    }
+    *ret = (double)value / powers[fraction];
+    return !point || fraction > 0;
+}
+
 /* Seconds since 1970, or 0. */
 static double parse_time(enum sax_event event, const char *text, size_t n)
 {
@@ -331,6 +357,8 @@ static double parse_time(enum sax_event event, const char *text, size_t n)
         return parse_date(text, n);
     if ((event != SAX_NUMBER && event != SAX_STRING) || n == 0 || n >= sizeof(buf) || text[0] < '0' || text[0] > '9')
         return 0;
+    if (parse_decimal(text, n, &value))
+        return value;
     memcpy(buf, text, n);
     buf[n] = '\0';
     value = strtod(buf, &end);

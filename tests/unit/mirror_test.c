@@ -1051,6 +1051,42 @@ TEST(without_configurations_the_newest_instance_wins)
     buf_clear(&b);
 }
 
+TEST(times_are_read_in_all_the_forms_of_numbers)
+{
+    /* Both as configurations' times, the first one of n1; ours: the one of n2 is the newer. */
+    static const struct {
+        const char *one, *other;
+        bool ours;
+    } cases[] = {
+        {"1795390351.395350", "1795390351.395351", true},
+        {"1795390351.395350", "1795390351.395349", false},
+        {"1795390351.3953502", "1795390351.3953512", true},
+        {"1795390351.39535", "1795390351.3953500", false}, /* the same */
+        {"1795390351", "1795390351.000001", true},
+        {"1795390351.9", "1795390352", true},
+        {"1795390351.395350", "1.795390352e9", true},
+        {"1795390351.395350", "0.1795390352e10", true},
+        {"1795390351.395350", "1795390351.3953512345678901234567890", true},
+        {"1795390351.395350", "9e99999", false}, /* none */
+        {"1795390351.395350", "-5", false},
+        {"\"1795390351.395350\"", "\"1795390351.395351\"", true},
+        {"1795390351.395350", "\"1795390352.\"", true},
+        {"1795390351.395350", "\"1795390352.1.1\"", false},
+        {"1795390351.395350", "\"1795390352 \"", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_(mem_free_p) char *changes =
+            mem_printf(PORT("n2", "81") ",[[" CONFIG_OF("n1") "],{\"updated\":%s,\"csum\":\"c1\"}],[[" CONFIG_OF(
+                           "n2") "],{\"updated\":%s,\"csum\":\"c2\"}]",
+                       cases[i].one, cases[i].other);
+        const char *text = after(two_nodes, changes, MIRROR_APPLIED, "web");
+
+        if (!strstr(text, cases[i].ours ? "{\"port\":81}" : "{\"port\":80}"))
+            test_fail(__FILE__, __LINE__, "%s beside %s: %s", cases[i].one, cases[i].other, text);
+    }
+}
+
 TEST(the_moment_at_which_a_configuration_becomes_the_newest_touches_the_service)
 {
     struct mirror *m = mirror_of(two_nodes);
