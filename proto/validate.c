@@ -264,11 +264,19 @@ static int check_list(struct checker *c, const struct fields *fields, const stru
 
 /* ---- messages -------------------------------------------------------------------------------------------------- */
 
+/* A singular message that stands in several records. */
+static int check_pieces(struct checker *c, const struct fields *fields, const struct schema_field *f,
+                        const struct schema_rule *rules)
+{
+    _cleanup_(buf_clear) struct buf scratch = {0};
+    const struct field_value whole = fields_message(fields, f, &scratch);
+
+    return check_value(c, f, rules, &whole);
+}
+
 static int check_field(struct checker *c, const struct fields *fields, const struct schema_field *f)
 {
     const struct field_value *v = &fields->values[schema_field_index(fields->m, f)];
-    _cleanup_(buf_clear) struct buf scratch = {0};
-    struct field_value whole;
     const struct schema_rule *rules = rules_of(c, f->rules);
 
     if (f->flags & SCHEMA_FIELD_REPEATED)
@@ -280,8 +288,9 @@ static int check_field(struct checker *c, const struct fields *fields, const str
     }
     if (v->count > 0 && (f->flags & SCHEMA_FIELD_DISALLOWED) && !c->rules_off)
         return err_set(c->e, -EINVAL, NULL, "", "is deprecated and not accepted by Envoy any more");
-    whole = f->type == SCHEMA_TYPE_MESSAGE ? fields_message(fields, f, &scratch) : *v;
-    return check_value(c, f, rules, &whole);
+    if (v->count > 1 && f->type == SCHEMA_TYPE_MESSAGE)
+        return check_pieces(c, fields, f, rules);
+    return check_value(c, f, rules, v);
 }
 
 static int check_oneofs(struct checker *c, const struct fields *fields)
