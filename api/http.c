@@ -100,6 +100,8 @@ struct exchange {
     struct MHD_Connection *mhd;
     struct arena *arena;
     struct http_request request;
+    struct http_header *fields; /* of the request; their texts are the library's, as long as the exchange lives */
+    size_t n_fields, fields_size;
     struct http_answer answer;
     struct buf body;
     clock_ns began;
@@ -465,43 +467,47 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
 
 /* ---- header fields ---- */
 
-struct lookup {
-    struct exchange *x;
-    const char *name;
-    const char *value;
-    size_t count;
-};
-
-static enum MHD_Result look_up(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
+static enum MHD_Result add_field(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
 {
-    struct lookup *l = arg;
+    struct exchange *x = arg;
 
     (void)kind; /* only header fields were asked for */
-    if (strcasecmp(key, l->name) != 0)
-        return MHD_YES;
     value = value ? value : "";
-    l->value = l->count++ ? arena_printf(l->x->arena, "%s, %s", l->value, value) : value;
+    x->fields[x->n_fields++] = (struct http_header){key, value};
+    x->fields_size += strlen(key) + strlen(value) + 4;
     return MHD_YES;
 }
 
+/* Once: each look-up through the library would go through all of them by a callback. */
+static void read_fields(struct exchange *x)
+{
+    int n = MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, NULL, NULL);
+
+    x->fields = arena_array(x->arena, struct http_header, (size_t)n);
+    (void)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, add_field, x); /* as many */
+}
+
+struct lookup {
+    const char *value; /* NULL: there is none; of several: one behind the other, with commas */
+    size_t count;
+};
+
 static struct lookup find_header(struct exchange *x, const char *name)
 {
-    struct lookup l = {.x = x, .name = name};
+    struct lookup l = {0};
 
-    (void)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, look_up, &l); /* how many there are was not asked */
+    for (size_t i = 0; i < x->n_fields; i++) {
+        const struct http_header *f = &x->fields[i];
+
+        if (strcasecmp(f->name, name) == 0)
+            l.value = l.count++ ? arena_printf(x->arena, "%s, %s", l.value, f->value) : f->value;
+    }
     return l;
 }
 
 static const char *header_value(void *arg, const char *name)
 {
     return find_header(arg, name).value;
-}
-
-static enum MHD_Result add_size(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
-{
-    (void)kind; /* only header fields were asked for */
-    *(size_t *)arg += strlen(key) + (value ? strlen(value) : 0) + 4;
-    return MHD_YES;
 }
 
 /* ---- answering ---- */
@@ -651,10 +657,12 @@ static const char *framing_fault(struct exchange *x, const char *version, bool *
 static bool host_is_good(struct exchange *x)
 {
     const struct hosts *hosts = x->http->options.hosts;
-    const char *field = header_value(x, "Host"), *authority = hosts_of_target(x->request.target, x->arena);
+    const char *field, *authority;
 
     if (!hosts || x->connection->peer.is_unix)
         return true;
+    field = header_value(x, "Host");
+    authority = hosts_of_target(x->request.target, x->arena);
     return (!field || hosts_allow(hosts, field, x->connection->local)) &&
            (!authority || hosts_allow(hosts, authority, x->connection->local));
 }
@@ -682,7 +690,6 @@ static bool is_probe(const struct exchange *x)
 static enum MHD_Result on_headers(struct exchange *x, const char *version)
 {
     bool content;
-    size_t size = 0;
 
     bool over_limit = x->over_limit || x->connection->over_limit;
     x->answer.close = over_limit;
@@ -690,8 +697,7 @@ static enum MHD_Result on_headers(struct exchange *x, const char *version)
         return refuse(x, 503, "too many requests or connections at the same time");
     if (strlen(x->request.target) > API_URI_MAX)
         return refuse(x, 414, "the request's target is longer than 8 KiB");
-    (void)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, add_size, &size); /* how many: not asked */
-    if (size > API_HEADERS_MAX)
+    if (x->fields_size > API_HEADERS_MAX)
         return refuse(x, 431, "the header fields are larger than 16 KiB");
     const char *fault = framing_fault(x, version, &content);
     if (fault)
@@ -786,6 +792,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const ch
     if (!x->seen) {
         x->seen = true;
         x->request.method = arena_strdup(x->arena, method);
+        read_fields(x);
         return on_headers(x, version);
     }
     if (*size) {
