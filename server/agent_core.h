@@ -21,10 +21,11 @@
 enum {
     AGENT_BACKOFF_MIN_MS = 50,
     AGENT_BACKOFF_MAX_MS = 5000,
-    AGENT_STEADY_S = 2,         /* of following, after which a fault is the first one again */
-    AGENT_FIRST_EVENT_MS = 100, /* that a fetch waits for the proof that the subscription stands */
-    AGENT_FIRST_SECRETS_S = 5,  /* that the first state waits for its secrets */
-    AGENT_UNSETTLED_S = 15,     /* that an agent may be starting before it is taken as it is */
+    AGENT_STEADY_S = 2,        /* of following, after which a fault is the first one again */
+    AGENT_FIRST_EVENT_MS = 20, /* that a fetch waits for the proof that the subscription stands */
+    AGENT_CONFIRM_MS = 500,    /* between a fetch that took longer than the proof and the one that confirms it */
+    AGENT_FIRST_SECRETS_S = 5, /* that the first state waits for its secrets */
+    AGENT_UNSETTLED_S = 15,    /* that an agent may be starting before it is taken as it is */
 };
 
 enum agent_phase {

@@ -123,8 +123,9 @@ static void synced(struct agent *a)
     agent_put_whole(a);
     log_synced(a);
     loop_timer_set(a->trim_timer, loop_now(a->loop) + TRIM_DELAY);
+    /* Not at once: what was fetched is on its way to the proxies, and has precedence. */
     if (a->confirm && a->phase == PHASE_FOLLOW)
-        start_fetch(a);
+        loop_timer_set(a->timer, loop_now(a->loop) + AGENT_CONFIRM_MS * (clock_ns)CLOCK_NS_PER_MS);
 }
 
 static void status_failed(struct agent *a, const struct err *e)
@@ -310,7 +311,7 @@ static _hot_ int on_events_drained(void *arg)
     bool settled;
 
     /* A large message was the exception. */
-    if (a->message.len == 0)
+    if (a->message.len == 0 && a->message.cap > 0)
         buf_clear(&a->message);
     if (!a->first_id)
         return 0;

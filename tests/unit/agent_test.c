@@ -262,6 +262,36 @@ TEST(what_was_fetched_before_the_first_event_is_fetched_once_more)
     scene_end(&s);
 }
 
+TEST(a_long_fetch_is_confirmed_a_little_later_than_it_is_shown)
+{
+    struct scene s;
+
+    scene_begin(&s);
+    fake_agent_set_status(&s.fake, web_up);
+    fake_agent_listen(&s.fake);
+    s.fake.hold_status = true;
+    start_agent(&s);
+    settle(&s);
+    pass(&s, 0.1);
+    /* The subscription is proved while the answer is under way. */
+    patch(&s, "");
+    s.fake.hold_status = false;
+    fake_agent_release(&s.fake);
+    settle(&s);
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    CHECK_INT(s.fake.n_status, 1);
+    fake_agent_set_status(&s.fake, STATUS(WEB("10.0.0.2", "up"), CONFIG("web", "w1")));
+    /* Meanwhile it is followed as ever. */
+    patch(&s, FLIP("down"));
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
+    pass(&s, 0.5);
+    CHECK_INT(s.fake.n_status, 2);
+    CHECK_VIEW(&s, "endpoint 10.0.0.2:80 up=1");
+    pass(&s, 10);
+    CHECK_INT(s.fake.n_status, 2);
+    scene_end(&s);
+}
+
 TEST(the_first_state_is_shown_with_its_secrets)
 {
     _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.org");
