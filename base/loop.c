@@ -157,7 +157,7 @@ void loop_free(struct loop *l)
     mem_free(l);
 }
 
-clock_ns loop_now(const struct loop *l)
+_hot_ clock_ns loop_now(const struct loop *l)
 {
     return l->now;
 }

@@ -100,7 +100,7 @@ void silence_begin(struct agent *a)
         wait_on(a);
 }
 
-void silence_heard(struct agent *a)
+_hot_ void silence_heard(struct agent *a)
 {
     bool asked = a->asked;
 

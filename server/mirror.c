@@ -319,7 +319,7 @@ enum mirror_event mirror_release(struct mirror *m, struct err *e)
     return worst;
 }
 
-uint64_t mirror_last_id(const struct mirror *m)
+_hot_ uint64_t mirror_last_id(const struct mirror *m)
 {
     return m->last_id;
 }

@@ -21,19 +21,19 @@ struct cursor {
     bool failed;
 };
 
-static void skip_space(struct cursor *c)
+static _hot_ void skip_space(struct cursor *c)
 {
     while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\r' || *c->at == '\t'))
         c->at++;
 }
 
-static bool next_is(struct cursor *c, char wanted)
+static _hot_ bool next_is(struct cursor *c, char wanted)
 {
     skip_space(c);
     return c->at < c->end && *c->at == wanted;
 }
 
-static bool take(struct cursor *c, char wanted)
+static _hot_ bool take(struct cursor *c, char wanted)
 {
     if (!next_is(c, wanted))
         return false;
@@ -41,7 +41,7 @@ static bool take(struct cursor *c, char wanted)
     return true;
 }
 
-static bool need(struct cursor *c, char wanted)
+static _hot_ bool need(struct cursor *c, char wanted)
 {
     if (!take(c, wanted))
         c->failed = true;
@@ -49,7 +49,7 @@ static bool need(struct cursor *c, char wanted)
 }
 
 /* A string's bytes as written, between its quotes. *ret_escaped: there are escapes in it. */
-static const char *take_string(struct cursor *c, size_t *ret_n, bool *ret_escaped)
+static _hot_ const char *take_string(struct cursor *c, size_t *ret_n, bool *ret_escaped)
 {
     const char *start;
 
@@ -90,7 +90,7 @@ static _hot_ void skip_open(struct cursor *c, size_t depth)
     c->failed = c->failed || !ended;
 }
 
-static void skip_value(struct cursor *c)
+static _hot_ void skip_value(struct cursor *c)
 {
     size_t n;
     bool escaped;
