@@ -4,7 +4,8 @@
  *
  * The agent does not confirm a subscription, and a patch that it sends between its answer and the moment at which the
  * subscription really stands would be missed without a gap. Only the first event proves that it stands. So a fetch
- * waits a moment for it, and a fetch that began before it is made once more when it has come.
+ * waits a moment for it, and a fetch that began before it is made once more when it has come: at once, or a little
+ * after what was fetched is passed on.
  *
  * After a gap or a misfit the subscription goes on, events are kept, and the whole is fetched again. After an end of
  * the stream everything starts anew, and the state is stale until it is whole again.
