@@ -139,7 +139,7 @@ static void write_place(const struct listener_plan *p, struct writer *w)
     writer_text(w, "envoy_name", p->name);
     writer_text(w, "listener_addr", address_text(&p->address, text));
     writer_int(w, "listener_port", p->port);
-    writer_text(w, "protocol", p->protocol == PROTOCOL_UDP ? "udp" : "tcp");
+    writer_text(w, "protocol", spec_protocols[p->protocol]);
 }
 
 static void write_chain(const struct plan_chain *chain, bool with_vhosts, struct writer *w)
@@ -208,7 +208,7 @@ static void write_listener_status(struct call *c, const void *item, struct write
 ITEM_VALUE(get_listener_name, listener_plan, text, one->key)
 ITEM_VALUE(get_listener_gateway, listener_plan, text, one->gateway)
 ITEM_VALUE(get_listener_port, listener_plan, number, one->port)
-ITEM_VALUE(get_listener_protocol, listener_plan, text, one->protocol == PROTOCOL_UDP ? "udp" : "tcp")
+ITEM_VALUE(get_listener_protocol, listener_plan, text, spec_protocols[one->protocol])
 ITEM_VALUE(get_listener_open, listener_plan, number, one->n_chains > 0)
 
 static void get_listener_exposures(struct call *c, const void *item, struct values *v)
@@ -220,13 +220,11 @@ static void get_listener_exposures(struct call *c, const void *item, struct valu
         values_text(v, p->verdicts[i].exposure);
 }
 
-static const char *const protocols[] = {"tcp", "udp", NULL};
-
 static const struct attribute listener_attributes[] = {
     {"name", PARAMETER_TEXT, ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_listener_name},
     {"gateway", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_listener_gateway},
     {"listener_port", PARAMETER_INT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_listener_port},
-    {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_listener_protocol, protocols},
+    {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_listener_protocol, spec_protocols},
     {"open", PARAMETER_BOOL, ATTRIBUTE_FILTER, get_listener_open},
     {"exposure", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_listener_exposures},
     {NULL},

@@ -11,11 +11,13 @@
 #include "api/throttle.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 
 static const char vary[] = "Accept, Accept-Encoding, Authorization, Cookie";
 enum { GZIP_WORTH = 1400 /* bytes: what fits one packet gains nothing */ };
@@ -178,6 +180,14 @@ static void answer_without_route(struct call *c, const struct dispatcher *d)
         call_fail(c, 405, "this path takes %s", allow);
 }
 
+/* RFC 9110, 8.4: what stands for nothing was done to it. */
+static bool is_coded(const struct call *c)
+{
+    const char *coding = http_request_header(c->request, "Content-Encoding");
+
+    return coding && *coding && strcasecmp(coding, "identity") != 0;
+}
+
 static void negotiate(struct call *c)
 {
     const char *accept = http_request_header(c->request, "Accept");
@@ -186,6 +196,10 @@ static void negotiate(struct call *c)
     if (!accept_takes(accept, type)) {
         fault_add(&c->faults, FAULT_HEADER, "Accept", "not_acceptable", "only %s can be had here", type);
         call_fail(c, 406, "the answer would not be acceptable");
+    } else if (c->request->body_len && is_coded(c)) {
+        http_answer_header(c->answer, "Accept-Encoding", "identity");
+        fault_add(&c->faults, FAULT_HEADER, "Content-Encoding", "unsupported", "content is taken as it is alone");
+        call_fail(c, 415, "content of this coding is not taken here");
     } else if (c->request->body_len && !route_takes(c->route, http_request_header(c->request, "Content-Type"))) {
         fault_add(&c->faults, FAULT_HEADER, "Content-Type", "unsupported", "%s is expected",
                   c->route->takes ? c->route->takes[0] : "no content");
@@ -408,26 +422,34 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
     run(&c, NULL);
 }
 
-/* Of a request whose content is not there yet. */
-static const struct api_route *find_route(const struct dispatcher *d, const char *method, const char *target)
+/* Of a request whose content is not there yet: its route, and what its path takes; both NULL: there is no path. */
+static const struct api_route *find_route(const struct dispatcher *d, const char *method, const char *target,
+                                          struct arena *arena, const char **ret_allow)
 {
-    _cleanup_(arena_free_p) struct arena *arena = arena_new();
     const char *arguments[ROUTE_ARGUMENTS_MAX];
     struct target t;
 
-    return target_parse(target, arena, &t, NULL) ? NULL : route_find(d->routes, d->n_routes, method, &t, arguments);
+    *ret_allow = NULL;
+    if (target_parse(target, arena, &t, NULL))
+        return NULL;
+    *ret_allow = route_allow(d->routes, d->n_routes, &t, arena);
+    return route_find(d->routes, d->n_routes, method, &t, arguments);
 }
 
 bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target)
 {
-    const struct api_route *route = find_route(d, method, target);
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    const char *allow;
+    const struct api_route *route = find_route(d, method, target, arena, &allow);
 
     return route && route->probe;
 }
 
 bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)
 {
-    const struct api_route *route = find_route(d, method, target);
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    const char *allow;
+    const struct api_route *route = find_route(d, method, target, arena, &allow);
 
-    return route && route->takes;
+    return route ? route->takes != NULL : allow != NULL; /* a method that a path does not take is answered with 405 */
 }

@@ -12,6 +12,7 @@
 
 #include "api/json_patch.h"
 #include "api/objects.h"
+#include "base/text.h"
 #include "store/draft.h"
 #include "store/spec.h"
 
@@ -192,11 +193,29 @@ bool write_is_good(struct call *c)
 
 /* ---- preconditions ---- */
 
+static const char *const conditions[] = {"If-Match", "If-None-Match"};
+
+/* One that can't be read protects nobody from the write that it should have stopped. */
+static bool conditions_are_good(struct call *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
+        const char *field = http_request_header(c->request, conditions[i]);
+        if (field && !etags_are_good(field))
+            fault_add(&c->faults, FAULT_HEADER, conditions[i], "malformed", "%s",
+                      "\"*\" or tags in quotes are expected, as ETag has them");
+    }
+    if (c->faults.n)
+        call_fail(c, 400, "a condition can't be read");
+    return !c->faults.n;
+}
+
 bool write_precondition(struct call *c, const char *etag, bool exists)
 {
     const char *match = http_request_header(c->request, "If-Match");
     const char *none = http_request_header(c->request, "If-None-Match");
 
+    if (!conditions_are_good(c))
+        return false;
     if (match && (!etag || !etag_spec_matches(match, etag)))
         fault_add(&c->faults, FAULT_HEADER, "If-Match", "mismatch", "%s",
                   etag ? "it has been changed since: read it again" : "it is not there (any more)");
@@ -220,7 +239,7 @@ static bool is_there(struct call *c, const struct collection *l, const char *key
 
 static bool is_conditional(const struct call *c)
 {
-    return http_request_header(c->request, "If-Match") || http_request_header(c->request, "If-None-Match");
+    return http_request_header(c->request, conditions[0]) || http_request_header(c->request, conditions[1]);
 }
 
 bool write_precondition_of(struct call *c, const struct collection *l, const char *key, bool *ret_exists)

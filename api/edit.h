@@ -76,7 +76,7 @@ json_t *write_picked(const json_t *object, const char *const *members);
 
 /*
  * If-Match and If-None-Match (RFC 9110, 13.1) against the present tag (NULL: there is none) of what is there, or is
- * not. Of "SPEC.STATUS" SPEC alone counts. False: the call failed (412).
+ * not. Of "SPEC.STATUS" SPEC alone counts. False: the call failed (412, or 400: they are malformed).
  */
 bool write_precondition(struct call *c, const char *etag, bool exists);
 /* As write_precondition() with the tag of a collection's object; ret_exists may be NULL. */

@@ -197,13 +197,6 @@ static const char *namespace_of(const char *path, struct arena *arena)
     return arena_strdup(arena, name);
 }
 
-static const char *const policies[] = {
-    [LB_ROUND_ROBIN] = "round robin", [LB_LEAST_REQUEST] = "least_request",
-    [LB_RING_HASH] = "ring_hash",     [LB_RANDOM] = "random",
-    [LB_MAGLEV] = "maglev",           [LB_ORIGINAL_DST] = "original_dst_lb",
-    [LB_ORIGINAL_DST + 1] = NULL,
-};
-
 /* Fixed ones, that were given over the API. */
 static void write_fixed_endpoints(struct writer *w, const struct exposure *x)
 {
@@ -227,11 +220,11 @@ void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal
     writer_bool(w, "enabled", !x->disabled);
     writer_text(w, "gateway", x->gateway);
     writer_int(w, "port", x->port);
-    writer_text(w, "protocol", x->protocol == PROTOCOL_UDP ? "udp" : "tcp");
+    writer_text(w, "protocol", spec_protocols[x->protocol]);
     writer_text(w, "listener_addr", x->listener_addr.family ? address_text(&x->listener_addr, address) : NULL);
     writer_int(w, "listener_port", x->listener_port);
     writer_texts(w, "sni", x->sni, x->n_sni);
-    writer_text(w, "lb_policy", policies[x->lb_policy]);
+    writer_text(w, "lb_policy", spec_lb_policies[x->lb_policy]);
     write_fixed_endpoints(w, x);
     write_vhosts(w, x);
     write_certificates(w, x, reveal, arena);
@@ -370,8 +363,8 @@ ITEM_KEY(exposure_key, service_exposure, x->name)
 ITEM_VALUE(get_name, service_exposure, text, one->x->name)
 ITEM_VALUE(get_service, service_exposure, text, one->x->path)
 ITEM_VALUE(get_gateway, service_exposure, text, one->gateway)
-ITEM_VALUE(get_protocol, service_exposure, text, one->declared->protocol == PROTOCOL_UDP ? "udp" : "tcp")
-ITEM_VALUE(get_lb_policy, service_exposure, text, policies[one->declared->lb_policy])
+ITEM_VALUE(get_protocol, service_exposure, text, spec_protocols[one->declared->protocol])
+ITEM_VALUE(get_lb_policy, service_exposure, text, spec_lb_policies[one->declared->lb_policy])
 ITEM_VALUE(get_origin, service_exposure, text, origin_of(one->declared))
 ITEM_VALUE(get_enabled, service_exposure, number, !one->declared->disabled)
 ITEM_VALUE(get_overridden, service_exposure, number, one->declared->origin == ORIGIN_OVERRIDDEN)
@@ -427,7 +420,6 @@ CONDITION_STATE(get_programmed, CONDITION_PROGRAMMED)
 CONDITION_STATE(get_endpoints, CONDITION_ENDPOINTS)
 CONDITION_STATE(get_certificate, CONDITION_CERTIFICATE)
 
-static const char *const protocols[] = {"tcp", "udp", NULL};
 static const char *const origins[] = {"agent", "api", NULL};
 
 static const struct attribute exposure_attributes[] = {
@@ -436,8 +428,8 @@ static const struct attribute exposure_attributes[] = {
     {"namespace", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_namespace},
     {"gateway", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_gateway},
     {"listener", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_listener},
-    {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_protocol, protocols},
-    {"lb_policy", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_lb_policy, policies},
+    {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_protocol, spec_protocols},
+    {"lb_policy", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_lb_policy, spec_lb_policies},
     {"origin", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_origin, origins},
     {"enabled", PARAMETER_BOOL, ATTRIBUTE_FILTER, get_enabled},
     {"is_overridden", PARAMETER_BOOL, ATTRIBUTE_FILTER, get_overridden},

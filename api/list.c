@@ -53,14 +53,6 @@ void values_number(struct values *v, int64_t number)
     *values_add(v) = (struct value){.number = number};
 }
 
-bool text_is_listed(const char *const *list, const char *text)
-{
-    for (; list && *list; list++)
-        if (strcmp(*list, text) == 0)
-            return true;
-    return false;
-}
-
 bool text_holds(const char *text, const char *part)
 {
     return strcasestr(text, part) != NULL;

@@ -128,8 +128,6 @@ struct cursor {
 char *cursor_write(const struct cursor *cursor, uint64_t mark);
 int cursor_read(const char *text, uint64_t mark, struct arena *arena, struct cursor *ret);
 
-/* Whether a NULL-terminated list (NULL: an empty one) has the text. */
-bool text_is_listed(const char *const *list, const char *text);
 /* Whether text holds part, without a look at the case of ASCII letters. */
 bool text_holds(const char *text, const char *part);
 

@@ -164,6 +164,31 @@ static bool is_any(const char *p)
     return *p == '*' && p[1 + strspn(p + 1, " \t")] == '\0';
 }
 
+/* "!" to "~" and what is beyond ASCII, without quotes (RFC 9110, 8.8.3). */
+static bool tag_is_good(const struct tag *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if ((unsigned char)t->text[i] <= ' ' || t->text[i] == 0x7f)
+            return false;
+    return true;
+}
+
+bool etags_are_good(const char *field)
+{
+    const char *at = field;
+    struct tag t;
+    size_t n = 0;
+
+    if (is_any(field))
+        return true;
+    for (; next_tag(&at, &t) && tag_is_good(&t); n++) {
+        at += strspn(at, " \t");
+        if (*at && *at != ',')
+            return false;
+    }
+    return n && !*at;
+}
+
 static size_t without_gzip(const char *text, size_t n)
 {
     static const char gzip[] = "-gzip";

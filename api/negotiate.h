@@ -20,6 +20,8 @@ unsigned prefer_wait(const char *prefer, unsigned max);
 
 enum { ETAG_MAX = 64 };
 
+/* Whether an If-Match or If-None-Match field is "*" or a list of tags (RFC 9110, 8.8.3). */
+bool etags_are_good(const char *field);
 /* Whether an If-None-Match field names this tag (with quotes). Weak comparison; "*" matches any. The tag of the
  * compressed form of the same content matches too. etag NULL: there is something, without a tag: "*" alone matches.
  */

@@ -2,6 +2,8 @@
 #include "api/routes.h"
 
 #include "api/list.h"
+#include "base/text.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -82,18 +84,9 @@ static bool is_number_between(const char *text, int64_t min, int64_t max)
     return n && strspn(text, "0123456789") == n && !errno && number >= min && number <= max;
 }
 
-static int64_t count_characters(const char *text)
-{
-    int64_t n = 0;
-
-    for (; *text; text++)
-        n += ((unsigned char)*text & 0xc0) != 0x80; /* not a byte within one: it is UTF-8 */
-    return n;
-}
-
 static void check_value(const struct parameter *p, const char *value, struct fault_list *faults)
 {
-    int64_t n = count_characters(value);
+    int64_t n = (int64_t)utf8_count(value, strlen(value));
 
     if (p->type == PARAMETER_TEXT && (n < p->min || n > p->max))
         fault_add(faults, FAULT_PARAMETER, p->name, "invalid",

@@ -10,6 +10,7 @@
  */
 #include "api/objects.h"
 #include "api/write.h"
+#include "base/text.h"
 #include "store/overlay.h"
 #include "store/pack.h"
 #include "store/spec.h"
@@ -214,6 +215,21 @@ static bool is_untouched(const char *pointer, const json_t *before, const json_t
     return false;
 }
 
+/* What a form is held against, and what it was before. */
+struct change {
+    struct write_place at;
+    const json_t *before, *wanted;
+};
+
+/* A spec_fault. */
+static void tell_change(void *arg, const char *pointer, const char *code, const char *text)
+{
+    struct change *change = arg;
+
+    if (!is_untouched(pointer, change->before, change->wanted))
+        write_placed_fault(&change->at, pointer, code, text);
+}
+
 static void tell_problems(struct call *c, const struct exposure *x, const json_t *before, const json_t *wanted,
                           const char *place)
 {
@@ -247,14 +263,6 @@ static void tell_nulls(struct write_place *at, const json_t *value, const char *
 static void tell_empty_members(struct write_place *at, const json_t *wanted)
 {
     static const char *const others[] = {"gateway", "listener_addr", "cluster_data", "filter_config_data", NULL};
-    static const char *const words[] = {"protocol", "lb_policy"};
-
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) { /* the agent's way to say nothing is not the API's */
-        const char *word = json_string_value(json_object_get(wanted, words[i]));
-        if (word && !*word)
-            write_placed_fault(at, arena_printf(at->c->arena, "#/%s", words[i]), "invalid",
-                               "an empty text is no value");
-    }
 
     for (const char *const *m = members; *m; m++) {
         const json_t *value = json_object_get(wanted, *m);
@@ -269,10 +277,12 @@ static void plan_wanted(struct call *c, struct write *w, const struct target_exp
                         const json_t *wanted, bool overrides, const char *place)
 {
     struct write_place at = {c, place};
+    struct change change = {at, before, wanted};
     struct declaration *d = NULL;
 
     tell_empty_members(&at, wanted);
-    if (spec_check(wanted, !overrides, write_placed_fault, &at) || c->faults.n)
+    (void)spec_check(wanted, !overrides, tell_change, &change); /* faults of the change alone count */
+    if (c->faults.n)
         return;
     json_t *spec = write_picked(wanted, members);                               /* without what is only shown */
     (void)spec_unredact(spec, before, write_redacted, write_placed_fault, &at); /* what is not known is a fault */

@@ -130,6 +130,8 @@ static void check_operation(struct call *c, const struct operation *o, const cha
         write_fault(c, arena_printf(c->arena, "%s/name", place), "invalid", "the object's name is expected");
     if (o->method && o->method != methods[2] && !json_is_object(o->body))
         write_fault(c, arena_printf(c->arena, "%s/body", place), "invalid", "an object is expected");
+    if (o->method == methods[2] && o->body && !json_is_null(o->body))
+        write_fault(c, arena_printf(c->arena, "%s/body", place), "invalid", "DELETE takes none");
 }
 
 /* False: faults were told. */

@@ -5,6 +5,7 @@
 #include "base/json.h"
 
 #include "base/buf.h"
+#include "base/utf8.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -260,10 +261,11 @@ static const char *lenient_text_of(const struct decoder *d, const json_t *value)
 static int copy_text(struct decoder *d, const char *text, size_t n, const char **ret_text)
 {
     int64_t min = d->field->min, max = d->field->max ? d->field->max : STRING_MAX_DEFAULT;
+    int64_t count = (int64_t)utf8_count(text, n);
 
-    if ((int64_t)n < min || (int64_t)n > max)
-        return err_set(d->e, -EINVAL, NULL, NULL, "must have %lld to %lld bytes, not %zu", (long long)min,
-                       (long long)max, n);
+    if (count < min || count > max)
+        return err_set(d->e, -EINVAL, NULL, NULL, "must have %lld to %lld characters, not %lld", (long long)min,
+                       (long long)max, (long long)count);
     *ret_text = arena_strndup(d->arena, text, n);
     return 0;
 }
@@ -434,7 +436,7 @@ static int decode_string_list(struct decoder *d, const json_t *value)
     return 0;
 }
 
-static bool same_name(const char *a, const char *b)
+bool json_same_name(const char *a, const char *b)
 {
     static const char ignored[] = "-_ ";
 
@@ -455,7 +457,7 @@ static int decode_enum(struct decoder *d, const json_t *value)
     struct buf expected;
 
     for (size_t i = 0; text && names[i].name; i++)
-        if (same_name(text, names[i].name)) {
+        if (d->lenient ? json_same_name(text, names[i].name) : strcmp(text, names[i].name) == 0) {
             *(int *)d->member = names[i].value;
             return 0;
         }

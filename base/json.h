@@ -25,7 +25,7 @@ enum json_type {
     JSON_FIELD_DOUBLE,      /* double, min..max; a text too when lenient */
     JSON_FIELD_DURATION,    /* int64_t nanoseconds; a number of seconds, or "15s", "2m", "1h30m", "250ms", "1d" */
     JSON_FIELD_STRING_LIST, /* struct json_strings; a text of words separated by white space too when lenient */
-    JSON_FIELD_ENUM,        /* int; one of names, compared without case, '-', '_' and ' ' */
+    JSON_FIELD_ENUM,        /* int; one of names, compared without case, '-', '_' and ' ' when lenient */
     JSON_FIELD_JSON,        /* const char *: canonical JSON of an object; a text that holds JSON too when lenient */
 };
 
@@ -40,7 +40,7 @@ struct json_enum {
 };
 
 /*
- * Bounds: both 0 is no bound for numbers; max < min: no upper one. Of texts max 0 is 1 MiB. (double has 53 bits:
+ * Bounds: both 0 is no bound for numbers; max < min: no upper one. Of texts max 0 is 1048576. (double has 53 bits:
  * bounds of integers should stay below that.)
  */
 struct json_field {
@@ -48,7 +48,7 @@ struct json_field {
     enum json_type type;
     size_t offset;     /* of the member in the struct */
     size_t set_offset; /* of a bool that tells that the field was there; 0: none */
-    int64_t min, max;  /* of numbers; of strings and list items: bytes, of durations: ns; see below */
+    int64_t min, max;  /* of numbers; of strings and list items: characters, of durations: ns; see above */
     bool required;
     size_t max_items;              /* of lists; 0: 1024 */
     const struct json_enum *names; /* ended by a NULL name */
@@ -68,6 +68,9 @@ typedef void (*json_fault)(void *arg, const struct err *e);
  */
 int json_decode(const json_t *object, const struct json_field *fields, size_t n_fields, unsigned flags,
                 struct arena *arena, void *out, json_fault fault, void *fault_arg);
+
+/* Whether these are one name to a lenient JSON_FIELD_ENUM. */
+bool json_same_name(const char *a, const char *b);
 
 /* "15s", "1h30m", "2.5", "3600" (seconds) to nanoseconds; -EINVAL. Not negative, below 2^62. */
 int duration_parse(const char *text, int64_t *ret_ns);

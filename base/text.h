@@ -11,6 +11,15 @@ static inline bool text_equal(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+/* Whether a NULL-terminated list (NULL: an empty one) has the text. */
+static inline bool text_is_listed(const char *const *list, const char *text)
+{
+    for (; list && *list; list++)
+        if (strcmp(*list, text) == 0)
+            return true;
+    return false;
+}
+
 /* For qsort() and bsearch() of an array of texts. */
 static inline int text_compare(const void *a, const void *b)
 {

@@ -57,6 +57,15 @@ unsigned utf8_char(const char *p, size_t n)
     return length;
 }
 
+size_t utf8_count(const char *p, size_t n)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += !in_range((uint8_t)p[i], 0x80, 0xbf); /* those stand within one */
+    return count;
+}
+
 size_t utf8_prefix(const char *p, size_t n)
 {
     size_t i = 0;

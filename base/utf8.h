@@ -11,6 +11,8 @@ enum { UTF8_MAX_BYTES = 4 };
 unsigned utf8_char(const char *p, size_t n);
 /* Bytes of the longest well-formed beginning. */
 size_t utf8_prefix(const char *p, size_t n);
+/* Characters (code points) of well-formed text. */
+size_t utf8_count(const char *p, size_t n);
 /* The largest length <= max at which no character of the n bytes is cut. */
 size_t utf8_cut(const char *p, size_t n, size_t max);
 /* Writes a code point (not a surrogate, at most U+10FFFF) and returns its bytes. */

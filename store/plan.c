@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "store/hostname.h"
 #include "store/planner.h"
+#include "store/spec.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ const char *listener_name(const struct address *a, uint16_t port, enum protocol 
     bool v6 = a->family == AF_INET6;
 
     snprintf(buf, 64, "%s%s%s:%u/%s", v6 ? "[" : "", address_text(a, text), v6 ? "]" : "", port,
-             protocol == PROTOCOL_UDP ? "udp" : "tcp");
+             spec_protocols[protocol]);
     return buf;
 }
 

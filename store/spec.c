@@ -31,6 +31,7 @@ struct member {
     const char *name;
     enum member_type type;
     const struct shape *shape; /* of MEMBER_SECTIONS */
+    const char *const *words;  /* of MEMBER_TEXT: only these; NULL: any */
 };
 
 struct shape {
@@ -38,6 +39,14 @@ struct shape {
     const char *prefix; /* of its rid */
     const struct member *members;
     unsigned number; /* below SHAPES */
+};
+
+const char *const spec_protocols[] = {[PROTOCOL_TCP] = "tcp", [PROTOCOL_UDP] = "udp", [PROTOCOL_UDP + 1] = NULL};
+const char *const spec_lb_policies[] = {
+    [LB_ROUND_ROBIN] = "round robin", [LB_LEAST_REQUEST] = "least_request",
+    [LB_RING_HASH] = "ring_hash",     [LB_RANDOM] = "random",
+    [LB_MAGLEV] = "maglev",           [LB_ORIGINAL_DST] = "original_dst_lb",
+    [LB_ORIGINAL_DST + 1] = NULL,
 };
 
 static const struct member hash_policy_members[] = {
@@ -89,11 +98,11 @@ static const struct shape certificate_shape = {"certificate.tls", "certificate",
 
 static const struct member expose_members[] = {
     {"port", MEMBER_INT},
-    {"protocol", MEMBER_TEXT},
+    {"protocol", MEMBER_TEXT, .words = spec_protocols},
     {"listener_addr", MEMBER_TEXT},
     {"listener_port", MEMBER_INT},
     {"sni", MEMBER_TEXTS},
-    {"lb_policy", MEMBER_TEXT},
+    {"lb_policy", MEMBER_TEXT, .words = spec_lb_policies},
     {"gateway", MEMBER_TEXT},
     {"vhosts", MEMBER_SECTIONS, &vhost_shape},
     {"listener_certificates", MEMBER_SECTIONS, &certificate_shape},
@@ -124,6 +133,27 @@ static const struct member *find_member(const struct shape *shape, const char *n
         if (strcmp(m->name, name) == 0)
             return m;
     return NULL;
+}
+
+/* The word that a text stands for, however the agent spells it; NULL: none of them. */
+static const char *find_word(const char *text, const char *const *words)
+{
+    while (*words && !json_same_name(text, *words))
+        words++;
+    return *words;
+}
+
+/* The id of a section of that kind. */
+static bool is_rid(const char *rid, const struct shape *shape)
+{
+    size_t n = strlen(shape->prefix), length = strlen(rid);
+
+    if (length > RID_MAX || strncmp(rid, shape->prefix, n) != 0 || rid[n] != '#' || !rid[n + 1])
+        return false;
+    for (const char *p = rid + n + 1; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
+            return false;
+    return true;
 }
 
 /* ---- checking ---- */
@@ -205,6 +235,19 @@ static const char *expected(const json_t *value, enum member_type type)
     return kinds[type].good ? NULL : kinds[type].text;
 }
 
+/* The agent's ways to spell a word, or to say none, are not the API's. What is no word at all is for the decoder. */
+static void check_word(struct check *c, const char *text, const char *const *words, const char *pointer)
+{
+    const char *word = find_word(text, words);
+
+    if (!*text)
+        tell(c, pointer, "invalid", "an empty text is no value");
+    if (!word || strcmp(word, text) == 0)
+        return;
+    _cleanup_(mem_free_p) char *expected = mem_printf("it is spelt \"%s\" here", word);
+    tell(c, pointer, "invalid", expected);
+}
+
 static void check_value(struct check *c, const json_t *value, const struct member *m, const char *pointer)
 {
     const char *text;
@@ -217,6 +260,22 @@ static void check_value(struct check *c, const json_t *value, const struct membe
         check_array(c, value, m, pointer);
     else if ((text = expected(value, m->type)))
         tell(c, pointer, "invalid", text);
+    else if (m->words)
+        check_word(c, json_string_value(value), m->words, pointer);
+}
+
+/* It names the section that the object becomes; the exposure's own is known from its name. */
+static void check_rid(struct check *c, const json_t *value, const struct shape *shape, const char *pointer)
+{
+    const char *rid = json_string_value(value);
+
+    if (!rid) {
+        tell(c, pointer, "invalid", "a text is expected");
+    } else if (shape != &expose_shape && !is_rid(rid, shape)) {
+        _cleanup_(mem_free_p) char *text =
+            mem_printf("a section here is named \"%s#N\", N of letters, digits, \"-\" and \"_\"", shape->prefix);
+        tell(c, pointer, "invalid", text);
+    }
 }
 
 static void check_object(struct check *c, const json_t *object, const struct shape *shape, const char *pointer)
@@ -234,8 +293,7 @@ static void check_object(struct check *c, const json_t *object, const struct sha
         _cleanup_(mem_free_p) char *at = json_pointer(pointer, name);
 
         if (strcmp(name, "rid") == 0) {
-            if (!json_is_string(value))
-                tell(c, at, "invalid", "a text is expected");
+            check_rid(c, value, shape, at);
         } else if (!m) {
             tell(c, at, "unknown", "there is no such member here");
         } else if (!json_is_null(value) && m->type != MEMBER_READ_ONLY) {
@@ -264,18 +322,6 @@ struct flat {
     size_t n;
     struct err *e;
 };
-
-static bool is_rid(const char *rid, const struct shape *shape)
-{
-    size_t n = strlen(shape->prefix), length = strlen(rid);
-
-    if (length > RID_MAX || strncmp(rid, shape->prefix, n) != 0 || rid[n] != '#' || !rid[n + 1])
-        return false;
-    for (const char *p = rid + n + 1; *p; p++)
-        if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
-            return false;
-    return true;
-}
 
 static void collect_rids(struct flat *f, const json_t *object, const struct shape *shape)
 {
@@ -569,12 +615,13 @@ static json_t *value_of(const char *text, enum member_type type)
 }
 
 /* As a client is to see it; NULL: as if it was not there. */
-static json_t *strict(json_t *value, enum member_type type)
+static json_t *strict(json_t *value, const struct member *m)
 {
     const char *text = json_string_value(value);
-    json_t *other = text ? value_of(text, type) : NULL;
+    const char *word = text && m->words ? find_word(text, m->words) : NULL;
+    json_t *other = word ? json_string(word) : text ? value_of(text, m->type) : NULL;
 
-    if (text && !*text && (type == MEMBER_INT || type == MEMBER_OBJECT))
+    if (text && !*text && (m->words || m->type == MEMBER_INT || m->type == MEMBER_OBJECT))
         return NULL;
     return other ? other : json_incref(value);
 }
@@ -593,7 +640,7 @@ static json_t *nest(const struct flat_sections *all, const struct fact_resource 
             continue;
         if (m->type == MEMBER_SECTIONS)
             json_object_set_new(out, m->name, nest_list(all, value, m->shape));
-        else if ((value = all->bare ? json_incref(value) : strict(value, m->type)))
+        else if ((value = all->bare ? json_incref(value) : strict(value, m)))
             json_object_set_new(out, m->name, value);
     }
     json_decref(info);

@@ -19,13 +19,16 @@
 
 enum { SPEC_FIXED_ENDPOINTS_MAX = 256 };
 
+/* The words of `protocol` and `lb_policy` by enum protocol and enum lb_policy, NULL-terminated. */
+extern const char *const spec_protocols[], *const spec_lb_policies[];
+
 /* A fault of the form: pointer ("#/vhosts/0/routes"), code ("unknown", "invalid", "duplicate"), text. */
 typedef void (*spec_fault)(void *arg, const char *pointer, const char *code, const char *text);
 
 /*
  * What a client sends is held against the form strictly: unknown members, values of another type than the contract
- * says, endpoints that are none. api_made: members that the agent's exposures have none of are taken. What values
- * mean is for the decoder. 0 or -EINVAL.
+ * says, words spelt in other ways, endpoints that are none, ids that no section of that kind can have. api_made:
+ * members that the agent's exposures have none of are taken. What values mean is for the decoder. 0 or -EINVAL.
  */
 int spec_check(const json_t *nested, bool api_made, spec_fault fault, void *arg);
 

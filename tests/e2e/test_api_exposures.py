@@ -139,6 +139,32 @@ def test_two_writers_with_the_same_tag(api):
     done(api.patch(exposure(WEB), {"lb_policy": "random"}, headers={"If-Match": "*"}))
 
 
+@pytest.mark.parametrize("method, path, body", [("PUT", exposure(OWN), {"port": 80}),
+                                                ("DELETE", exposure(WEB), None),
+                                                ("PUT", drain(WEB, "10.0.0.2:8000"), {}), ("PUT", "/config", {})])
+@pytest.mark.parametrize("name, value", [("If-Match", "abc"), ("If-None-Match", '"a" "b"')])
+def test_a_condition_that_can_not_be_read_stops_the_write(api, method, path, body, name, value):
+    revision = api.v1("/summary")["revision"]
+    refused = api.write(method, path, body, headers={"If-Match": "*", name: value} if "config" in path else {name: value})
+    assert refused.status == 400 and [(e["header"], e["code"]) for e in refused.json["errors"]] == [(name, "malformed")]
+    assert api.v1("/summary")["revision"] == revision
+
+
+def test_a_section_can_not_be_named_as_another_kind(api):
+    """It would get another name, silently."""
+    vhosts = api.v1(exposure(WEB))["vhosts"]
+    vhosts[0]["rid"], vhosts[0]["routes"][1]["rid"] = "vhost-0", "vhost#1"
+    assert pointers(api.patch(exposure(WEB), {"vhosts": vhosts})) == {"#/vhosts/0/rid", "#/vhosts/0/routes/1/rid"}
+
+
+def test_coded_content_is_refused(api):
+    for coding in ("gzip", "br", "gzip, identity"):
+        refused = api.patch(exposure(WEB), {"lb_policy": "random"}, headers={"Content-Encoding": coding})
+        assert refused.status == 415 and refused.headers["Accept-Encoding"] == "identity"
+        assert [e["header"] for e in refused.json["errors"]] == ["Content-Encoding"]
+    done(api.patch(exposure(WEB), {"lb_policy": "random"}, headers={"Content-Encoding": "identity"}))
+
+
 def test_an_endpoint_that_flaps_fails_no_edit(api):
     tag = api.get("/api/v1" + exposure(WEB)).headers["ETag"]
     api.agent.resource_down("test/svc/web", "n1")

@@ -60,11 +60,12 @@ def test_head_options_and_wrong_methods(api):
     assert head.headers["Content-Length"] == str(len(whole.body)) and head.headers["ETag"] == whole.headers["ETag"]
     options = api.get("/api/v1/summary", "OPTIONS")
     assert options.status == 204 and options.headers["Allow"] == "GET, HEAD, OPTIONS"
-    for method in ("POST", "DELETE", "TRACE", "PROPFIND"):
-        response = api.get("/api/v1/summary", method)
+    for method, body in (("POST", None), ("POST", b"{}"), ("DELETE", None), ("TRACE", None), ("PROPFIND", b"<a/>")):
+        response = api.get("/api/v1/summary", method, body=body)
         assert_problem(response, 405)
         assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert_problem(api.get("/api/v1/nothing", "POST"), 404)
+    assert_problem(api.get("/api/v1/explain", "GET", body=b"{}"), 405)
 
 
 def test_negotiation(api):

@@ -188,6 +188,13 @@ def test_a_change_set_is_all_or_nothing(api):
 # ---- who may ----
 
 @pytest.mark.sanitized
+def test_a_removal_in_a_change_set_takes_no_body(api):
+    """It would be ignored, whatever was wanted by it."""
+    one = {"method": "DELETE", "kind": "Gateway", "name": "spare"}
+    assert pointers(api.post("/changesets", {"operations": [{**one, "body": {}}]})) == {"#/operations/0/body"}
+    assert api.post("/changesets", {"operations": [{**one, "body": None}]}).status == 404
+
+
 def test_a_token_is_made_used_and_taken_away(api):
     made = api.post("/tokens", {"name": "dash", "role": "viewer"})
     assert made.status == 201, made.body

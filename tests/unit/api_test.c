@@ -640,6 +640,22 @@ TEST(tags_match_weakly_in_lists_and_in_both_forms)
     CHECK(!etag_is_listed(NULL, NULL));
 }
 
+TEST(a_condition_is_a_star_or_a_list_of_tags)
+{
+    static const char *const good[] = {
+        "*", "* ", "\"\"", "\"a\"", "W/\"a\"", " \"a\" ,\t\"b\"", ", \"a\",,\"b\",", "\"a,b\"", "\"\xe9\""};
+    static const char *const bad[] = {
+        "",         " ",       ",",  "a",        "\"a",      "a\"",     "\"a\" \"b\"", "\"a\"\"b\"",
+        "\"a\", b", "w/\"a\"", "W/", "*, \"a\"", "\"a\", *", "\"a b\"", "\"a\tb\"",    "'a'"};
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (!etags_are_good(good[i]))
+            test_fail(__FILE__, __LINE__, "refused: %s", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (etags_are_good(bad[i]))
+            test_fail(__FILE__, __LINE__, "taken: %s", bad[i]);
+}
+
 TEST(if_match_compares_the_part_of_a_tag_that_an_edit_changes)
 {
     static const char tag[] = "\"aaaa.bbbb\"", plain[] = "\"cccc\"";

@@ -199,7 +199,7 @@ TEST(a_whole_object_is_decoded)
     struct thing t;
 
     CHECK_INT(decode("{\"name\":\"x\",\"on\":true,\"port\":443,\"weight\":0.5,\"timeout\":\"1m30s\","
-                     "\"domains\":[\"a.b\",\"\"],\"color\":\"Light-Blue\",\"data\":{\"b\":1,\"a\":[ ]}}",
+                     "\"domains\":[\"a.b\",\"\"],\"color\":\"light_blue\",\"data\":{\"b\":1,\"a\":[ ]}}",
                      0, &t),
               0);
     CHECK_STR(t.name, "x");
@@ -246,6 +246,18 @@ TEST(all_faults_are_reported_and_the_good_fields_are_decoded)
     done();
 }
 
+TEST(a_texts_bounds_are_of_its_characters)
+{
+    struct thing t;
+
+    CHECK_INT(decode("{\"name\":\"\u00e9\u20ac\U0001f600\u00e9\u20ac\U0001f600\u00e9\u20ac\"}", 0, &t), 0);
+    CHECK_INT(strlen(t.name), 23);
+    done();
+    CHECK_INT(decode("{\"name\":\"\u00e9\u20ac\U0001f600\u00e9\u20ac\U0001f600\u00e9\u20acx\"}", 0, &t), -EINVAL);
+    CHECK(strstr(faults_text, "8 characters, not 9"));
+    done();
+}
+
 TEST(unknown_keys_are_ignored_when_asked)
 {
     struct thing t;
@@ -272,9 +284,11 @@ TEST(the_agents_texts_are_taken_when_lenient)
 
 TEST(the_agents_texts_are_refused_when_strict)
 {
-    static const char *const texts[] = {"{\"name\":\"x\",\"on\":\"true\"}", "{\"name\":\"x\",\"port\":\"443\"}",
-                                        "{\"name\":\"x\",\"weight\":\"1\"}", "{\"name\":\"x\",\"domains\":\"a b\"}",
-                                        "{\"name\":\"x\",\"data\":\"{}\"}"};
+    static const char *const texts[] = {
+        "{\"name\":\"x\",\"on\":\"true\"}",         "{\"name\":\"x\",\"port\":\"443\"}",
+        "{\"name\":\"x\",\"weight\":\"1\"}",        "{\"name\":\"x\",\"domains\":\"a b\"}",
+        "{\"name\":\"x\",\"data\":\"{}\"}",         "{\"name\":\"x\",\"color\":\"Red\"}",
+        "{\"name\":\"x\",\"color\":\"light blue\"}"};
     struct thing t;
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)

@@ -598,6 +598,16 @@ TEST(each_fault_of_the_form_is_told_with_its_place)
         {"{'vhosts': [5, null]}", "#/vhosts/0 invalid\n#/vhosts/1 invalid\n"},
         {"{'listener_certificates': [{'private_key': 'x'}]}", "#/listener_certificates/0/private_key unknown\n"},
         {"{'rid': 5}", "#/rid invalid\n"},
+        {"{'rid': 'anything'}", ""},
+        {"{'vhosts': [{'rid': 'vhost#a-b_C'}, {'rid': 'vhost-1'}, {'rid': 'route#1'}, {'rid': 'vhost#'}, {'rid': "
+         "1}]}",
+         "#/vhosts/1/rid invalid\n#/vhosts/2/rid invalid\n#/vhosts/3/rid invalid\n#/vhosts/4/rid invalid\n"},
+        {"{'vhosts': [{'routes': [{'rid': 'route#0', 'hash_policies': [{'rid': 'hash_policy#0'}]}]}]}",
+         "#/vhosts/0/routes/0/hash_policies/0/rid invalid\n"},
+        {"{'protocol': 'tcp', 'lb_policy': 'round robin'}", ""},
+        {"{'protocol': 'TCP', 'lb_policy': 'round_robin'}", "#/protocol invalid\n#/lb_policy invalid\n"},
+        {"{'protocol': 'sctp', 'lb_policy': 'best'}", ""}, /* which is for the decoder to say, with all else */
+        {"{'protocol': '', 'lb_policy': ''}", "#/protocol invalid\n#/lb_policy invalid\n"},
         {"{'status': {'anything': []}, 'name': 7}", ""},
         {"[]", "# invalid\n"},
         {"'x'", "# invalid\n"},

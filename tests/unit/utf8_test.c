@@ -54,6 +54,12 @@ TEST(the_prefix_ends_before_the_first_bad_byte)
     }
 }
 
+TEST(characters_are_counted_not_bytes)
+{
+    CHECK_INT(utf8_count("", 0), 0);
+    CHECK_INT(utf8_count("a\u00e9\u20ac\U0001f600z", 11), 5);
+}
+
 TEST(cutting_never_cuts_a_character)
 {
     static const char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z";
