@@ -165,10 +165,9 @@ clock_ns xds_status_run(struct xds_status *t, clock_ns now)
 
     if (now >= t->next_expiry)
         t->next_expiry = xds_rollout_expire(t->common->directory, now);
-    next = earlier(next, t->next_expiry);
-    if (__atomic_load_n(&t->n, __ATOMIC_ACQUIRE) == 0)
-        return next;
-    return earlier(next, answer(t, clock_now(NULL) + (clock_ns)XDS_SLICE_US * 1000));
+    if (__atomic_load_n(&t->n, __ATOMIC_ACQUIRE) > 0)
+        next = earlier(next, answer(t, clock_now(NULL) + (clock_ns)XDS_SLICE_US * 1000));
+    return earlier(next, t->next_expiry); /* which an answer may have brought nearer */
 }
 
 void xds_status_stop(struct xds_status *t)
