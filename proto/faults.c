@@ -96,7 +96,7 @@ void faults_free(struct faults *f)
 
 /* ---- gathering ---- */
 
-static const char *key_of(const struct fault_place *place, char key[KEY_MAX])
+static const char *key_of(const struct fault_origin *place, char key[KEY_MAX])
 {
     int n = snprintf(key, KEY_MAX, "%s %s %s", place->gateway, xds_type_name[place->type], place->name);
 
@@ -116,7 +116,7 @@ static void open_piece(struct faults *f, struct piece *p)
     f->open[f->n_open++] = p;
 }
 
-void faults_begin(struct faults *f, const struct fault_place *place)
+void faults_begin(struct faults *f, const struct fault_origin *place)
 {
     char key[KEY_MAX];
     struct piece *p = f->pieces.count ? map_gets(&f->pieces, key_of(place, key)) : NULL;
@@ -127,7 +127,7 @@ void faults_begin(struct faults *f, const struct fault_place *place)
     open_piece(f, p);
 }
 
-static struct piece *piece_of(struct faults *f, const struct fault_place *place)
+static struct piece *piece_of(struct faults *f, const struct fault_origin *place)
 {
     char key[KEY_MAX];
     struct piece *p = map_gets(&f->pieces, key_of(place, key));
@@ -141,7 +141,7 @@ static struct piece *piece_of(struct faults *f, const struct fault_place *place)
     return p;
 }
 
-static char *text_of(const struct fault_place *place, enum fault_part part, const struct err *e)
+static char *text_of(const struct fault_origin *place, enum fault_part part, const struct err *e)
 {
     switch (part) {
     case FAULT_CLUSTER:
@@ -158,7 +158,7 @@ static char *text_of(const struct fault_place *place, enum fault_part part, cons
     return mem_printf("left out of the routes of %s: %s", place->name, e->text);
 }
 
-void faults_add(struct faults *f, const struct fault_place *place, const char *exposure, enum fault_part part,
+void faults_add(struct faults *f, const struct fault_origin *place, const char *exposure, enum fault_part part,
                 const struct err *e)
 {
     struct piece *p = piece_of(f, place);

@@ -23,7 +23,7 @@ enum fault_part {
 };
 
 /* The resource that is made. Texts are borrowed for the call. */
-struct fault_place {
+struct fault_origin {
     const char *gateway;
     enum xds_type type;
     const char *name;
@@ -39,9 +39,9 @@ struct faults *faults_new(void);
 void faults_free(struct faults *f); /* NULL is allowed */
 
 /* What was said of the resource is forgotten. */
-void faults_begin(struct faults *f, const struct fault_place *place);
+void faults_begin(struct faults *f, const struct fault_origin *place);
 /* e: with a field of the exposure ("route#1.match_regex") or none, and the reason. Copied. */
-void faults_add(struct faults *f, const struct fault_place *place, const char *exposure, enum fault_part part,
+void faults_add(struct faults *f, const struct fault_origin *place, const char *exposure, enum fault_part part,
                 const struct err *e);
 /* What is gathered counts, and is told by exposure, in the order of names. tell may be NULL. */
 void faults_settle(struct faults *f, faults_tell tell, void *arg);

@@ -17,7 +17,7 @@ struct translate_policy {
 struct translate_scope {
     struct translate_policy policy;
     struct faults *faults;
-    struct fault_place place; /* of what is made; its faults were begun */
+    struct fault_origin place; /* of what is made; its faults were begun */
 };
 
 #endif

@@ -102,15 +102,15 @@ struct faults *translator_faults(const struct translator *t)
 
 /* ---- faults ---- */
 
-static struct fault_place place_in(const struct group *g, enum xds_type type, const char *name)
+static struct fault_origin place_in(const struct group *g, enum xds_type type, const char *name)
 {
-    return (struct fault_place){.gateway = g->name, .type = type, .name = name};
+    return (struct fault_origin){.gateway = g->name, .type = type, .name = name};
 }
 
 /* The resource is made anew, or goes: what was wrong with it before is over. */
 static void begin(const struct translator *t, const struct group *g, enum xds_type type, const char *name)
 {
-    const struct fault_place place = place_in(g, type, name);
+    const struct fault_origin place = place_in(g, type, name);
 
     faults_begin(t->faults, &place);
 }
@@ -241,7 +241,7 @@ static bool secrets_ready(const struct view *v, const struct sds_ref *refs, size
 static void tell_emission(const struct translator *t, const struct emission *em, enum xds_type type,
                           enum fault_part part, struct err *e)
 {
-    const struct fault_place place = place_in(em->group, type, em->name);
+    const struct fault_origin place = place_in(em->group, type, em->name);
 
     if (e->field[0])
         err_prefix_field(e, em->sx->x->rid);
@@ -669,7 +669,7 @@ static bool chain_uses(const struct plan_chain *chain, const char *secret)
 static void on_secret(void *arg, const char *gateway, const char *name, const struct err *e)
 {
     struct translator *t = arg;
-    const struct fault_place place = {.gateway = gateway, .type = XDS_SECRET, .name = name};
+    const struct fault_origin place = {.gateway = gateway, .type = XDS_SECRET, .name = name};
 
     faults_begin(t->faults, &place);
     if (!e)

@@ -27,11 +27,11 @@ static void hear(void *arg, const char *exposure, const struct problem *now, siz
     buf_append_str(heard, "\n");
 }
 
-static const struct fault_place cluster = {"envoy", XDS_CLUSTER, "a"},
+static const struct fault_origin cluster = {"envoy", XDS_CLUSTER, "a"},
                                 listener = {"envoy", XDS_LISTENER, "0.0.0.0:80"},
                                 elsewhere = {"edge", XDS_LISTENER, "0.0.0.0:80"};
 
-static void add(struct faults *f, const struct fault_place *place, const char *exposure, int code, const char *field)
+static void add(struct faults *f, const struct fault_origin *place, const char *exposure, int code, const char *field)
 {
     struct err e = {0};
 
