@@ -28,8 +28,8 @@ static void hear(void *arg, const char *exposure, const struct problem *now, siz
 }
 
 static const struct fault_origin cluster = {"envoy", XDS_CLUSTER, "a"},
-                                listener = {"envoy", XDS_LISTENER, "0.0.0.0:80"},
-                                elsewhere = {"edge", XDS_LISTENER, "0.0.0.0:80"};
+                                 listener = {"envoy", XDS_LISTENER, "0.0.0.0:80"},
+                                 elsewhere = {"edge", XDS_LISTENER, "0.0.0.0:80"};
 
 static void add(struct faults *f, const struct fault_origin *place, const char *exposure, int code, const char *field)
 {
