@@ -75,6 +75,9 @@ static struct condition judged(struct call *c, const struct service_exposure *sx
 {
     const struct exposure *x = sx->declared;
 
+    if (sx->kept && x->valid)
+        return (struct condition){CONDITION_WARNING, "kept",
+                                  "the form before it is served until its certificates were read"};
     if (sx->kept)
         return (struct condition){
             CONDITION_WARNING, "kept",

@@ -254,9 +254,9 @@ static bool same_states(const struct work *w, const struct service *service)
         const struct service_exposure *sx = &service->exposures[i];
         const struct exposure_state *state = &w->states[i];
 
-        if (state->listener_port != sx->listener_port || state->since != sx->since ||
-            !text_equal(state->gateway, sx->gateway) || !problem_text_equal(state->hindrance, sx->hindrance) ||
-            !problem_text_equal(state->untold, sx->untold))
+        if ((state->good != NULL) != sx->kept || state->listener_port != sx->listener_port ||
+            state->since != sx->since || !text_equal(state->gateway, sx->gateway) ||
+            !problem_text_equal(state->hindrance, sx->hindrance) || !problem_text_equal(state->untold, sx->untold))
             return false;
     }
     return true;

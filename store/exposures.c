@@ -97,6 +97,27 @@ static void find_drained(struct commit *c, const char *exposure, struct exposure
     pointers_clear(&found);
 }
 
+static bool is_unread(const struct store *s, const char *path)
+{
+    const struct secret_entry *entry = path ? map_gets(&s->secrets, path) : NULL;
+
+    return path && !(entry && (entry->secret || entry->next)) &&
+           !documents_find(s->documents, DOCUMENT_CERTIFICATE, path);
+}
+
+/* Whether nobody has asked yet for a secret that it names: it can't be served until it was read. */
+static bool awaits_secret(const struct store *s, const struct exposure *x)
+{
+    for (size_t i = 0; i <= x->n_listener_certificates; i++) {
+        const struct certificate *one =
+            i < x->n_listener_certificates ? x->listener_certificates[i] : x->cluster_certificate;
+
+        if (one && (is_unread(s, one->secret) || is_unread(s, one->validation_secret)))
+            return true;
+    }
+    return false;
+}
+
 void exposures_begin(struct commit *c, struct work *w)
 {
     const struct exposure *declared = declaration_exposures(w->declaration, &w->n);
@@ -110,10 +131,16 @@ void exposures_begin(struct commit *c, struct work *w)
         struct exposure_state *state = &w->states[i];
         struct port_space *space;
 
+        bool has_earlier = prior && prior->claims.x && prior->declaration != w->declaration;
+        /* What is served goes on until the other can be. */
+        bool waits = has_earlier && declared[i].valid && awaits_secret(c->store, &declared[i]) &&
+                     !awaits_secret(c->store, prior->claims.x);
+
         find_drained(c, declared[i].name, state);
-        if (declared[i].valid) {
+        w->waits |= waits;
+        if (declared[i].valid && !waits) {
             w->effective[i] = &declared[i];
-        } else if (prior && prior->claims.x && prior->declaration != w->declaration) {
+        } else if (has_earlier) {
             w->effective[i] = prior->claims.x;
             state->good = prior->declaration;
         }

@@ -249,6 +249,17 @@ static void exposure_edited(struct store *s, const char *name)
         edited(s, path);
 }
 
+/* Who waits for its first word goes on. */
+static void secret_came(struct store *s, struct secret_entry *entry)
+{
+    struct map_entry *e;
+
+    for (size_t i = 0; !entry->secret && map_next(&entry->records, &i, &e);)
+        if (((struct record *)e->value)->waiting)
+            record_again(s, e->value);
+    secret_touched(s, entry);
+}
+
 void gather_documents(struct store *s, const struct document_change *changes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -263,7 +274,7 @@ void gather_documents(struct store *s, const struct document_change *changes, si
             gateway_edited(s, name);
             break;
         case DOCUMENT_CERTIFICATE:
-            secret_touched(s, secret_entry_get(s, name));
+            secret_came(s, secret_entry_get(s, name));
             s->wanted_stale = true;
             break;
         case DOCUMENT_DRAIN:
@@ -408,5 +419,5 @@ void store_put_secret(struct store *s, const char *path, const char *csum, const
 
     secret_unref(entry->next);
     entry->next = next;
-    secret_touched(s, entry);
+    secret_came(s, entry);
 }

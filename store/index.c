@@ -127,6 +127,8 @@ void index_add(struct store *s, struct record *r)
         if (!sx->x->valid)
             continue;
         each_secret(s, r, sx->x, add_secret);
+        if (sx->kept && sx->declared->valid) /* it waits for them */
+            each_secret(s, r, sx->declared, add_secret);
         if (service_exposure_listens(sx)) {
             struct listener *l = listener_get(s, sx);
 
@@ -158,6 +160,8 @@ void index_remove(struct store *s, struct record *r)
         if (!sx->x->valid)
             continue;
         each_secret(s, r, sx->x, remove_secret);
+        if (sx->kept && sx->declared->valid)
+            each_secret(s, r, sx->declared, remove_secret);
         if (sx->gateway)
             release_port(s, sx);
         if (service_exposure_listens(sx)) {

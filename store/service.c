@@ -460,7 +460,7 @@ static struct service *lay_service(struct layout *l, struct parts *p)
 
 /* ---- the door ---- */
 
-/* The declared form, or the last good one. */
+/* The declared form, or the earlier one that the store holds on to. */
 static void choose_forms(struct parts *p, const struct exposure **in_effect)
 {
     size_t n;
@@ -473,7 +473,7 @@ static void choose_forms(struct parts *p, const struct exposure **in_effect)
 
         in_effect[i] = &declared[i];
         p->of[i] = p->declaration;
-        if (!declared[i].valid && good)
+        if (good)
             x = declaration_find(good, declared[i].rid);
         if (!x || !x->valid)
             continue;

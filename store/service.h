@@ -219,11 +219,11 @@ struct service_exposure {
                                       * nothing of it is in effect */
     const struct exposure *declared; /* as declared now; == x unless kept */
     struct declaration *declaration; /* that x stands in: the service's, or one of its kept ones */
-    bool kept;                       /* the declared form is invalid, the last good one is served */
-    const char *gateway;             /* the effective one, a default filled in; NULL: none */
-    uint16_t listener_port;          /* the effective one: declared, or allocated by the store; 0: none yet */
-    uint64_t since;                  /* orders claims: the smaller one held its place first */
-    const struct name_since *later;  /* names that were claimed after since; sorted by name, mostly none */
+    bool kept; /* the declared form is invalid, or its secrets were not read yet: the last good one is served */
+    const char *gateway;            /* the effective one, a default filled in; NULL: none */
+    uint16_t listener_port;         /* the effective one: declared, or allocated by the store; 0: none yet */
+    uint64_t since;                 /* orders claims: the smaller one held its place first */
+    const struct name_since *later; /* names that were claimed after since; sorted by name, mostly none */
     size_t n_later;
     const struct problem *hindrance; /* NULL, or why it is on no listener although it is valid: no port, no gateway */
     const struct problem *untold;    /* NULL, or why the agent does not know the port that was allocated; it serves */

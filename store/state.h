@@ -76,7 +76,7 @@ struct record {
     uint64_t seen; /* number of the sync that put it */
     bool unsaved;  /* its rows were lost: the next facts are written though they are known */
     bool changed;  /* is in store->changed */
-    bool waiting;  /* is in store->waiting: an exposure has no port */
+    bool waiting;  /* is in store->waiting: an exposure has no port, or a secret that was not read */
     bool again;    /* and shall try again */
 };
 
@@ -238,7 +238,7 @@ struct work {
     struct exposure_state *states;     /* of declaration_exposures() */
     const struct exposure **effective; /* likewise; NULL: nothing is in effect */
     size_t n;
-    bool waits; /* for a port */
+    bool waits; /* for a port, or for a secret to be read */
 };
 
 struct commit {

@@ -64,6 +64,17 @@ def test_an_exposure_that_moves_to_another_chain_or_gets_its_own_fails_no_reques
                 "test/svc/moves", {"certificate#front.certificate_secret": secret}))
 
 
+def test_an_exposure_whose_next_certificate_was_never_read_fails_no_request(lab, ca, sotw):
+    two_certificates(lab, ca)
+    for secret in ("fresh-1", "fresh-2"):
+        lab.agent.set_secret("test/sec/" + secret, ca.issue("other.test").secret())
+    envoy = lab.up(sotw)
+    with loads(lab, ca, "other.test") as running:
+        for secret in ("fresh-1", "fresh-2", "two"):
+            move(envoy, running, "other.test", lambda secret=secret: lab.agent.set_keywords(
+                "test/svc/other", {"certificate#front.certificate_secret": secret}))
+
+
 def test_domains_that_two_chains_exchange_fail_no_request(lab, ca, sotw):
     backend = two_certificates(lab, ca, "back.test")
     config = l7(backend.address, lab.at(8443), "moves.test", certificates={"front": "one", "back": "two"})

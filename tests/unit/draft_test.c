@@ -931,6 +931,21 @@ static char *describe(const struct trial *t)
     return buf_take(&b, NULL);
 }
 
+/* What is served goes on until its new form's secrets were read; a draft says what comes then. */
+static void answer_for_secrets(struct world *w)
+{
+    static const struct secret_values none;
+    struct view *v = store_view(w->store);
+    size_t n;
+    const char *const *wanted = store_wanted_secrets(w->store, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (!view_secret(v, wanted[i]))
+            store_put_secret(w->store, wanted[i], "", &none, "it was not read yet");
+    view_unref(v);
+    world_committed(w);
+}
+
 static void step(struct world *w)
 {
     struct map before = {0}, after = {0};
@@ -944,6 +959,7 @@ static void step(struct world *w)
         else
             store_remove_service(w->store, random_path());
         world_committed(w);
+        answer_for_secrets(w);
     }
     trial_begin(&t, w);
     for (unsigned i = pick(5) ? 1 : 3; i > 0; i--)
@@ -953,6 +969,7 @@ static void step(struct world *w)
     batch_drafted = translate_draft(t.draft, t.request->view, w);
     edit_batch_run(t.batch, w);
     CHECK_INT(t.request->result, 0);
+    answer_for_secrets(w);
     batch_after = listeners_of(w, &after);
     v = store_view(w->store);
     if (getenv("DRAFT_TRACE")) {

@@ -868,6 +868,52 @@ TEST(a_secret_that_nobody_refers_to_is_not_kept)
     world_clear(&w);
 }
 
+static bool is_served_by(struct world *w, const char *path, const char *secret)
+{
+    const struct service_exposure *sx = &world_service(w, path)->exposures[0];
+
+    CHECK_INT(sx->kept, strcmp(sx->declared->listener_certificates[0]->secret, secret) != 0);
+    return strcmp(sx->x->listener_certificates[0]->secret, secret) == 0;
+}
+
+TEST(what_is_served_goes_on_until_the_secret_of_its_new_form_was_read)
+{
+    _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example.org");
+    const struct secret_values none = {0};
+    struct world w;
+
+    world_init(&w);
+    world_open(&w);
+    put_tls(&w, "test/svc/a", "one", "443");
+    world_committed(&w);
+    put_pair(&w, "test/sec/one", "c1", c);
+    world_committed(&w);
+    put_tls(&w, "test/svc/a", "two", "443");
+    world_committed(&w);
+    for (int i = 0; i < 2; i++) {
+        CHECK(is_served_by(&w, "test/svc/a", "test/sec/one"));
+        check_wanted(&w, "test/sec/one test/sec/two");
+        world_reopen(&w);
+    }
+    /* Endpoints are no matter of forms, nor is a form between. */
+    put_tls(&w, "test/svc/a", "three", "443");
+    world_committed(&w);
+    CHECK(is_served_by(&w, "test/svc/a", "test/sec/one"));
+    check_wanted(&w, "test/sec/one test/sec/three");
+    put_pair(&w, "test/sec/three", "c1", c);
+    check_commit(&w, "service test/svc/a|-secret test/sec/one|+secret test/sec/three|listener envoy|0.0.0.0:443/tcp");
+    CHECK(is_served_by(&w, "test/svc/a", "test/sec/three"));
+    check_wanted(&w, "test/sec/three");
+    /* That it is missing is a word too. */
+    put_tls(&w, "test/svc/a", "none", "443");
+    world_committed(&w);
+    CHECK(is_served_by(&w, "test/svc/a", "test/sec/three"));
+    store_put_secret(w.store, "test/sec/none", "", &none, "the object does not exist");
+    world_committed(&w);
+    CHECK(is_served_by(&w, "test/svc/a", "test/sec/none"));
+    world_clear(&w);
+}
+
 TEST(a_secret_that_is_missing_is_remembered_with_the_agents_words)
 {
     const struct secret_values none = {0};
