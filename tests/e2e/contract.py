@@ -56,7 +56,7 @@ def errors_of(schema, value):
 # ---- a request as it was sent ----
 
 def value_of(text, schema):
-    """Of a text in a query or a header field, as its schema reads it; what it can't read stays a text."""
+    """Of a text in a path, a query or a header field, as its schema reads it; what it can't read stays a text."""
     if schema.get("type") == "integer" and re.fullmatch("[0-9]+", text):
         return int(text)
     if schema.get("type") == "boolean" and text in ("true", "false"):
@@ -92,7 +92,7 @@ def path_faults(operation, template, path):
         yield "another path"
         return
     for name, parameter in parameters_of(operation, "path").items():
-        yield from errors_of(parameter["schema"], urllib.parse.unquote(found[name]))
+        yield from errors_of(parameter["schema"], value_of(urllib.parse.unquote(found[name]), parameter["schema"]))
 
 
 def header_faults(operation, headers):
@@ -190,8 +190,8 @@ def expected(method, template, request):
     wrong = set().union(*(ANSWERS[part] for part in faults))
     if "query" not in faults:  # which is looked at before anything else is
         wrong |= allowed - {304}
-    elif 404 in allowed:  # but for what can be told only of the object, or the list, that is there
-        wrong |= {404}
+    else:  # but for what can be told only of the object, or the list, that is there and says what it can be read for
+        wrong |= allowed & ({404, 409} if method.upper() == "GET" else {404})
     if "another path" in faults.get("path", ()):
         wrong |= {405}
     return wrong, faults
