@@ -239,35 +239,39 @@ static uint64_t find_next(struct event_ring *r, uint64_t seq)
     return number;
 }
 
-static void write_event(const struct event_ring *r, const struct event_place *place, const char *json,
-                        struct buf *out)
+/* With the lock held: the passing event that *place stands before, holes are left behind; NULL: there is none. */
+static const struct passing *find_passing(struct event_ring *r, struct event_place *place)
 {
-    (void)buf_printf(out, "id: %" PRIu64 ".%" PRIu64 "\nevent: change\ndata: %s\n\n", r->epoch, place->seq,
-                     json); /* far below the buffer's limit */
+    if (place->next < oldest_passing(r))
+        place->next = oldest_passing(r); /* before that there are holes alone: else something were lost */
+    while (place->next <= r->n_passing && !*place_of(r, place->next))
+        place->next++;
+    return place->next <= r->n_passing ? *place_of(r, place->next) : NULL;
+}
+
+/* With the lock held. As all happened: who comes back to a place has been told of what passed before it. */
+static const char *step(struct event_ring *r, struct event_place *place)
+{
+    const struct passing *p = find_passing(r, place);
+
+    if (p && p->seq <= place->seq) {
+        place->next++;
+        return p->json;
+    }
+    return place->seq < r->last ? r->texts[++place->seq % EVENTS_MAX] : NULL;
 }
 
 /* With the lock held. */
 static bool next_event(struct event_ring *r, struct event_place *place, const char *const *kinds, struct buf *out)
 {
-    while (place->seq < r->last) {
-        const char *json = r->texts[++place->seq % EVENTS_MAX];
+    const char *json = step(r, place);
 
-        if (has_kind(json, kinds)) {
-            write_event(r, place, json, out);
-            return true;
-        }
-    }
-    if (place->next < oldest_passing(r))
-        place->next = oldest_passing(r); /* before that there are holes alone: else something were lost */
-    while (place->next <= r->n_passing) {
-        const struct passing *p = *place_of(r, place->next++);
-
-        if (p && has_kind(p->json, kinds)) {
-            write_event(r, place, p->json, out);
-            return true;
-        }
-    }
-    return false;
+    while (json && !has_kind(json, kinds))
+        json = step(r, place);
+    if (json)
+        (void)buf_printf(out, "id: %" PRIu64 ".%" PRIu64 "\nevent: change\ndata: %s\n\n", r->epoch, place->seq,
+                         json); /* far below the buffer's limit */
+    return json;
 }
 
 bool event_ring_next(struct event_ring *r, struct event_place *place, const char *const *kinds, struct buf *out,

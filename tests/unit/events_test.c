@@ -130,13 +130,47 @@ TEST(who_comes_back_to_a_place_is_told_again_what_passed_behind_it)
     struct event_place at_a, at_b, now = event_ring_last(r);
     CHECK_INT(event_place_parse("5.1", &at_a), 0);
     CHECK_INT(event_place_parse("5.2", &at_b), 0);
-    CHECK_DRAIN(r, &at_a, "2b 2p 2q ");
+    CHECK_DRAIN(r, &at_a, "1p 2b 2q ");
     CHECK_DRAIN(r, &at_b, "2q ");
     CHECK_DRAIN(r, &now, "");
     add(r, "Exposure", "c");
     pass(r, "Proxy", "p");
     CHECK_DRAIN(r, &at_b, "3c 3p ");
     CHECK_DRAIN(r, &now, "3c 3p ");
+    event_ring_free(r);
+}
+
+TEST(who_breaks_off_anywhere_has_been_told_of_all_that_passed_before)
+{
+    static const char *const names[] = {"p", "a", "q", "b", "r"};
+    struct event_ring *r = event_ring_new(5);
+    struct event_place start = event_ring_last(r);
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (i % 2)
+            add(r, "Exposure", names[i]);
+        else
+            pass(r, "Proxy", names[i]);
+    for (unsigned n = 0; n <= ARRAY_LEN(names); n++) {
+        struct event_place reader = start, again;
+        _cleanup_(buf_clear) struct buf told = {0};
+        bool lost;
+
+        buf_init(&told, 0);
+        for (unsigned i = 0; i < n; i++)
+            CHECK(event_ring_next(r, &reader, NULL, &told, &lost));
+        /* What an id says is all that is left of a place. */
+        again = (struct event_place){.epoch = reader.epoch, .seq = reader.seq};
+        _cleanup_(mem_free_p) char *rest = drain(r, &again, NULL, &lost);
+        CHECK(!lost);
+        (void)buf_append_str(&told, rest);
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            _cleanup_(mem_free_p) char *text = mem_printf("\"name\":\"%s\"", names[i]);
+
+            if (!strstr(buf_cstr(&told), text))
+                test_fail(__FILE__, __LINE__, "after %u, %s is not told", n, names[i]);
+        }
+    }
     event_ring_free(r);
 }
 
