@@ -181,9 +181,9 @@ bool etags_are_good(const char *field)
 
     if (is_any(field))
         return true;
-    for (; next_tag(&at, &t) && tag_is_good(&t); n++) {
+    for (; next_tag(&at, &t); n++) {
         at += strspn(at, " \t");
-        if (*at && *at != ',')
+        if (!tag_is_good(&t) || (*at && *at != ','))
             return false;
     }
     return n && !*at;

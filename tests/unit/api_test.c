@@ -645,8 +645,8 @@ TEST(a_condition_is_a_star_or_a_list_of_tags)
     static const char *const good[] = {
         "*", "* ", "\"\"", "\"a\"", "W/\"a\"", " \"a\" ,\t\"b\"", ", \"a\",,\"b\",", "\"a,b\"", "\"\xe9\""};
     static const char *const bad[] = {
-        "",         " ",       ",",  "a",        "\"a",      "a\"",     "\"a\" \"b\"", "\"a\"\"b\"",
-        "\"a\", b", "w/\"a\"", "W/", "*, \"a\"", "\"a\", *", "\"a b\"", "\"a\tb\"",    "'a'"};
+        "",        " ",  ",",        "a",        "\"a",     "a\"",      "\"a\" \"b\"", "\"a\"\"b\"",    "\"a\", b",
+        "w/\"a\"", "W/", "*, \"a\"", "\"a\", *", "\"a b\"", "\"a\tb\"", "'a'",         "\"a\", \"b c\""};
 
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         if (!etags_are_good(good[i]))
