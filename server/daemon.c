@@ -65,6 +65,8 @@ struct daemon {
     struct loop *loop;
     struct store *store;
     struct translator *translator;
+    char **faulty; /* exposures that a translation told of; they are announced behind it */
+    size_t n_faulty, cap_faulty;
     struct xds_server *xds;
     struct agent *agent;
     struct alarm_board *alarms;
@@ -86,7 +88,7 @@ struct daemon {
 static void announce(const struct daemon *d, const char *kind, const char *name, enum event_change change)
 {
     if (d->store)
-        store_announce(d->store, kind, name, change);
+        store_announce(d->store, kind, &name, 1, change);
 }
 
 static void on_alarm(void *arg, const char *name, const char *text)
@@ -103,13 +105,26 @@ static void on_alarm(void *arg, const char *name, const char *text)
 static void on_faults(void *arg, const char *exposure, const struct problem *now, size_t n_now,
                       const struct problem *before, size_t n_before)
 {
-    const struct daemon *d = arg;
+    struct daemon *d = arg;
     _cleanup_(view_unref_p) struct view *v = store_view(d->store);
 
     if (!view_exposure(v, exposure))
         return; /* it is gone, which was said */
     report_problems(exposure, now, n_now, before, n_before);
-    announce(d, "Exposure", exposure, EVENT_MODIFIED);
+    if (d->n_faulty == d->cap_faulty) {
+        d->cap_faulty = d->cap_faulty ? 2 * d->cap_faulty : 8;
+        d->faulty = mem_realloc(d->faulty, d->cap_faulty, sizeof(*d->faulty));
+    }
+    d->faulty[d->n_faulty++] = mem_strdup(exposure);
+}
+
+/* The disk delays them alone, and once for all, not what the proxies get. */
+static void announce_faulty(struct daemon *d)
+{
+    if (d->n_faulty)
+        store_announce(d->store, "Exposure", (const char *const *)d->faulty, d->n_faulty, EVENT_MODIFIED);
+    while (d->n_faulty)
+        mem_free(d->faulty[--d->n_faulty]);
 }
 
 /* In the xDS thread. */
@@ -171,6 +186,7 @@ static void publish(struct daemon *d, const struct view_delta *delta)
     struct xds_batch *batch = translate(d->translator, whole ? whole : delta);
     if (batch)
         xds_server_publish(d->xds, batch);
+    announce_faulty(d);
 }
 
 static void on_commit(void *arg, const char *cause)
@@ -938,6 +954,7 @@ static void stop(struct daemon *d)
     if (d->xds)
         xds_server_stop(d->xds);
     translator_free(d->translator);
+    mem_free(d->faulty);
     if (d->store)
         store_close(d->store);
     loop_timer_free(d->heartbeat);

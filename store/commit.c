@@ -597,6 +597,15 @@ static void add_text(void *arg, const char *json)
     pointers_add(arg, mem_strdup(json));
 }
 
+static void put_events(struct store *s, const struct pointers *texts)
+{
+    uint64_t first = event_ring_last(s->events).seq + 1;
+
+    /* A ring holds no more: who watched has to read everything again. */
+    for (size_t i = texts->count > EVENTS_MAX ? texts->count - EVENTS_MAX : 0; i < texts->count; i++)
+        row_put_event(s, first + i, texts->items[i]);
+}
+
 /* Events go to the disk with what they are about; they are told when it can be seen. */
 static void prepare_events(struct commit *c, struct pointers *texts)
 {
@@ -606,9 +615,7 @@ static void prepare_events(struct commit *c, struct pointers *texts)
     if (s->loading)
         return;
     announce_delta(c->delta, clock_wall(), add_text, texts);
-    /* A ring holds no more: who watched has to read everything again. */
-    for (size_t i = texts->count > EVENTS_MAX ? texts->count - EVENTS_MAX : 0; i < texts->count; i++)
-        row_put_event(s, c->after->event.seq + 1 + i, texts->items[i]);
+    put_events(s, texts);
     c->after->event.seq += texts->count;
 }
 
@@ -626,17 +633,18 @@ static unsigned observed_wait_ms(const struct store *s)
     return s->options.observed_wait_ms ? s->options.observed_wait_ms : STORE_OBSERVED_WAIT_MS;
 }
 
-void store_announce(struct store *s, const char *kind, const char *name, enum event_change change)
+void store_announce(struct store *s, const char *kind, const char *const *names, size_t n, enum event_change change)
 {
+    struct pointers texts = {0};
     struct buf b;
-    const char *json;
 
     buf_init(&b, EVENT_BYTES_MAX);
-    json = announce_text(&b, kind, name, change, s->revision, clock_wall());
-    row_put_event(s, event_ring_last(s->events).seq + 1, json);
-    keeper_wait(s->observed, keeper_flush(s->observed), observed_wait_ms(s));
-    event_ring_add(s->events, json);
+    for (size_t i = 0; i < n; i++)
+        add_text(&texts, announce_text(&b, kind, names[i], change, s->revision, clock_wall()));
     buf_clear(&b);
+    put_events(s, &texts);
+    keeper_wait(s->observed, keeper_flush(s->observed), observed_wait_ms(s));
+    tell_events(s, &texts);
 }
 
 void store_announce_passing(struct store *s, const char *kind, const char *name, enum event_change change)

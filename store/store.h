@@ -120,8 +120,8 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
  * is wrong with an object stands on that object.
  */
 struct view_delta *store_commit(struct store *s, const char *cause);
-/* An event that is no difference between views: of an alarm, a proxy. */
-void store_announce(struct store *s, const char *kind, const char *name, enum event_change change);
+/* Events that are no difference between views: of alarms, of what translation found. The disk is waited for once. */
+void store_announce(struct store *s, const char *kind, const char *const *names, size_t n, enum event_change change);
 /* Any thread: the same of what passes (store/events.h): no disk is waited for. */
 void store_announce_passing(struct store *s, const char *kind, const char *name, enum event_change change);
 /* The difference from nothing to the present view: what later commits' differences go on from. Also while the view is

@@ -316,6 +316,8 @@ TEST(a_view_names_the_place_to_watch_from)
     world_clear(&w);
 }
 
+static const char *const alarms[] = {"config.db", "ports"};
+
 TEST(events_are_replayed_after_a_restart_and_go_on_without_a_hole)
 {
     struct world w;
@@ -327,12 +329,12 @@ TEST(events_are_replayed_after_a_restart_and_go_on_without_a_hole)
     p = event_ring_last(store_events(w.store));
     world_put(&w, "web", "\"port\":80,\"listener_port\":2001", "10.0.0.1", true);
     world_committed(&w);
-    store_announce(w.store, "Alarm", "config.db", EVENT_ADDED);
+    store_announce(w.store, "Alarm", alarms, ARRAY_LEN(alarms), EVENT_ADDED);
     last = event_ring_last(store_events(w.store));
     world_reopen(&w);
     CHECK(event_ring_last(store_events(w.store)).epoch == last.epoch);
     CHECK_INT(event_ring_last(store_events(w.store)).seq, last.seq);
-    store_announce(w.store, "Alarm", "config.db", EVENT_REMOVED);
+    store_announce(w.store, "Alarm", alarms, 1, EVENT_REMOVED);
     _cleanup_(mem_free_p) char *text = events_since(&w, &p, &lost);
 
     CHECK(!lost);
@@ -340,6 +342,7 @@ TEST(events_are_replayed_after_a_restart_and_go_on_without_a_hole)
     CHECK_INT(test_count(text, "\"Service\""), 1);
     CHECK_INT(test_count(text, "\"Revision\""), 1);
     CHECK_INT(test_count(text, "\"removed\""), 1);
+    CHECK(strstr(strstr(text, "\"config.db\""), "\"ports\""));
     world_clear(&w);
 }
 
@@ -351,7 +354,7 @@ TEST(without_what_was_told_before_a_new_epoch_begins)
 
     world_init(&w);
     world_open(&w);
-    store_announce(w.store, "Alarm", "x", EVENT_ADDED);
+    store_announce(w.store, "Alarm", alarms, 1, EVENT_ADDED);
     p = event_ring_last(store_events(w.store));
     world_close(&w);
     CHECK_INT(remove(world_file(&w, "observed.db")), 0);
