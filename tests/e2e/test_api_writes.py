@@ -185,9 +185,6 @@ def test_a_change_set_is_all_or_nothing(api):
     assert api.v1(exposure(WEB))["lb_policy"] == "random" and api.v1("/gateways/spare")["port_min"] == 2000
 
 
-# ---- who may ----
-
-@pytest.mark.sanitized
 def test_a_removal_in_a_change_set_takes_no_body(api):
     """It would be ignored, whatever was wanted by it."""
     one = {"method": "DELETE", "kind": "Gateway", "name": "spare"}
@@ -195,6 +192,9 @@ def test_a_removal_in_a_change_set_takes_no_body(api):
     assert api.post("/changesets", {"operations": [{**one, "body": None}]}).status == 404
 
 
+# ---- who may ----
+
+@pytest.mark.sanitized
 def test_a_token_is_made_used_and_taken_away(api):
     made = api.post("/tokens", {"name": "dash", "role": "viewer"})
     assert made.status == 201, made.body
