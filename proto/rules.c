@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/regex.h"
+#include "base/utf8.h"
 #include "proto/formats.h"
 #include "proto/wire.h"
 
@@ -363,15 +364,6 @@ static bool matches(unsigned pattern, const char *p, size_t n)
     return regex_full_match(regex, p, n);
 }
 
-static size_t count_code_points(const char *p, size_t n)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < n; i++)
-        count += ((unsigned char)p[i] & 0xc0) != 0x80;
-    return count;
-}
-
 static bool text_among(const struct schema_rule *rule, const char *p, size_t n)
 {
     for (unsigned i = 0; i < rule->count; i++) {
@@ -392,7 +384,7 @@ static bool length_breaks(const struct schema_field *f, const struct schema_rule
     case SCHEMA_RULE_MIN_LEN:
     case SCHEMA_RULE_MAX_LEN:
         if (f->type == SCHEMA_TYPE_STRING)
-            n = count_code_points(p, n);
+            n = utf8_count(p, n);
         break;
     default:
         break;
