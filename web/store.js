@@ -15,6 +15,7 @@ function throttle(work) {
     let again = false;
     let last = 0;
     const run = async () => {
+        clearTimeout(timer);
         timer = null;
         running = true;
         last = Date.now();
@@ -26,7 +27,12 @@ function throttle(work) {
         again = running;
         if (!running && timer === null) timer = setTimeout(run, Math.max(30, last + GAP_MS - Date.now()));
     };
-    return { soon, now: run, busy: () => running, cancel: () => clearTimeout(timer) };
+    const cancel = () => {
+        clearTimeout(timer);
+        timer = null;
+        again = false;
+    };
+    return { soon, now: run, busy: () => running, cancel };
 }
 
 class Source {
@@ -48,7 +54,7 @@ class Source {
     }
 
     use(listener, concerns) {
-        if (this.listeners.size === 0) this.age();
+        if (this.listeners.size === 0) this.age(); // nobody looked, so nobody heard what became another
         this.listeners.add(listener);
         const stopEvents = onEvent((event) => {
             if (event === null || concerns(event)) this.stale();
@@ -64,14 +70,16 @@ class Source {
             stopEvents();
             stopState();
             clearInterval(timer);
+            if (this.listeners.size === 0) this.work.cancel();
         };
     }
 
     stale() {
+        this.age();
         this.work.soon();
     }
 
-    // While nobody looked, nobody heard what became another.
+    // What was read before may be another now.
     age() {}
 }
 
@@ -108,7 +116,8 @@ class List extends Source {
         this.path = path;
         this.parameters = parameters;
         this.limit = limit;
-        this.pages = []; // {cursor, items, next, etag, stale}
+        this.pages = []; // {cursor, items, next, etag, aged}, aged: as it was when the page was asked for
+        this.aged = 0; // how often it was told that something may be another; pages from before are stale
         this.shown = [0, 0]; // rows
     }
 
@@ -128,7 +137,8 @@ class List extends Source {
     // These rows are looked at: their pages are read if they are not there, or are stale.
     show(first, last) {
         this.shown = [first, last];
-        if ((last + this.limit / 2 >= this.count && !this.complete) || this.pages.some((p, i) => p.stale && this.isShown(i)))
+        if (this.work.busy()) return; // it looks for what is missing until nothing is
+        if ((last + this.limit / 2 >= this.count && !this.complete) || this.pages.some((p, i) => p.aged < this.aged && this.isShown(i)))
             this.refresh();
     }
 
@@ -137,18 +147,8 @@ class List extends Source {
         return begin <= this.shown[1] && begin + this.pages[index].items.length >= this.shown[0];
     }
 
-    stale() {
-        this.age();
-        this.work.soon();
-    }
-
     age() {
-        for (const page of this.pages) page.stale = true;
-    }
-
-    refresh() {
-        if (!this.work.busy()) return this.work.now();
-        return Promise.resolve(); // it looks for what is missing until nothing is
+        this.aged++;
     }
 
     async read(cursor, etag) {
@@ -157,9 +157,10 @@ class List extends Source {
 
     async load() {
         try {
-            if (this.error) for (const page of this.pages) page.stale = true;
+            if (this.error) this.age();
             this.error = null;
-            while ((await this.loadOne()) && this.listeners.size > 0);
+            const aged = this.aged; // what is told from here on is for the next time
+            while ((await this.loadOne(aged)) && this.listeners.size > 0);
         } catch (error) {
             this.error = error;
         }
@@ -167,26 +168,26 @@ class List extends Source {
     }
 
     // Whether there was anything to read.
-    async loadOne() {
-        const index = this.pages.findIndex((page, i) => page.stale && this.isShown(i));
+    async loadOne(aged) {
+        const index = this.pages.findIndex((page, i) => page.aged < aged && this.isShown(i));
         if (index >= 0) {
             const page = this.pages[index];
             const answer = await this.read(page.cursor, page.etag);
-            page.stale = false;
-            if (answer.status !== 304) this.put(index, page.cursor, answer);
+            page.aged = aged;
+            if (answer.status !== 304) this.put(index, page.cursor, answer, aged);
             return true;
         }
         if (this.pages.length && (this.complete || this.shown[1] + this.limit / 2 < this.count)) return false;
         const cursor = this.pages.length ? this.pages.at(-1).next : null;
         const answer = await this.read(cursor);
-        this.put(this.pages.length, cursor, answer);
+        this.put(this.pages.length, cursor, answer, aged);
         return true;
     }
 
     // Where pages do not fit together any more, those behind are read anew as they are looked at.
-    put(index, cursor, { data, etag }) {
+    put(index, cursor, { data, etag }, aged) {
         const pages = this.pages.slice();
-        pages[index] = { cursor, items: data.items, next: data.next, etag, stale: false };
+        pages[index] = { cursor, items: data.items, next: data.next, etag, aged };
         if (pages[index + 1] && pages[index + 1].cursor !== data.next) pages.length = index + 1;
         this.pages = pages;
         this.changed();
