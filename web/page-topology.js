@@ -11,6 +11,7 @@ import {
 import { html, useState, useEffect, useLayoutEffect, useMemo, useRef } from "./html.js";
 
 const ON = ["Listener", "Exposure", "Proxy", "Certificate", "Gateway"];
+const WAY_ON = ["Exposure", "Proxy", "Certificate"];
 const LISTENER_FIELDS = "name,envoy_name,listener_port,protocol,chains,exposures";
 const WAY_FIELDS = "name,protocol,sni,vhosts,listener_certificates,status";
 const SHOWN = 20; // exposures of a listener, until more are wanted
@@ -91,7 +92,7 @@ function Drawing({ listener, width, chosen, onChoose, onHeight }) {
     const ordered = useMemo(() => inOrder(listener.exposures), [listener]);
     const exposures = ordered.slice(0, shown);
     const names = exposures.map((one) => one.name);
-    const list = useWhole("/exposures", { listener: listener.name, fields: WAY_FIELDS }, ["Exposure"]);
+    const list = useWhole("/exposures", { listener: listener.name, fields: WAY_FIELDS }, WAY_ON);
     const lists = useGets(names.map(endpointsPath), (i) => concerns([names[i]]));
     const details = useMemo(() => new Map(list.items.map((one) => [one.name, one])), [list.items]);
     const endpoints = new Map(names.flatMap((name, i) => (lists[i].data ? [[name, lists[i].data.items]] : [])));
@@ -301,7 +302,7 @@ function waysOf(item) {
 }
 
 function Ways({ gateway, q, listener }) {
-    const list = useWhole("/exposures", { gateway, listener, q, sort: "listener_port,name", fields: WAY_FIELDS }, ["Exposure", "Proxy", "Certificate"]);
+    const list = useWhole("/exposures", { gateway, listener, q, sort: "listener_port,name", fields: WAY_FIELDS }, WAY_ON);
     const ways = useMemo(() => {
         const all = list.items.flatMap(waysOf);
         return all.map((way, i) => [rank(way.state), i, way]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , way]) => way);
