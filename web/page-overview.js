@@ -142,7 +142,8 @@ function Pace() {
     const agent = Array(SLOTS).fill(0);
     const people = Array(SLOTS).fill(0);
     for (const { time, author } of list.items.slice(0, REVISIONS)) {
-        const slot = Math.floor(Date.parse(time) / 1000 / SLOT_S) - last + SLOTS - 1;
+        // This browser's clock may be behind.
+        const slot = Math.min(SLOTS - 1, Math.floor(Date.parse(time) / 1000 / SLOT_S) - last + SLOTS - 1);
         if (slot >= 0) (author ? people : agent)[slot]++;
     }
     const count = (all) => all.reduce((a, b) => a + b, 0);

@@ -149,7 +149,7 @@ setInterval(() => {
 
 // Now, in milliseconds, in steps of so many; whoever uses it is drawn again at each, and once a second at most.
 export function useNow(step = 1) {
-    const look = () => Date.now() - (Date.now() % step);
+    const look = () => Math.floor(Date.now() / step) * step;
     const [now, setNow] = useState(look());
     useEffect(() => {
         const tick = () => setNow(look());
