@@ -35,7 +35,7 @@ const keyOf = (item) => `${item.time} ${item.kind} ${item.change} ${item.name}`;
 // Newest first; each once, whichever way it came.
 function merged(before, more) {
     const known = new Set(before.map(keyOf));
-    const fresh = more.filter((one) => !known.has(keyOf(one)));
+    const fresh = more.filter((one) => !known.has(keyOf(one)) && known.add(keyOf(one)));
     if (!fresh.length) return before;
     return [...fresh, ...before].sort((a, b) => b.time.localeCompare(a.time) || numberOf(b.id) - numberOf(a.id)).slice(0, KEPT_MAX);
 }
