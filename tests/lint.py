@@ -5,7 +5,8 @@
 
 Form (clang-format), who may include whom, functions that are refused, the length and complexity of functions, how
 files begin, and words that have no place here. With --tidy clang-tidy runs too; what it found clean before, with the
-same headers and settings, is not looked at again. With --modules ESLint, which is there, reads the dashboard's modules. Prints FILE:LINE: fault; exit status 1 if there is any.
+same headers and settings, is not looked at again. With --modules ESLint, which is there, reads the
+dashboard's modules. Prints FILE:LINE: fault; exit status 1 if there is any.
 
 An exception is asked for in the line before, or in the line itself: /* lint: RULE because REASON */, where RULE is
 `long` or `complex` (before a function), or `call` (a refused function).

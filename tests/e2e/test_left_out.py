@@ -43,7 +43,7 @@ class Scene:
         return one["state"], one["reason"]
 
     def wait_accepted(self, *wanted):
-        wait_until(lambda: self.accepted() == wanted, timeout=5, what="%s to be %s" % (NAME, wanted))
+        wait_until(lambda: self.accepted() == wanted, what="%s to be %s" % (NAME, wanted))
         return self.status()["accepted"]
 
     def last_event(self):

@@ -5,6 +5,8 @@ import contextlib
 from declare import l7
 from harness import Load, client_context, wait_answer, wait_until
 
+REQUESTS_MIN = 50  # of each load
+
 
 def two_certificates(lab, ca, *more):
     """A port whose domains are spread over two filter chains, by two certificates that have all names."""
@@ -30,9 +32,9 @@ def loads(lab, ca, *domains):
             stack.enter_context(load)
         yield all_of_them
         for load in all_of_them:
-            load.wait_answered(10)
+            load.wait_answered(max(10, REQUESTS_MIN - load.answered))
     for load in all_of_them:
-        load.assert_clean(50)
+        load.assert_clean(REQUESTS_MIN)
 
 
 def chain_of(envoy, domain):

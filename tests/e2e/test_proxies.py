@@ -249,7 +249,7 @@ def test_proxies_that_come_and_go_and_what_they_take_is_told_as_it_happens(serve
     try:
         lab.agent.set_keywords("test/svc/one", {"expose#0.lb_policy": "random"})
         stream.until(told("Exposure", GOOD[0], "modified"))
-        assert lab.api.programmed(GOOD[0])["reason"] == "pending"
+        wait_until(lambda: lab.api.programmed(GOOD[0])["reason"] == "pending")
         number = revision(lab)
     finally:
         envoy.signal(signal.SIGCONT)

@@ -147,7 +147,7 @@ def test_every_picture_of_the_tour_can_be_taken_and_what_is_told_of_is_there(req
                 step(desk, page)
                 # A page is whole as soon as it says all of it.
                 try:
-                    wait_until(lambda p=page, t=text: all(name in said(p) for name in bold(t)), 5)
+                    wait_until(lambda p=page, t=text: all(name in said(p) for name in bold(t)))
                 except AssertionError:
                     there = said(page)
                     missing += ["%s: %s" % (step.__name__, name) for name in bold(text) if name not in there]

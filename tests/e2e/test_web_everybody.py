@@ -138,9 +138,11 @@ def test_what_waits_moves_only_where_motion_is_not_reduced(shown):
         held = []
         page.route("**/api/v1/exposures?*", partial(list.append, held))
         shown.go(page, "#/exposures")
+        page.get_by_role("heading", name="Exposures", level=1).wait_for()
         page.locator(".loading").wait_for()
         assert bool(page.evaluate("document.getAnimations().length")) is moves
         wait_until(lambda p=page, all_of=held: p.evaluate("1") and all_of)
+        page.unroute("**/api/v1/exposures?*")
         for route in held:
             route.continue_()
         row(page, "infra/svc/db").wait_for()
