@@ -181,6 +181,28 @@ class SharedDesk(Desk):
         assert self.revision() == self.before, "a test changed what others look at too: it needs a desk of its own"
 
 
+class Held:
+    """Requests of a page that are held back, until all that there are and will be are let go."""
+
+    def __init__(self, page, pattern):
+        self.page, self.routes, self.is_over = page, [], False
+        page.route(pattern, self.take)
+
+    def take(self, route):
+        if self.is_over:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def wait(self):
+        wait_until(lambda: self.page.evaluate("1") and self.routes, what="a request")
+
+    def let_go(self):
+        self.is_over = True
+        for route in self.routes:
+            route.continue_()
+
+
 def violations(page):
     """What axe-core finds wrong with a page as it is now, readable."""
     if not page.evaluate("'axe' in window"):

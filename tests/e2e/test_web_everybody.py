@@ -5,10 +5,7 @@ On every page: nothing moves where motion is reduced, 320 CSS pixels are enough 
 seen and not covered. States can be told without the page's colours. Single keys can be switched off.
 """
 
-from functools import partial
-
-from desk import violations
-from harness import wait_until
+from desk import Held, violations
 from test_web_shell import NOT_FOUND, PAGES, row
 
 ALL = {
@@ -135,16 +132,13 @@ def test_the_focus_is_seen_wherever_it_is_and_nothing_moves_where_motion_is_redu
 def test_what_waits_moves_only_where_motion_is_not_reduced(shown):
     for motion, moves in (("no-preference", True), ("reduce", False)):
         page = shown.page(reduced_motion=motion)
-        held = []
-        page.route("**/api/v1/exposures?*", partial(list.append, held))
+        held = Held(page, "**/api/v1/exposures?*")
         shown.go(page, "#/exposures")
         page.get_by_role("heading", name="Exposures", level=1).wait_for()
         page.locator(".loading").wait_for()
         assert bool(page.evaluate("document.getAnimations().length")) is moves
-        wait_until(lambda p=page, all_of=held: p.evaluate("1") and all_of)
-        page.unroute("**/api/v1/exposures?*")
-        for route in held:
-            route.continue_()
+        held.wait()
+        held.let_go()
         row(page, "infra/svc/db").wait_for()
 
 

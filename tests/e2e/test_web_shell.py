@@ -6,7 +6,7 @@ import re
 import pytest
 
 from declare import l4
-from desk import NARROW, WAIT_MS, WIDE, violations
+from desk import NARROW, WAIT_MS, WIDE, Held, violations
 from harness import LIMIT, SLOW, wait_until
 
 # Each page as it is looked at: its address, and a text that is there once it is whole.
@@ -184,16 +184,13 @@ def test_nothing_there_tells_the_first_step_and_loading_is_seen(desk):
     desk.start()
     page = desk.page()
     page.get_by_text("Nothing. Everything that is declared").wait_for()
-    release = []
-    page.route("**/api/v1/exposures?*", lambda route: release.append(route))  # held back, then let through
+    held = Held(page, "**/api/v1/exposures?*")
     desk.go(page, "#/exposures")
     page.locator(".loading").wait_for()
     keep_picture(page, "loading")
     assert not violations(page)
-    wait_until(lambda: page.evaluate("1") and release)
-    page.unroute_all()
-    for route in release:
-        route.continue_()
+    held.wait()
+    held.let_go()
     page.get_by_text("There is no exposure yet").wait_for()
     keep_picture(page, "empty")
     assert not violations(page)
