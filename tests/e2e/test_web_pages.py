@@ -132,8 +132,10 @@ def test_events_are_replayed_come_live_once_and_wait_while_paused(office):
     before = rows.count()
     office.api.patch(exposure("legacy.expose#0"), {"lb_policy": "random"})
     wait_until(lambda: rows.count() > before, what="a live event")
-    places = page.locator("tbody tr[data-row] td:last-child").all_inner_texts()
-    assert len(places) == len(set(places)), "each once"
+    # What passes is told at the place of another: each has a time of its own.
+    told = rows.evaluate_all("""rows => rows.map((row) => [row.querySelector("time").dateTime,
+        ...[...row.cells].slice(1, -1).map((cell) => cell.innerText)].join(" "))""")
+    assert len(told) == len(set(told)), "each once"
     page.get_by_role("button", name="Pause").click()
     paused = rows.count()
     office.api.patch(exposure("legacy.expose#0"), {"lb_policy": "round robin"})
