@@ -132,9 +132,9 @@ void exposures_begin(struct commit *c, struct work *w)
         struct port_space *space;
 
         bool has_earlier = prior && prior->claims.x && prior->declaration != w->declaration;
-        /* What is served goes on until the other can be. */
-        bool waits = has_earlier && declared[i].valid && awaits_secret(c->store, &declared[i]) &&
-                     !awaits_secret(c->store, prior->claims.x);
+        /* What is served goes on until the other can be; one that is disabled is not to be. */
+        bool waits = has_earlier && declared[i].valid && !declared[i].disabled &&
+                     awaits_secret(c->store, &declared[i]) && !awaits_secret(c->store, prior->claims.x);
 
         find_drained(c, declared[i].name, state);
         w->waits |= waits;

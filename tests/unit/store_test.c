@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "tests/unit/certs.h"
+#include "tests/unit/edit_world.h"
 #include "tests/unit/store_world.h"
 #include "tests/unit/test.h"
 
@@ -911,6 +912,25 @@ TEST(what_is_served_goes_on_until_the_secret_of_its_new_form_was_read)
     store_put_secret(w.store, "test/sec/none", "", &none, "the object does not exist");
     world_committed(&w);
     CHECK(is_served_by(&w, "test/svc/a", "test/sec/none"));
+    world_clear(&w);
+}
+
+TEST(what_is_disabled_waits_for_no_secret)
+{
+    _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.example.org");
+    struct world w;
+
+    world_init(&w);
+    world_open(&w);
+    put_tls(&w, "test/svc/a", "one", "443");
+    world_committed(&w);
+    put_pair(&w, "test/sec/one", "c1", c);
+    world_committed(&w);
+    put_tls(&w, "test/svc/a", "two", "443");
+    world_committed(&w);
+    CHECK(is_served_by(&w, "test/svc/a", "test/sec/one"));
+    world_edited(&w, DOCUMENT_OVERRIDE, "test/svc/a.expose#0", "{'enabled': false}");
+    CHECK(world_service(&w, "test/svc/a")->exposures[0].x->disabled);
     world_clear(&w);
 }
 
