@@ -55,7 +55,7 @@ static int connect_to_first(const char *const *sockets, const char **ret_socket,
     int r = err_set(e, -ENOENT, "agent", NULL, "no socket is configured");
 
     for (size_t i = 0; sockets[i]; i++) {
-        struct err why;
+        struct err why = {0};
         int fd = connect_to(sockets[i], &why);
 
         if (fd >= 0) {

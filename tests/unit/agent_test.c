@@ -667,7 +667,9 @@ TEST(of_two_sockets_the_one_that_is_there_says_why_it_cannot_be_reached)
     s.sockets[1] = "absent.sock";
     start_agent(&s);
     pass(&s, 1);
-    CHECK(count_log(&s, "Connection refused") > 0);
+    _cleanup_(mem_free_p) char *why = mem_printf("%s: Connection refused", s.fake.directory);
+    CHECK_INT(count_log(&s, why), count_log(&s, "agent cannot be reached"));
+    CHECK(count_log(&s, why) > 0);
     CHECK_INT(count_log(&s, "absent.sock"), 0);
     scene_end(&s);
 }
