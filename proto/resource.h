@@ -93,7 +93,7 @@ struct xds_batch {
     size_t n_gateways;
     struct xds_change *changes; /* sorted by gateway, type, name; one entry a resource */
     size_t n_changes;
-    const struct xds_subject *subjects; /* who wants to know when it is live */
+    const struct xds_subject *subjects; /* who wants to know when it is live; sorted likewise, each once */
     size_t n_subjects;
     struct arena *arena;
 };

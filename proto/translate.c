@@ -20,6 +20,7 @@
 #include "proto/sds_refs.h"
 #include "store/announce.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct group;
@@ -737,13 +738,25 @@ static void add_subject(void *arg, const char *gateway, const char *exposure)
     s->items[s->n++] = (struct xds_subject){arena_strdup(s->arena, gateway), arena_strdup(s->arena, exposure)};
 }
 
+static int compare_subjects(const void *a, const void *b)
+{
+    const struct xds_subject *x = a, *y = b;
+    int r = strcmp(x->gateway, y->gateway);
+
+    return r ? r : strcmp(x->exposure, y->exposure);
+}
+
 static void add_subjects(struct xds_batch *b, const struct view_delta *delta)
 {
     struct subjects s = {.arena = b->arena};
 
     announce_configured(delta, add_subject, &s);
+    if (s.n)
+        qsort(s.items, s.n, sizeof(*s.items), compare_subjects);
+    for (size_t i = 0; i < s.n; i++)
+        if (!b->n_subjects || compare_subjects(&s.items[b->n_subjects - 1], &s.items[i]) != 0)
+            s.items[b->n_subjects++] = s.items[i];
     b->subjects = s.items;
-    b->n_subjects = s.n;
 }
 
 struct xds_batch *translate(struct translator *t, const struct view_delta *delta)

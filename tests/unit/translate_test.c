@@ -359,6 +359,33 @@ TEST(an_exposure_that_changes_its_gateway_leaves_one_and_comes_to_the_other)
     bench_clear(&b);
 }
 
+/* "GATEWAY EXPOSURE" of all that the batch is about, one a line. */
+static void check_subjects(const struct bench *b, const char *expected)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    const char *text = "";
+
+    for (size_t i = 0; i < b->batch->n_subjects; i++)
+        text = arena_printf(a, "%s%s %s\n", text, b->batch->subjects[i].gateway, b->batch->subjects[i].exposure);
+    CHECK_STR(text, expected);
+}
+
+TEST(what_a_batch_is_about_is_named_once_and_by_gateway)
+{
+    struct bench b;
+
+    bench_init(&b);
+    apply_text(&b, "{'services': {'s/a': " L4("8080", "") ", 's/b': " L4(
+                       "8080", ", 'gateway': 'edge'") ", 's/c': " L4("8080", "") "}}");
+    check_subjects(&b, "");
+    /* The last one is another, and has its listener for itself. */
+    apply_text(&b, "{'services': {'s/a': " L4("8081", "") ", 's/b': " L4(
+                       "8080", ", 'gateway': 'edge', 'lb_policy': 'random'") ", 's/c': " L4("8080", ", 'lb_policy': "
+                                                                                                    "'random'") "}}");
+    check_subjects(&b, "edge s/b.expose#0\nenvoy s/a.expose#0\nenvoy s/c.expose#0\n");
+    bench_clear(&b);
+}
+
 TEST(a_listener_port_that_moves_leaves_the_cluster_alone)
 {
     struct bench b;
