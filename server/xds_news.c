@@ -116,7 +116,7 @@ static bool tell_followed(const struct xds_news *n, struct followed *f)
         n_streams++;
         n_passed += ((const struct xds_session *)w)->progress.passed >= f->sequence;
     }
-    if (n_passed != f->n_passed)
+    if (n_passed > f->n_passed)
         tell_exposures_of(n, f);
     f->n_passed = n_passed;
     return n_passed == n_streams;
@@ -159,9 +159,20 @@ static void follow(struct xds_news *n, struct xds_gateway *g, const struct xds_s
     n->is_stirred = true;
 }
 
+/* Whether the batch changed something of the gateway: else there is nothing to pass. Both are sorted by gateways, so
+ * *at goes on from one to the next. */
+static bool has_changes(const struct xds_batch *b, const char *gateway, size_t *at)
+{
+    int order = 1;
+
+    while (*at < b->n_changes && (order = strcmp(b->changes[*at].gateway, gateway)) < 0)
+        (*at)++;
+    return *at < b->n_changes && order == 0;
+}
+
 void xds_news_applied(struct xds_news *n, const struct xds_batch *b)
 {
-    size_t same;
+    size_t same, change = 0;
 
     for (size_t i = 0; b->n_subjects <= XDS_NEWS_SUBJECTS_MAX && i < b->n_subjects; i += same) {
         const char *gateway = b->subjects[i].gateway;
@@ -169,7 +180,7 @@ void xds_news_applied(struct xds_news *n, const struct xds_batch *b)
 
         for (same = 1; i + same < b->n_subjects && strcmp(b->subjects[i + same].gateway, gateway) == 0;)
             same++;
-        if (g)
+        if (g && has_changes(b, gateway, &change))
             follow(n, g, &b->subjects[i], same);
     }
 }
@@ -187,8 +198,10 @@ static void on_rollout(void *arg, uint64_t revision)
 
 clock_ns xds_news_run(struct xds_news *n, clock_ns now)
 {
-    if (!n->first && !n->is_stirred)
+    if (!n->first && !n->is_stirred) {
+        n->at = 0; /* who was to be told of may be gone */
         return INT64_MAX;
+    }
     if (!n->at) {
         clock_ns soon = now + XDS_NEWS_DELAY_MS * (clock_ns)CLOCK_NS_PER_MS,
                  next = n->last_at + XDS_NEWS_GAP_MS * (clock_ns)CLOCK_NS_PER_MS;
@@ -223,6 +236,7 @@ void xds_news_free(struct xds_news *n)
 {
     if (!n)
         return;
+    xds_rollouts_follow(n->directory, NULL, NULL);
     for (size_t i = 0; i < n->n_followed; i++)
         followed_clear(&n->followed[i]);
     mem_free(n);

@@ -44,12 +44,12 @@ struct xds_news_entry {
 
 /* epoch: of the proxies' ids. The directory's rollouts are followed from now on. */
 struct xds_news *xds_news_new(struct xds_directory *d, uint32_t epoch, xds_tell tell, void *arg);
-void xds_news_free(struct xds_news *n); /* NULL is allowed; all sessions are gone */
+void xds_news_free(struct xds_news *n); /* NULL is allowed; all sessions are gone, the directory is there */
 /* Something happened to it. */
 void xds_news_stirred(struct xds_news *n, struct xds_session *s);
 /* It is about to be freed. */
 void xds_news_gone(struct xds_news *n, struct xds_session *s);
-/* That batch was applied. */
+/* That batch was applied, just now. */
 void xds_news_applied(struct xds_news *n, const struct xds_batch *b);
 /* Tells what is to be told by now. Returns when to be called again at the latest. */
 clock_ns xds_news_run(struct xds_news *n, clock_ns now);

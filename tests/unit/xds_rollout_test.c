@@ -734,14 +734,15 @@ static void news_clear(struct world *w)
     world_clear(w);
 }
 
-/* A batch that is about exposures: a change of each one's cluster, all of gateway "g". */
+/* A batch that is about exposures of gateway "g": a change of each one's cluster. content NULL: it changes none. */
 static void publish_about(struct world *w, const char *content, size_t n, const char *const *exposures)
 {
     struct wire_batch *b = begin_batch();
     _cleanup_(mem_free_p) struct xds_subject *subjects = mem_array(struct xds_subject, n);
 
     for (size_t i = 0; i < n; i++) {
-        wire_batch_put_static(b, "g", exposures[i], content);
+        if (content)
+            wire_batch_put_static(b, "g", exposures[i], content);
         subjects[i] = (struct xds_subject){"g", exposures[i]};
     }
     struct xds_batch *batch = wire_batch_finish(b, ++w->revision, true);
@@ -808,6 +809,25 @@ TEST(a_proxy_that_nothing_was_told_of_goes_in_silence)
     CHECK_STR(told_after(&w, XDS_NEWS_DELAY_MS), ""); /* it has not said who it is */
     leave(&a);
     CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    news_clear(&w);
+}
+
+TEST(one_that_went_before_it_was_told_of_takes_nothing_from_the_next_ones_delay)
+{
+    struct world w;
+    struct client a, b;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    stir(&a);
+    leave(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    buf_reset(&w.told);
+    stir(&b);
+    CHECK_STR(buf_cstr(&w.told), "");
+    CHECK_STR(told_after(&w, XDS_NEWS_DELAY_MS), "Proxy 0000000e-000002 A ");
+    leave(&b);
     news_clear(&w);
 }
 
@@ -903,6 +923,46 @@ TEST(an_exposure_that_a_proxy_does_not_take_is_told_of_when_that_one_leaves)
     CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), ""); /* as many have it as before; b was never told of */
     stir(&a);
     CHECK_INT(told_after(&w, XDS_NEWS_GAP_MS)[0], '\0');
+    leave(&a);
+    news_clear(&w);
+}
+
+TEST(an_exposure_is_not_told_of_when_one_that_took_it_leaves)
+{
+    static const char *const one[] = {"x"};
+    struct world w;
+    struct client a, b;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    publish_about(&w, "1", 1, one);
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    CHECK(strstr(told_after(&w, XDS_NEWS_DELAY_MS), "Exposure x M "));
+    leave(&a);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    take(&b, XDS_CLUSTER);
+    stir(&b);
+    CHECK(strstr(told_after(&w, XDS_NEWS_GAP_MS), "Exposure x M "));
+    leave(&b);
+    news_clear(&w);
+}
+
+TEST(an_exposure_of_which_nothing_changed_for_proxies_is_not_told_of_with_what_changes_next)
+{
+    static const char *const one[] = {"x"};
+    struct world w;
+    struct client a;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    publish_about(&w, NULL, 1, one);
+    CHECK_STR(told_after(&w, XDS_NEWS_DELAY_MS), "");
+    publish(&w, "g", "c", "2");
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    CHECK(!strstr(told_after(&w, XDS_NEWS_GAP_MS), "Exposure"));
     leave(&a);
     news_clear(&w);
 }
