@@ -712,6 +712,7 @@ static void take_inbox(struct xds_server *s, bool *ret_stopping)
     while (list) {
         struct inbox *next = list->next;
 
+        xds_status_changed(s->status);
         xds_directory_apply(s->common.directory, list->batch);
         xds_status_applied(s->status, list->batch);
         xds_batch_free(list->batch);

@@ -62,7 +62,6 @@ void xds_status_gone(struct xds_status *t, struct xds_session *s)
 
 void xds_status_applied(struct xds_status *t, const struct xds_batch *b)
 {
-    xds_status_changed(t);
     if (t->news)
         xds_news_applied(t->news, b);
 }

@@ -121,9 +121,10 @@ void xds_status_changed(struct xds_status *t);
 
 /* ---- for the server; xDS thread ---- */
 
-/* Something happened to that session; it is about to be freed; that batch was applied. Answers are others then. */
+/* Something is about to happen to that session; it is about to be freed. Answers are others then. */
 void xds_status_stirred(struct xds_status *t, struct xds_session *s);
 void xds_status_gone(struct xds_status *t, struct xds_session *s);
+/* A batch was applied. That answers become others was said before: who is told by it asks at once. */
 void xds_status_applied(struct xds_status *t, const struct xds_batch *b);
 
 /* wake() makes the xDS thread call xds_status_run(); any thread. */

@@ -1,5 +1,6 @@
 /* The xDS server over real gRPC. */
 #include "server/xds_server.h"
+#include "server/xds_status.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -868,6 +870,42 @@ TEST(what_a_client_sends_is_not_measured_by_pings)
     buf_clear(&b);
     close(fd);
     stop(w);
+}
+
+/* What the answers' version was when a rollout was told of. */
+struct listener {
+    const struct xds_status *status;
+    uint64_t version;
+    sem_t told;
+};
+
+static void on_told(void *arg, const char *kind, const char *name, enum event_change change)
+{
+    struct listener *l = arg;
+
+    (void)name, (void)change; /* there is one */
+    if (strcmp(kind, "Rollout") != 0)
+        return;
+    l->version = xds_status_version(l->status);
+    sem_post(&l->told);
+}
+
+TEST(who_is_told_of_a_rollout_gets_no_answer_from_before_it)
+{
+    struct listener l = {.version = 0};
+    struct xds_address a = {.address = "127.0.0.1:0", .all = true};
+    struct xds_options o = {.addresses = &a, .n_addresses = 1, .tell = on_told, .arg = &l};
+    struct world *w = start_with(&o);
+
+    CHECK_INT(sem_init(&l.told, 0, 0), 0);
+    l.status = xds_server_status(w->server);
+    uint64_t before = xds_status_version(l.status);
+    publish(w, XDS_CLUSTER, "a", "one"); /* nobody is to take it: it is complete at once */
+    while (sem_wait(&l.told) < 0)
+        CHECK_INT(errno, EINTR);
+    CHECK(l.version > before);
+    stop(w);
+    sem_destroy(&l.told);
 }
 
 TEST(past_the_limit_of_streams_the_next_is_refused)
