@@ -172,7 +172,7 @@ static size_t append_json_special(struct buf *b, const char *s, size_t n)
 
 int buf_json_string(struct buf *b, const char *s, size_t n)
 {
-    size_t start = b->len, i = 0;
+    size_t start = b->len, i = 0, end = 0;
     bool high = false;
     uint8_t *to = buf_reserve(b, n + 2); /* it becomes no shorter */
 
@@ -191,10 +191,12 @@ int buf_json_string(struct buf *b, const char *s, size_t n)
     while (i < n) {
         size_t plain;
 
-        high = false;
-        plain = json_plain_bytes(s + i, n - i, &high);
-        if (high)
-            plain = utf8_prefix(s + i, plain);
+        /* Not looked for again behind each bad byte. */
+        if (i >= end) {
+            high = false;
+            end = i + json_plain_bytes(s + i, n - i, &high);
+        }
+        plain = high ? utf8_prefix(s + i, end - i) : end - i;
         buf_append(b, s + i, plain);
         i += plain;
         if (i < n)

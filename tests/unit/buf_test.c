@@ -157,6 +157,11 @@ TEST(bad_utf8_becomes_the_replacement_character)
     check_json_string("a\x80z", 3, "\"a\xef\xbf\xbdz\"");
     check_json_string("\xc3", 1, "\"\xef\xbf\xbd\"");
     check_json_string("\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+    check_json_string("\xff"
+                      "a\xc3\"\xe2\x82\n\xc3\xa9\xff",
+                      10,
+                      "\"\xef\xbf\xbd"
+                      "a\xef\xbf\xbd\\\"\xef\xbf\xbd\xef\xbf\xbd\\n\xc3\xa9\xef\xbf\xbd\"");
 }
 
 TEST(a_json_string_that_does_not_fit_leaves_nothing)
