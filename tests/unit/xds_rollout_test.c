@@ -771,8 +771,11 @@ static void stir(struct client *c)
 
 static void leave(struct client *c)
 {
-    xds_news_gone(c->world->news, c->session);
+    struct world *w = c->world;
+
+    xds_news_gone(w->news, c->session);
     close_client(c);
+    (void)xds_news_run(w->news, w->now); /* too early to tell more */
 }
 
 TEST(a_proxy_is_told_of_when_it_came_when_it_has_something_else_and_when_it_went)
