@@ -59,7 +59,7 @@ void world_init(struct world *w)
         .default_gateway = "envoy",
         .port_min = 1025,
         .port_max = 65535,
-        .observed_wait_ms = 60000, /* a machine that is busy is no disk that hangs */
+        .observed_wait_ms = 2000, /* a machine that is busy is no disk that hangs */
         .alarm = on_alarm,
         .alarm_arg = w,
         .wake = on_wake,
