@@ -260,8 +260,8 @@ struct network_list;
 
 /* What the store knows of an exposure beside its declaration. All is borrowed for the call, texts are copied. */
 struct exposure_state {
-    struct declaration *good; /* taken when the declared form is invalid and this one has a valid exposure of that
-                               * rid; may be NULL */
+    struct declaration *good; /* in effect in place of the declared form, where it has a valid exposure of that rid:
+                               * that one is invalid, or can't be served yet; NULL: the declared form is */
     const char *gateway;
     uint16_t listener_port;
     uint64_t since;

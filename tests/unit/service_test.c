@@ -252,16 +252,18 @@ TEST(a_name_that_was_claimed_later_has_its_own_time)
 
 /* ---- kept forms ---- */
 
-TEST(an_invalid_exposure_keeps_its_last_good_form_and_no_other_does)
+TEST(an_exposure_keeps_the_form_that_is_held_for_it_and_no_other_does)
 {
-    struct declaration *good = model_declaration("web1", "expose#0 {'port': 80}\nexpose#1 {'port': 81}");
+    struct declaration *good =
+        model_declaration("web1", "expose#0 {'port': 80}\nexpose#1 {'port': 81}\nexpose#3 {'port': 83}");
     struct declaration *bad =
-        model_declaration("web1", "expose#0 {'port': 8080, 'protocol': 'x'}\nexpose#1 {'port': 82}\nexpose#2 {}");
-    const struct exposure_state states[] = {{.good = good}, {.good = good}, {.good = good}};
+        model_declaration("web1", "expose#0 {'port': 8080, 'protocol': 'x'}\nexpose#1 {'port': 82}\nexpose#2 {}\n"
+                                  "expose#3 {'port': 84}");
+    const struct exposure_state states[] = {{.good = good}, {.good = NULL}, {.good = good}, {.good = good}};
     const struct fact_address a[] = {ADDRESS("n1", "ip#1", "10.0.0.1", true)};
     struct service *s = service_new("web1", bad, NULL, states, a, ARRAY_LEN(a), NULL, NULL);
 
-    CHECK_INT(s->n_exposures, 3);
+    CHECK_INT(s->n_exposures, 4);
     CHECK(s->exposures[0].kept);
     CHECK(s->exposures[0].x == declaration_find(good, "expose#0"));
     CHECK(s->exposures[0].declared == declaration_find(bad, "expose#0"));
@@ -272,6 +274,9 @@ TEST(an_invalid_exposure_keeps_its_last_good_form_and_no_other_does)
     CHECK(s->exposures[1].declaration == bad);
     /* It never was good. */
     CHECK(!s->exposures[2].kept && !s->exposures[2].x->valid);
+    /* Also a valid one: what it names was not read yet. */
+    CHECK(s->exposures[3].kept && s->exposures[3].declared->valid);
+    CHECK(s->exposures[3].x == declaration_find(good, "expose#3"));
     CHECK_INT(s->n_kept, 1);
     CHECK(s->kept[0] == good);
     /* The service holds what it needs. */
