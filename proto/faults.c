@@ -8,6 +8,7 @@
 #include "proto/faults.h"
 
 #include "base/map.h"
+#include "base/pointers.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -41,14 +42,12 @@ struct owner {
 };
 
 struct faults {
-    struct map pieces; /* struct piece by key */
-    struct piece **open;
-    size_t n_open, cap_open;
-    struct owner **touched; /* while settling */
-    size_t n_touched, cap_touched;
-    pthread_mutex_t lock; /* of owners and their lists */
-    struct map owners;    /* struct owner by name */
-    uint64_t version;     /* atomic */
+    struct map pieces;       /* struct piece by key */
+    struct pointers open;    /* pieces */
+    struct pointers touched; /* owners, while settling */
+    pthread_mutex_t lock;    /* of owners and their lists */
+    struct map owners;       /* struct owner by name */
+    uint64_t version;        /* atomic */
 };
 
 enum { KEY_MAX = 2048 };
@@ -88,8 +87,8 @@ void faults_free(struct faults *f)
         mem_free(e->value);
     map_clear(&f->pieces);
     map_clear(&f->owners);
-    mem_free(f->open);
-    mem_free(f->touched);
+    pointers_clear(&f->open);
+    pointers_clear(&f->touched);
     pthread_mutex_destroy(&f->lock);
     mem_free(f);
 }
@@ -109,11 +108,7 @@ static void open_piece(struct faults *f, struct piece *p)
     if (p->open)
         return;
     p->open = true;
-    if (f->n_open == f->cap_open) {
-        f->cap_open = f->cap_open ? 2 * f->cap_open : 8;
-        f->open = mem_realloc(f->open, f->cap_open, sizeof(struct piece *));
-    }
-    f->open[f->n_open++] = p;
+    pointers_add(&f->open, p);
 }
 
 void faults_begin(struct faults *f, const struct fault_origin *place)
@@ -229,11 +224,7 @@ static struct owner *touch(struct faults *f, const char *exposure)
         return o;
     o->touched = true;
     o->before = gather_new(o, &o->n_before);
-    if (f->n_touched == f->cap_touched) {
-        f->cap_touched = f->cap_touched ? 2 * f->cap_touched : 8;
-        f->touched = mem_realloc(f->touched, f->cap_touched, sizeof(struct owner *));
-    }
-    f->touched[f->n_touched++] = o;
+    pointers_add(&f->touched, o);
     return o;
 }
 
@@ -311,23 +302,26 @@ void faults_settle(struct faults *f, faults_tell tell, void *arg)
 {
     struct fault *gone = NULL;
 
-    if (!f->n_open)
+    if (!f->open.count)
         return;
     pthread_mutex_lock(&f->lock);
-    for (size_t i = 0; i < f->n_open; i++)
-        settle_piece(f, f->open[i], &gone);
+    for (size_t i = 0; i < f->open.count; i++)
+        settle_piece(f, f->open.items[i], &gone);
     pthread_mutex_unlock(&f->lock);
-    f->n_open = 0;
-    if (f->n_touched)
-        qsort(f->touched, f->n_touched, sizeof(struct owner *), compare_owners);
-    for (size_t i = 0; i < f->n_touched; i++)
-        tell_owner(f, f->touched[i], tell, arg);
+    f->open.count = 0;
+    if (f->touched.count)
+        qsort(f->touched.items, f->touched.count, sizeof(*f->touched.items), compare_owners);
+    for (size_t i = 0; i < f->touched.count; i++)
+        tell_owner(f, f->touched.items[i], tell, arg);
     pthread_mutex_lock(&f->lock);
-    for (size_t i = 0; i < f->n_touched; i++)
-        if (!f->touched[i]->first)
-            mem_free(map_removes(&f->owners, f->touched[i]->name));
+    for (size_t i = 0; i < f->touched.count; i++) {
+        const struct owner *o = f->touched.items[i];
+
+        if (!o->first)
+            mem_free(map_removes(&f->owners, o->name));
+    }
     pthread_mutex_unlock(&f->lock);
-    f->n_touched = 0;
+    f->touched.count = 0;
     free_list(gone);
 }
 

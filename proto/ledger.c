@@ -5,6 +5,7 @@
 #include "proto/ledger.h"
 
 #include "base/map.h"
+#include "base/pointers.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -21,8 +22,7 @@ struct slot {
 
 struct ledger {
     struct map slots;
-    struct slot **touched;
-    size_t n_touched, cap_touched;
+    struct pointers touched; /* slots */
 };
 
 enum { KEY_MAX = 1024 };
@@ -71,7 +71,7 @@ void ledger_free(struct ledger *l)
         mem_free(s);
     }
     map_clear(&l->slots);
-    mem_free(l->touched);
+    pointers_clear(&l->touched);
     mem_free(l);
 }
 
@@ -93,11 +93,7 @@ static void touch(struct ledger *l, struct slot *s)
     if (s->touched)
         return;
     s->touched = true;
-    if (l->n_touched == l->cap_touched) {
-        l->cap_touched = l->cap_touched ? 2 * l->cap_touched : 16;
-        l->touched = mem_realloc(l->touched, l->cap_touched, sizeof(struct slot *));
-    }
-    l->touched[l->n_touched++] = s;
+    pointers_add(&l->touched, s);
 }
 
 static bool same(const struct resource *a, const struct resource *b)
@@ -184,11 +180,11 @@ static int compare_changes(const void *a, const void *b)
 
 struct xds_change *ledger_collect(struct ledger *l, struct arena *arena, size_t *ret_n)
 {
-    struct xds_change *changes = arena_array(arena, struct xds_change, l->n_touched);
+    struct xds_change *changes = arena_array(arena, struct xds_change, l->touched.count);
     size_t n = 0;
 
-    for (size_t i = 0; i < l->n_touched; i++) {
-        struct slot *s = l->touched[i];
+    for (size_t i = 0; i < l->touched.count; i++) {
+        struct slot *s = l->touched.items[i];
 
         n += settle(s, arena, &changes[n]);
         if (!s->sent && !s->now) {
@@ -196,7 +192,7 @@ struct xds_change *ledger_collect(struct ledger *l, struct arena *arena, size_t 
             mem_free(s);
         }
     }
-    l->n_touched = 0;
+    l->touched.count = 0;
     qsort(changes, n, sizeof(*changes), compare_changes);
     *ret_n = n;
     return changes;

@@ -6,6 +6,7 @@
 #include "proto/sds_refs.h"
 
 #include "base/map.h"
+#include "base/pointers.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -38,8 +39,7 @@ struct watched {
 struct sds_refs {
     struct ledger *ledger;
     struct map entries, watched;
-    struct entry **dirty;
-    size_t n_dirty, cap_dirty;
+    struct pointers dirty; /* entries */
 };
 
 enum { KEY_MAX = 1024 };
@@ -109,7 +109,7 @@ void sds_refs_free(struct sds_refs *s)
         entry_free(s, e->value);
     map_clear(&s->entries);
     map_clear(&s->watched);
-    mem_free(s->dirty);
+    pointers_clear(&s->dirty);
     mem_free(s);
 }
 
@@ -128,11 +128,7 @@ static void touch(struct sds_refs *s, struct entry *entry)
     if (entry->dirty)
         return;
     entry->dirty = true;
-    if (s->n_dirty == s->cap_dirty) {
-        s->cap_dirty = s->cap_dirty ? 2 * s->cap_dirty : 16;
-        s->dirty = mem_realloc(s->dirty, s->cap_dirty, sizeof(struct entry *));
-    }
-    s->dirty[s->n_dirty++] = entry;
+    pointers_add(&s->dirty, entry);
 }
 
 static struct entry *new_entry(struct sds_refs *s, const char *key, size_t key_len, const char *gateway)
@@ -216,8 +212,8 @@ static void make(struct sds_refs *s, struct entry *entry, const struct view *v)
 
 void sds_refs_flush(struct sds_refs *s, const struct view *v, sds_tell tell, void *arg)
 {
-    for (size_t i = 0; i < s->n_dirty; i++) {
-        struct entry *entry = s->dirty[i];
+    for (size_t i = 0; i < s->dirty.count; i++) {
+        struct entry *entry = s->dirty.items[i];
 
         if (!entry->refs) {
             tell(arg, entry->gateway, entry->name, NULL);
@@ -232,5 +228,5 @@ void sds_refs_flush(struct sds_refs *s, const struct view *v, sds_tell tell, voi
         entry->certificate = NULL;
         entry->remake = entry->dirty = false;
     }
-    s->n_dirty = 0;
+    s->dirty.count = 0;
 }

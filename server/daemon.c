@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/pointers.h"
 #include "proto/translate.h"
 #include "server/agent.h"
 #include "server/alarms.h"
@@ -65,8 +66,7 @@ struct daemon {
     struct loop *loop;
     struct store *store;
     struct translator *translator;
-    char **faulty; /* exposures that a translation told of; they are announced behind it */
-    size_t n_faulty, cap_faulty;
+    struct pointers faulty; /* names of exposures that a translation told of; they are announced behind it */
     struct xds_server *xds;
     struct agent *agent;
     struct alarm_board *alarms;
@@ -111,20 +111,16 @@ static void on_faults(void *arg, const char *exposure, const struct problem *now
     if (!view_exposure(v, exposure))
         return; /* it is gone, which was said */
     report_problems(exposure, now, n_now, before, n_before);
-    if (d->n_faulty == d->cap_faulty) {
-        d->cap_faulty = d->cap_faulty ? 2 * d->cap_faulty : 8;
-        d->faulty = mem_realloc(d->faulty, d->cap_faulty, sizeof(*d->faulty));
-    }
-    d->faulty[d->n_faulty++] = mem_strdup(exposure);
+    pointers_add(&d->faulty, mem_strdup(exposure));
 }
 
 /* The disk delays them alone, and once for all, not what the proxies get. */
 static void announce_faulty(struct daemon *d)
 {
-    if (d->n_faulty)
-        store_announce(d->store, "Exposure", (const char *const *)d->faulty, d->n_faulty, EVENT_MODIFIED);
-    while (d->n_faulty)
-        mem_free(d->faulty[--d->n_faulty]);
+    if (d->faulty.count)
+        store_announce(d->store, "Exposure", (const char *const *)d->faulty.items, d->faulty.count, EVENT_MODIFIED);
+    while (d->faulty.count)
+        mem_free(d->faulty.items[--d->faulty.count]);
 }
 
 /* In the xDS thread. */
@@ -954,7 +950,7 @@ static void stop(struct daemon *d)
     if (d->xds)
         xds_server_stop(d->xds);
     translator_free(d->translator);
-    mem_free(d->faulty);
+    pointers_clear(&d->faulty);
     if (d->store)
         store_close(d->store);
     loop_timer_free(d->heartbeat);

@@ -22,21 +22,6 @@ static struct bytes bytes_copy(const struct buf *b)
     return (struct bytes){mem_dup(b->data, b->len), b->len};
 }
 
-void pointers_add(struct pointers *p, void *item)
-{
-    if (p->count == p->cap) {
-        p->cap = p->cap ? p->cap * 2 : 16;
-        p->items = mem_realloc(p->items, p->cap, sizeof(*p->items));
-    }
-    p->items[p->count++] = item;
-}
-
-void pointers_clear(struct pointers *p)
-{
-    mem_free(p->items);
-    *p = (struct pointers){0};
-}
-
 void pending_free(struct pending *p)
 {
     if (!p)

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "base/pointers.h"
 #include "store/claims.h"
 #include "store/crypt.h"
 #include "store/edit.h"
@@ -130,14 +131,6 @@ struct freed_port {
     struct port_space *space;
     uint16_t port;
 };
-
-struct pointers {
-    void **items;
-    size_t count, cap;
-};
-
-void pointers_add(struct pointers *p, void *item);
-void pointers_clear(struct pointers *p);
 
 enum {
     STALE_PORTS_MAX = 10000,
