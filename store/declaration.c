@@ -340,16 +340,21 @@ bool exposure_needs_permission(const struct exposure *x)
     return false;
 }
 
+const struct certificate *exposure_certificate(const struct exposure *x, size_t i)
+{
+    if (i < x->n_listener_certificates)
+        return x->listener_certificates[i];
+    return i == x->n_listener_certificates ? x->cluster_certificate : NULL;
+}
+
 bool exposure_refers_to_secret(const struct exposure *x, const char *path)
 {
-    for (size_t i = 0; i <= x->n_listener_certificates; i++) {
-        const struct certificate *c =
-            i < x->n_listener_certificates ? x->listener_certificates[i] : x->cluster_certificate;
+    const struct certificate *c;
 
-        if (c && ((c->secret && strcmp(c->secret, path) == 0) ||
-                  (c->validation_secret && strcmp(c->validation_secret, path) == 0)))
+    for (size_t i = 0; (c = exposure_certificate(x, i)) != NULL; i++)
+        if ((c->secret && strcmp(c->secret, path) == 0) ||
+            (c->validation_secret && strcmp(c->validation_secret, path) == 0))
             return true;
-    }
     return false;
 }
 

@@ -108,13 +108,11 @@ static bool is_unread(const struct store *s, const char *path)
 /* Whether nobody has asked yet for a secret that it names: it can't be served until it was read. */
 static bool awaits_secret(const struct store *s, const struct exposure *x)
 {
-    for (size_t i = 0; i <= x->n_listener_certificates; i++) {
-        const struct certificate *one =
-            i < x->n_listener_certificates ? x->listener_certificates[i] : x->cluster_certificate;
+    const struct certificate *one;
 
-        if (one && (is_unread(s, one->secret) || is_unread(s, one->validation_secret)))
+    for (size_t i = 0; (one = exposure_certificate(x, i)) != NULL; i++)
+        if (is_unread(s, one->secret) || is_unread(s, one->validation_secret))
             return true;
-    }
     return false;
 }
 

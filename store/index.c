@@ -83,20 +83,24 @@ static void remove_secret(struct store *s, struct record *r, const char *path)
         secret_touched(s, entry);
 }
 
-static void each_certificate(struct store *s, struct record *r, const struct certificate *c, secret_user f)
+static void each_secret_of(struct store *s, struct record *r, const struct exposure *x, secret_user f)
 {
-    if (c->secret)
-        f(s, r, c->secret);
-    if (c->validation_secret)
-        f(s, r, c->validation_secret);
+    const struct certificate *c;
+
+    for (size_t i = 0; (c = exposure_certificate(x, i)) != NULL; i++) {
+        if (c->secret)
+            f(s, r, c->secret);
+        if (c->validation_secret)
+            f(s, r, c->validation_secret);
+    }
 }
 
-static void each_secret(struct store *s, struct record *r, const struct exposure *x, secret_user f)
+/* Those of the form in effect, and those that a declared one waits for. */
+static void each_secret(struct store *s, struct record *r, const struct service_exposure *sx, secret_user f)
 {
-    for (size_t i = 0; i < x->n_listener_certificates; i++)
-        each_certificate(s, r, x->listener_certificates[i], f);
-    if (x->cluster_certificate)
-        each_certificate(s, r, x->cluster_certificate, f);
+    each_secret_of(s, r, sx->x, f);
+    if (sx->kept && sx->declared->valid)
+        each_secret_of(s, r, sx->declared, f);
 }
 
 void index_secret_changed(struct store *s, struct secret_entry *entry)
@@ -126,9 +130,7 @@ void index_add(struct store *s, struct record *r)
 
         if (!sx->x->valid)
             continue;
-        each_secret(s, r, sx->x, add_secret);
-        if (sx->kept && sx->declared->valid) /* it waits for them */
-            each_secret(s, r, sx->declared, add_secret);
+        each_secret(s, r, sx, add_secret);
         if (service_exposure_listens(sx)) {
             struct listener *l = listener_get(s, sx);
 
@@ -159,9 +161,7 @@ void index_remove(struct store *s, struct record *r)
 
         if (!sx->x->valid)
             continue;
-        each_secret(s, r, sx->x, remove_secret);
-        if (sx->kept && sx->declared->valid)
-            each_secret(s, r, sx->declared, remove_secret);
+        each_secret(s, r, sx, remove_secret);
         if (sx->gateway)
             release_port(s, sx);
         if (service_exposure_listens(sx)) {

@@ -161,11 +161,10 @@ static void check_names(const struct planner *pl, struct party *p)
 static void judge_alone(const struct planner *pl, struct party *p)
 {
     const struct exposure *x = p->x;
+    const struct certificate *c;
 
-    for (size_t i = 0; x->valid && i < x->n_listener_certificates; i++)
-        check_grants(pl, p, x->listener_certificates[i]);
-    if (x->valid && x->cluster_certificate)
-        check_grants(pl, p, x->cluster_certificate);
+    for (size_t i = 0; x->valid && (c = exposure_certificate(x, i)) != NULL; i++)
+        check_grants(pl, p, c);
     for (size_t i = 0; !x->valid && i < x->n_problems; i++)
         problem_append(&p->problems, &x->problems[i]);
     p->invalid = !x->valid || p->problems.fatal;

@@ -162,6 +162,8 @@ struct exposure {
     bool valid; /* false: must be left out (or its last good form be kept); warnings alone leave it valid */
 };
 
+/* The certificates that it names, by number: the listener's, then the cluster's; NULL behind the last. */
+const struct certificate *exposure_certificate(const struct exposure *x, size_t i);
 /* Whether any of its certificates comes from the secret, or is validated by it. */
 bool exposure_refers_to_secret(const struct exposure *x, const char *path);
 
