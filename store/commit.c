@@ -47,12 +47,8 @@ static void wake_waiting(struct store *s)
 {
     if (!s->ports_released && !s->ports_waited)
         return;
-    for (size_t i = 0; i < s->waiting.count; i++) {
-        struct record *r = s->waiting.items[i];
-
-        r->again = true;
-        record_changed(s, r);
-    }
+    for (size_t i = 0; i < s->waiting.count; i++)
+        record_again(s, s->waiting.items[i]);
     s->ports_released = false;
     s->ports_waited = false;
 }
