@@ -422,34 +422,35 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
     run(&c, NULL);
 }
 
-/* Of a request whose content is not there yet: its route, and what its path takes; both NULL: there is no path. */
-static const struct api_route *find_route(const struct dispatcher *d, const char *method, const char *target,
-                                          struct arena *arena, const char **ret_allow)
+/* Of a request whose content is not there yet; NULL: there is none. */
+static const struct api_route *find_route(const struct dispatcher *d, const char *method, const struct target *t)
 {
     const char *arguments[ROUTE_ARGUMENTS_MAX];
-    struct target t;
 
-    *ret_allow = NULL;
-    if (target_parse(target, arena, &t, NULL))
-        return NULL;
-    *ret_allow = route_allow(d->routes, d->n_routes, &t, arena);
-    return route_find(d->routes, d->n_routes, method, &t, arguments);
+    return route_find(d->routes, d->n_routes, method, t, arguments);
 }
 
 bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
-    const char *allow;
-    const struct api_route *route = find_route(d, method, target, arena, &allow);
+    const struct api_route *route;
+    struct target t;
 
+    if (target_parse(target, arena, &t, NULL))
+        return false;
+    route = find_route(d, method, &t);
     return route && route->probe;
 }
 
 bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
-    const char *allow;
-    const struct api_route *route = find_route(d, method, target, arena, &allow);
+    const struct api_route *route;
+    struct target t;
 
-    return route ? route->takes != NULL : allow != NULL; /* a method that a path does not take is answered with 405 */
+    if (target_parse(target, arena, &t, NULL))
+        return false;
+    route = find_route(d, method, &t);
+    /* A method that a path does not take is answered with 405. */
+    return route ? route->takes != NULL : route_allow(d->routes, d->n_routes, &t, arena) != NULL;
 }
