@@ -262,17 +262,23 @@ TEST(what_was_fetched_before_the_first_event_is_fetched_once_more)
     scene_end(&s);
 }
 
+/* The agent was asked for its status, and keeps the answer back. */
+static void scene_begin_unanswered(struct scene *s)
+{
+    scene_begin(s);
+    fake_agent_set_status(&s->fake, web_up);
+    fake_agent_listen(&s->fake);
+    s->fake.hold_status = true;
+    start_agent(s);
+    settle(s);
+    pass(s, 0.1);
+}
+
 TEST(a_long_fetch_is_confirmed_a_little_later_than_it_is_shown)
 {
     struct scene s;
 
-    scene_begin(&s);
-    fake_agent_set_status(&s.fake, web_up);
-    fake_agent_listen(&s.fake);
-    s.fake.hold_status = true;
-    start_agent(&s);
-    settle(&s);
-    pass(&s, 0.1);
+    scene_begin_unanswered(&s);
     /* The subscription is proved while the answer is under way. */
     patch(&s, "");
     s.fake.hold_status = false;
@@ -806,13 +812,7 @@ TEST(an_agent_that_does_not_answer_is_asked_again)
 {
     struct scene s;
 
-    scene_begin(&s);
-    fake_agent_set_status(&s.fake, web_up);
-    fake_agent_listen(&s.fake);
-    s.fake.hold_status = true;
-    start_agent(&s);
-    settle(&s);
-    pass(&s, 0.1);
+    scene_begin_unanswered(&s);
     pass(&s, 29);
     CHECK_INT(s.fake.n_status, 1);
     s.fake.hold_status = false;
