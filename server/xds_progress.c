@@ -115,13 +115,22 @@ bool xds_progress_has_needs(const struct xds_session *s, const struct xds_form *
     return true;
 }
 
+/* Something was sent of it that the client did not answer: nobody knows whether it has that already. */
+static bool is_under_way(const struct xds_sub *sub, uint32_t slot)
+{
+    for (const struct xds_response *r = sub->first; r; r = r->next)
+        if (!r->answered && (xds_find_brought(r, slot) < r->n || xds_find_removed(r, slot) < r->n_removed))
+            return true;
+    return false;
+}
+
 /* There is no current form any more: whether the client dropped it. */
 static bool is_dropped(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
 {
     /* There is no word for "gone" in these: the client drops it by itself. */
     if (s->options.variant == XDS_SOTW && !xds_is_full(s, sub->type))
         return true;
-    return !xds_held(sub, slot) && !confirmed_form(sub, slot);
+    return !xds_held(sub, slot) && !is_under_way(sub, slot);
 }
 
 /* Whether the client took what this slot was after the batch, or later. */
@@ -143,7 +152,8 @@ static bool is_settled(struct xds_session *s, enum xds_type type, uint32_t slot,
     f = confirmed_form(sub, slot);
     if (!f)
         return false;
-    if (f->version == current->version)
+    /* Taken away and put back meanwhile. If another form is on its way, the client may have that by now. */
+    if (f->version == current->version && bits_get(&sub->confirmed, slot))
         f = current;
     return is_of_batch(f, sequence) && xds_progress_has_needs(s, f);
 }

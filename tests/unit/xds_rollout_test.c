@@ -373,6 +373,57 @@ TEST(a_removal_is_acked_like_a_change)
     }
 }
 
+TEST(content_that_comes_back_is_acked_once_the_client_left_what_it_was_sent_between)
+{
+    static const char *const names[] = {"s", NULL};
+
+    for (enum xds_variant v = XDS_SOTW; v < XDS_VARIANTS; v++) {
+        struct world w;
+        struct client a;
+
+        world_init(&w);
+        publish(&w, "g", "c", "1");
+        open_synced(&a, &w, v, "g", "a");
+        publish(&w, "g", "c", "2");
+        CHECK_INT(receive(&a), XDS_CLUSTER);
+        publish(&w, "g", "c", "1");
+        CHECK_INT(receive(&a), XDS_CLUSTER);
+        ask(&a, XDS_SECRET, names); /* it says something, and nothing of clusters: maybe it has 2 by now */
+        CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_PENDING);
+        answer(&a, XDS_CLUSTER, NULL);
+        CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+        close_client(&a);
+        world_clear(&w);
+    }
+}
+
+TEST(what_was_sent_and_taken_away_is_gone_once_the_client_says_so)
+{
+    static const char *const names[] = {"s", NULL};
+
+    for (enum xds_variant v = XDS_SOTW; v < XDS_VARIANTS; v++) {
+        struct world w;
+        struct client a;
+        struct wire_batch *b;
+
+        world_init(&w);
+        publish(&w, "g", "c", "1");
+        open_synced(&a, &w, v, "g", "a");
+        w.now += CLOCK_NS_PER_S; /* a client that just came might have listeners that use it */
+        publish(&w, "g", "d", "1");
+        CHECK_INT(receive(&a), XDS_CLUSTER);
+        b = begin_batch();
+        wire_batch_put(b, "g", XDS_CLUSTER, "d", NULL);
+        apply(&w, b, 3);
+        CHECK_INT(receive(&a), XDS_CLUSTER);
+        ask(&a, XDS_SECRET, names);
+        CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_PENDING);
+        CHECK(!has_passed(&a, 3));
+        close_client(&a);
+        world_clear(&w);
+    }
+}
+
 TEST(a_refusal_is_told_at_once_and_stays)
 {
     struct world w;
