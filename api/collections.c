@@ -132,7 +132,7 @@ const char *chain_kind_name(enum chain_kind kind)
 
 static void write_place(const struct listener_plan *p, struct writer *w)
 {
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     writer_text(w, "name", p->key);
     writer_text(w, "gateway", p->gateway);

@@ -200,7 +200,7 @@ static const char *namespace_of(const char *path, struct arena *arena)
 /* Fixed ones, that were given over the API. */
 static void write_fixed_endpoints(struct writer *w, const struct exposure *x)
 {
-    char address[46];
+    char address[ADDRESS_TEXT_MAX];
 
     writer_open(w, "endpoints", '[');
     for (size_t i = 0; i < x->n_fixed; i++) {
@@ -215,7 +215,7 @@ static void write_fixed_endpoints(struct writer *w, const struct exposure *x)
 
 void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena)
 {
-    char address[46];
+    char address[ADDRESS_TEXT_MAX];
 
     writer_bool(w, "enabled", !x->disabled);
     writer_text(w, "gateway", x->gateway);
@@ -573,7 +573,7 @@ static const char *endpoint_key(struct call *c, const void *item)
 static void write_endpoint(struct call *c, const void *item, struct writer *w)
 {
     const struct endpoint *one = item;
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     writer_text(w, "name", name_of(one, c->arena));
     writer_text(w, "address", one->host ? one->host : address_text(&one->address, text));

@@ -19,15 +19,13 @@
 
 #include "api/deadline.h"
 #include "api/fault.h"
-#include "api/listen.h"
 #include "base/clock.h"
+#include "base/listen.h"
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
 #include <strings.h>
@@ -59,7 +57,7 @@ const double http_buckets[HTTP_BUCKETS] = {0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 1
 
 struct place {
     struct http *http;
-    struct listen_address address;
+    struct socket_address address;
     bool is_tls;
     bool passed; /* the socket was passed in: it outlives the shell */
     int fd;
@@ -88,9 +86,9 @@ struct connection {
     struct http_peer peer;
     struct deadline deadline;
     bool over_limit;
-    char local[64];       /* the address that it came to; "": a unix socket's */
-    struct tls *tls;      /* NULL: plaintext */
-    bool client_is_known; /* the handshake is over, and peer.certificate is right */
+    char local[SOCKET_TEXT_MAX]; /* the address that it came to; "": a unix socket's */
+    struct tls *tls;             /* NULL: plaintext */
+    bool client_is_known;        /* the handshake is over, and peer.certificate is right */
     char client[TLS_NAME_MAX];
 };
 
@@ -164,42 +162,19 @@ static void read_unix_peer(int fd, struct http_peer *p)
     (void)snprintf(p->text, sizeof(p->text), "unix uid=%u", (unsigned)who.uid);
 }
 
-static void write_address(const struct sockaddr_storage *name, char *text, size_t size)
-{
-    char host[INET6_ADDRSTRLEN] = "";
-
-    if (name->ss_family == AF_INET) {
-        struct sockaddr_in four;
-        memcpy(&four, name, sizeof(four));
-        (void)snprintf(text, size, "%s:%u", inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host)),
-                       ntohs(four.sin_port));
-    } else if (name->ss_family == AF_INET6) {
-        struct sockaddr_in6 six;
-        memcpy(&six, name, sizeof(six));
-        (void)snprintf(text, size, "[%s]:%u", inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host)),
-                       ntohs(six.sin6_port));
-    }
-}
-
-static void read_address(const struct sockaddr_storage *name, uint8_t ret[16])
+/* IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2). */
+static void write_mapped(const struct address *a, uint8_t ret[16])
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
 
-    if (name->ss_family == AF_INET) {
-        memcpy(&four, name, sizeof(four));
-        memcpy(ret, mapped, sizeof(mapped));
-        memcpy(ret + sizeof(mapped), &four.sin_addr, sizeof(four.sin_addr));
-    } else if (name->ss_family == AF_INET6) {
-        memcpy(&six, name, sizeof(six));
-        memcpy(ret, &six.sin6_addr, sizeof(six.sin6_addr));
-    }
+    memcpy(ret, a->family == AF_INET ? mapped : a->bytes, sizeof(mapped));
+    memcpy(ret + sizeof(mapped), a->family == AF_INET ? a->bytes : a->bytes + sizeof(mapped), 4);
 }
 
 static void read_names(struct connection *c)
 {
     struct sockaddr_storage name = {0};
+    struct socket_address a;
     socklen_t n = sizeof(name);
 
     if (getpeername(c->deadline.fd, (struct sockaddr *)&name, &n))
@@ -208,11 +183,13 @@ static void read_names(struct connection *c)
         read_unix_peer(c->deadline.fd, &c->peer);
         return;
     }
-    write_address(&name, c->peer.text, sizeof(c->peer.text));
-    read_address(&name, c->peer.address);
+    if (socket_address_read(&name, &a))
+        return;
+    socket_address_text(&a, c->peer.text);
+    write_mapped(&a.host, c->peer.address);
     n = sizeof(name);
-    if (getsockname(c->deadline.fd, (struct sockaddr *)&name, &n) == 0)
-        write_address(&name, c->local, sizeof(c->local));
+    if (getsockname(c->deadline.fd, (struct sockaddr *)&name, &n) == 0 && socket_address_read(&name, &a) == 0)
+        socket_address_text(&a, c->local);
 }
 
 /* The library did not begin the handshake yet: with the credentials of this moment. */
@@ -838,13 +815,13 @@ static void close_place(struct place *p, int fd)
 static int start_place(struct http *h, const char *text, int socket, struct err *e)
 {
     struct place *p = &h->places[h->n_places];
-    int r = listen_address_parse(text, &p->address, e);
+    int r = socket_address_parse(text, &p->address, e);
 
     p->http = h;
     p->passed = socket > 0;
     p->fd = socket;
     p->is_tls = h->tls && !p->address.path[0];
-    if (!r && !p->is_tls && !listen_address_is_local(&p->address))
+    if (!r && !p->is_tls && !socket_address_is_local(&p->address))
         r = err_set(e, -EPERM, text, NULL, "beyond loopback the REST interface is served with TLS only");
     if (!r && !p->passed)
         r = listen_open(&p->address, h->options.socket_group, &p->fd, e);

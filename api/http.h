@@ -12,6 +12,7 @@
 #include "api/later.h"
 #include "api/tls.h"
 #include "base/buf.h"
+#include "base/socket_address.h"
 
 enum { HTTP_HEADERS_MAX = 8 /* of an answer, beside those that the shell adds */, HTTP_GROUPS_MAX = 64 };
 
@@ -21,8 +22,8 @@ struct http_peer {
     uid_t uid;                     /* of a unix socket's peer */
     gid_t groups[HTTP_GROUPS_MAX]; /* the primary one first */
     size_t n_groups;
-    char text[64];       /* for the log: "unix uid=0", "127.0.0.1:40312" */
-    uint8_t address[16]; /* of TCP: IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2) */
+    char text[SOCKET_TEXT_MAX]; /* for the log: "unix uid=0", "127.0.0.1:40312" */
+    uint8_t address[16];        /* of TCP: IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2) */
     bool is_tls;
     const char *certificate; /* the common name of a client certificate that was believed; NULL: there is none */
     double certificate_ends; /* seconds since 1970 */

@@ -6,6 +6,7 @@
  * igwd, without which an Envoy whose igwd lost its power would wait for the kernel.
  */
 #include "base/json.h"
+#include "base/socket_address.h"
 #include "proto/translate.h"
 
 #include <arpa/inet.h>
@@ -13,14 +14,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum { DOWNSTREAM_CONNECTIONS_MAX = 50000, PORT_MAX = 65535, HOST_MAX = 256, SOCKET_PATH_MAX = 108 };
+enum { DOWNSTREAM_CONNECTIONS_MAX = 50000, HOST_MAX = 256 };
 
 static const char xds_cluster[] = "igwd-xds";
 
 /* An address as Envoy has it. */
 struct place {
     char host[HOST_MAX];
-    unsigned port;
+    uint16_t port;
     const char *path; /* of a unix socket; else NULL */
     bool by_name;     /* host is to be resolved */
     bool any;         /* it stood for every address: nothing is known of its name */
@@ -29,21 +30,6 @@ struct place {
 static int bad_address(const char *option, const char *text, struct err *e)
 {
     return err_set(e, -EINVAL, NULL, option, "\"%s\" is not ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", text);
-}
-
-static int parse_port(const char *text, unsigned *ret)
-{
-    unsigned port = 0;
-
-    if (!*text || strlen(text) > 5)
-        return -EINVAL;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9')
-            return -EINVAL;
-        port = port * 10 + (unsigned)(*text - '0');
-    }
-    *ret = port;
-    return port >= 1 && port <= PORT_MAX ? 0 : -EINVAL;
 }
 
 /* What listens on every address is reached on loopback. */
@@ -68,26 +54,18 @@ static void settle_host(struct place *p)
 static int parse_place(const char *option, const char *text, struct place *ret, struct err *e)
 {
     struct place p = {0};
-    const char *colon = strrchr(text, ':'), *host = text;
-    size_t n = colon ? (size_t)(colon - text) : 0;
+    bool bracketed;
 
     if (!strncmp(text, "unix:", 5)) {
-        if (!text[5] || strlen(text + 5) >= SOCKET_PATH_MAX)
+        if (!text[5] || strlen(text + 5) > SOCKET_PATH_MAX)
             return bad_address(option, text, e);
         *ret = (struct place){.path = text + 5};
         return 0;
     }
-    if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
-        host++;
-        n -= 2;
-    } else if (memchr(text, ':', n)) {
-        return bad_address(option, text, e); /* IPv6 without brackets */
-    }
-    if (n == 0 || n >= sizeof(p.host) || parse_port(colon + 1, &p.port) < 0)
+    if (host_port_split(text, p.host, sizeof(p.host), &bracketed, &p.port) || p.port == 0)
         return bad_address(option, text, e);
-    memcpy(p.host, host, n);
     settle_host(&p);
-    if (p.by_name && host != text)
+    if (bracketed != (strchr(p.host, ':') != NULL) || (p.by_name && bracketed))
         return bad_address(option, text, e);
     *ret = p;
     return 0;

@@ -299,7 +299,7 @@ static void put_endpoint(struct buf *b, const struct endpoint *p)
     static const uint32_t path[SOCKET_ADDRESS_DEPTH] = {LOCALITY_LB_ENDPOINTS, LB_ENDPOINT_ENDPOINT, ENDPOINT_ADDRESS,
                                                         ADDRESS_SOCKET_ADDRESS};
     size_t begins[SOCKET_ADDRESS_DEPTH];
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     for (size_t i = 0; i < SOCKET_ADDRESS_DEPTH; i++) {
         wire_put_tag(b, path[i], WIRE_BYTES);

@@ -90,7 +90,7 @@ pb_address *pb_address_of(struct arena *a, const struct address *address, uint16
 {
     pb_address *m = pb_address_new(a);
     pb_socket_address *s = pb_socket_address_new(a);
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     s->address = arena_strdup(a, address_text(address, text));
     s->port_specifier_case = PB_CORE(SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE);

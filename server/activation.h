@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/socket_address.h"
 
 enum { ACTIVATION_MAX = 64 /* sockets */ };
 
@@ -25,9 +26,8 @@ int activation_new(struct activation **ret_activation, struct err *e);
 void activation_free(struct activation *a);
 define_cleanup(struct activation *, activation_free)
 
-/* The socket of that address ("127.0.0.1:50051", "[::1]:50051", "unix:/PATH"), non-blocking and closed on exec; it is
- * the caller's then. 0: none was passed in. */
-int activation_take(struct activation *a, const char *address);
+/* The socket that listens there, non-blocking and closed on exec; it is the caller's then. 0: none was passed in. */
+int activation_take(struct activation *a, const struct socket_address *at);
 /* -EINVAL with its address: there is one that nobody took. */
 int activation_all_taken(const struct activation *a, struct err *e);
 

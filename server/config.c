@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-#include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,34 +93,6 @@ static bool name_is_good(const char *s)
 
 /* ---- addresses ---- */
 
-/* HOST:PORT with an IP address as host; fills loopback. */
-static int check_tcp(const char *text, bool *ret_loopback)
-{
-    const char *colon = strrchr(text, ':');
-    if (!colon || colon == text)
-        return -EINVAL;
-    char host[64];
-    size_t n = (size_t)(colon - text);
-    const char *start = text;
-    bool bracketed = text[0] == '[' && colon[-1] == ']';
-    if (bracketed)
-        start++, n -= 2;
-    if (n >= sizeof(host))
-        return -EINVAL;
-    memcpy(host, start, n);
-    host[n] = '\0';
-    char *end;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    if (end == colon + 1 || *end || port < 1 || port > 65535)
-        return -EINVAL;
-    struct address a;
-    if (address_parse(host, &a) || (a.family == AF_INET6) != bracketed)
-        return -EINVAL;
-    static const uint8_t loopback6[16] = {[15] = 1};
-    *ret_loopback = a.family == AF_INET ? a.bytes[0] == 127 : memcmp(a.bytes, loopback6, sizeof(loopback6)) == 0;
-    return 0;
-}
-
 /* Splits "a,b" in place into names. */
 static int parse_gateways(struct arena *arena, const struct value *v, char *list, struct config_address *a,
                           struct err *e)
@@ -146,19 +118,17 @@ static int parse_address(struct arena *arena, const struct value *v, bool gatewa
                          struct err *e)
 {
     struct config_address a = {0};
+    struct err problem = {0};
     char *text = arena_strdup(arena, v->text);
     char *equals = gateways ? strrchr(text, '=') : NULL;
     if (equals)
         *equals = '\0';
     a.address = text;
-    if (strncmp(text, "unix:", 5) == 0) {
-        if (text[5] != '/' || strlen(text + 5) > 100)
-            return bad(e, v, "unix: takes an absolute path of at most 100 bytes");
-        a.loopback = true;
-        a.all = gateways && !equals;
-    } else if (check_tcp(text, &a.loopback)) {
-        return bad(e, v, "ADDRESS:PORT, [IPV6]:PORT or unix:/PATH is expected");
-    }
+    if (socket_address_parse(text, &a.at, &problem))
+        return bad(e, v, problem.text);
+    if (!a.at.path[0] && !a.at.port)
+        return bad(e, v, "a port between 1 and 65535 is expected");
+    a.all = gateways && !equals && a.at.path[0];
     if (equals) {
         int r = parse_gateways(arena, v, equals + 1, &a, e);
         if (r)
@@ -217,7 +187,8 @@ static int take_xds_port(struct config *c, const struct value *v, size_t n, stru
         return r;
     c->xds = arena_array(c->source->arena, struct config_address, 1);
     c->xds[0].address = arena_printf(c->source->arena, "127.0.0.1:%u", (unsigned)port);
-    c->xds[0].loopback = true;
+    r = socket_address_parse(c->xds[0].address, &c->xds[0].at, e);
+    assert(r == 0);
     c->n_xds = 1;
     return 0;
 }
@@ -734,11 +705,10 @@ static int check_api(const struct config *c, struct err *e)
         return err_set(e, -EINVAL, "api-tls-certificate", NULL,
                        "api-tls-certificate and api-tls-key go together, and api-client-ca needs them");
     for (size_t i = 0; i < c->n_api; i++) {
-        bool tcp = strncmp(c->api[i].address, "unix:", 5) != 0;
-        if (!c->api[i].loopback && !c->api_tls_certificate_file)
+        if (!socket_address_is_local(&c->api[i].at) && !c->api_tls_certificate_file)
             return err_set(e, -EINVAL, "api", NULL,
                            "%s is not on loopback: it needs api-tls-certificate and api-tls-key", c->api[i].address);
-        if (tcp && !c->api_token_file)
+        if (!c->api[i].at.path[0] && !c->api_token_file)
             return err_set(e, -EINVAL, "api", NULL, "%s is TCP: it needs api-token-file", c->api[i].address);
     }
     return 0;
@@ -751,7 +721,7 @@ static int check_together(struct config *c, struct err *e)
     if (any && !all)
         return err_set(e, -EINVAL, "xds-cert", NULL, "xds-cert, xds-key and xds-client-ca go together");
     for (size_t i = 0; i < c->n_xds; i++)
-        if (!c->xds[i].loopback && !all)
+        if (!socket_address_is_local(&c->xds[i].at) && !all)
             return err_set(e, -EINVAL, "xds", NULL,
                            "%s is not on loopback: it needs xds-cert, xds-key and xds-client-ca", c->xds[i].address);
     return check_api(c, e);

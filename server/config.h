@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/socket_address.h"
 #include "store/service.h"
 
 #include <stdbool.h>
@@ -22,7 +23,7 @@ struct config_address {
     const char *const *gateways; /* empty and not all: the default gateway alone */
     size_t n_gateways;
     bool all;
-    bool loopback; /* or a unix socket */
+    struct socket_address at; /* what address says */
 };
 
 enum config_command {

@@ -304,9 +304,7 @@ static size_t reserved_ports(const struct config *c, struct port_range list[RESE
     const size_t counts[] = {c->n_xds, c->n_api};
     for (size_t k = 0; k < ARRAY_LEN(addresses); k++)
         for (size_t i = 0; i < counts[k]; i++) {
-            const char *colon = strrchr(addresses[k][i].address, ':');
-            unsigned port =
-                strncmp(addresses[k][i].address, "unix:", 5) == 0 ? 0 : (unsigned)strtoul(colon + 1, NULL, 10);
+            unsigned port = addresses[k][i].at.port;
             reserve(list, &n, port, port);
         }
     reserve(list, &n, c->envoy_admin_port, c->envoy_admin_port);
@@ -351,17 +349,18 @@ static int start_xds(struct daemon *d, struct err *e)
     struct xds_address addresses[CONFIG_VALUES_MAX];
     for (size_t i = 0; i < c->n_xds; i++) {
         const struct config_address *a = &c->xds[i];
-        bool only_default = !a->all && !a->n_gateways && c->gateway && a->loopback;
+        bool local = socket_address_is_local(&a->at);
+        bool only_default = !a->all && !a->n_gateways && c->gateway && local;
         addresses[i] = (struct xds_address){
             .address = a->address,
             .gateways = only_default ? &c->gateway : a->gateways,
             .n_gateways = only_default ? 1 : a->n_gateways,
             /* Beyond loopback the client certificate decides. */
-            .all = a->all || (!a->loopback && !a->n_gateways),
-            .socket = activation_take(d->sockets, a->address),
-            .certificate_file = a->loopback ? NULL : c->xds_certificate_file,
-            .key_file = a->loopback ? NULL : c->xds_key_file,
-            .client_ca_file = a->loopback ? NULL : c->xds_client_ca_file,
+            .all = a->all || (!local && !a->n_gateways),
+            .socket = activation_take(d->sockets, &a->at),
+            .certificate_file = local ? NULL : c->xds_certificate_file,
+            .key_file = local ? NULL : c->xds_key_file,
+            .client_ca_file = local ? NULL : c->xds_client_ca_file,
         };
     }
     const struct xds_options options = {
@@ -602,7 +601,7 @@ static void close_edits(struct daemon *d)
 
 static bool serves(const struct config *c, const struct config_address *a, const char *gateway)
 {
-    if (a->all || !a->loopback)
+    if (a->all || !socket_address_is_local(&a->at))
         return true;
     for (size_t i = 0; i < a->n_gateways; i++)
         if (strcmp(a->gateways[i], gateway) == 0)
@@ -622,6 +621,7 @@ static int api_bootstrap(void *arg, const char *gateway, const char *node_id, co
             a = &c->xds[i];
     if (!a)
         return err_set(e, -ENOENT, NULL, NULL, "no xDS address serves the gateway \"%s\"", gateway);
+    bool local = socket_address_is_local(&a->at);
     const struct bootstrap_options options = {
         .gateway = gateway,
         .node_id = node_id,
@@ -629,9 +629,9 @@ static int api_bootstrap(void *arg, const char *gateway, const char *node_id, co
         .xds = a->address,
         .admin = admin,
         .state_of_the_world = state_of_the_world,
-        .ca_file = a->loopback ? NULL : c->xds_client_ca_file,
-        .certificate_file = a->loopback ? NULL : c->xds_certificate_file,
-        .key_file = a->loopback ? NULL : c->xds_key_file,
+        .ca_file = local ? NULL : c->xds_client_ca_file,
+        .certificate_file = local ? NULL : c->xds_certificate_file,
+        .key_file = local ? NULL : c->xds_key_file,
     };
     return bootstrap_make(&options, ret_json, e);
 }
@@ -870,7 +870,7 @@ static int start_api(struct daemon *d, struct err *e)
     int sockets[CONFIG_VALUES_MAX];
     for (size_t i = 0; i < c->n_api; i++) {
         addresses[i] = c->api[i].address;
-        sockets[i] = activation_take(d->sockets, addresses[i]);
+        sockets[i] = activation_take(d->sockets, &c->api[i].at);
     }
     int r = activation_all_taken(d->sockets, e);
     if (!r && c->n_api && c->envoy_binary)

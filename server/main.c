@@ -49,6 +49,7 @@ static int print_bootstrap(const struct config *c)
     if (gethostname(host, sizeof(host) - 1))
         (void)fprintf(stderr, "igwd: the host's name is unknown: the node's id is \"%s\"\n", host);
     const char *gateway = c->gateway ? c->gateway : "envoy";
+    bool local = socket_address_is_local(&c->xds[0].at);
     const struct bootstrap_options options = {
         .gateway = gateway,
         .node_id = c->node_id ? c->node_id : host,
@@ -56,9 +57,9 @@ static int print_bootstrap(const struct config *c)
         .xds = c->xds[0].address,
         .admin = c->admin ? c->admin : "127.0.0.1:9901",
         .state_of_the_world = c->state_of_the_world,
-        .ca_file = c->xds[0].loopback ? NULL : c->xds_client_ca_file,
-        .certificate_file = c->xds[0].loopback ? NULL : c->xds_certificate_file,
-        .key_file = c->xds[0].loopback ? NULL : c->xds_key_file,
+        .ca_file = local ? NULL : c->xds_client_ca_file,
+        .certificate_file = local ? NULL : c->xds_certificate_file,
+        .key_file = local ? NULL : c->xds_key_file,
         .tls_name = c->tls_name,
     };
     struct err e = {0};

@@ -16,8 +16,8 @@ enum { ANSWER_MAX = 1 << 20, PIECE = 4096, TIMEOUT_S = 30 };
 static const char *socket_path(const struct config *c)
 {
     for (size_t i = 0; i < c->n_api; i++)
-        if (strncmp(c->api[i].address, "unix:", 5) == 0)
-            return c->api[i].address + 5;
+        if (c->api[i].at.path[0])
+            return c->api[i].at.path;
     return NULL;
 }
 

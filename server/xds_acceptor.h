@@ -1,6 +1,6 @@
 /*
- * Accepts connections on sockets that gRPC can't listen on, because somebody else opened them: a thread of its own
- * that sleeps until one comes. Knows nothing of what they are for.
+ * Accepts connections on sockets that gRPC did not open: a thread of its own that sleeps until one comes. Knows
+ * nothing of what they are for.
  */
 #ifndef SERVER_XDS_ACCEPTOR_H
 #define SERVER_XDS_ACCEPTOR_H

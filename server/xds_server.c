@@ -3,13 +3,12 @@
  *
  * One grpc_server for each address, since a call does not tell which address it came in on; all share one completion
  * queue. A stream has at most one read and one message under way; a message's completion is the flow control's
- * signal,
- * and only then the session is asked for the next one. Whoever publishes puts the batch into a queue and wakes the
- * thread. gRPC's C interface has no alarm: a connectivity watch that is over before it began comes out of the
- * completion queue at once.
+ * signal, and only then the session is asked for the next one. Whoever publishes puts the batch into a queue and
+ * wakes the thread. gRPC's C interface has no alarm: a connectivity watch that is over before it began comes out of
+ * the completion queue at once.
  *
- * On a socket that was passed in, the acceptor (server/xds_acceptor.h) takes the connections and hands them to gRPC,
- * which knows them by their descriptors alone.
+ * gRPC listens for TLS itself. For plaintext, on sockets opened here or passed in, the acceptor
+ * (server/xds_acceptor.h) takes the connections and hands them to gRPC, which knows them by their descriptors alone.
  *
  * Threads: `lock` protects inbox, waking, stopping, asked and what is read by handshakes (struct credentials);
  * everything else belongs to the xDS thread. gRPC's own threads only release parts of messages and ask for
@@ -18,12 +17,12 @@
 #include "server/xds_server.h"
 
 #include "base/clock.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "server/xds_acceptor.h"
 #include "server/xds_session.h"
 #include "server/xds_status.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,25 +35,20 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
-#include <libgen.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
     STREAM_MAGIC = 0x78645353,
-    ACCEPTS = 32,      /* calls that are waited for on each address */
-    COPY_MAX = 4096,   /* a message up to that size is copied into one piece */
-    PEM_MAX = 1 << 20, /* bytes of a certificate or key file */
-    STOP_MS = 1000,    /* for streams to end by themselves; then they are cancelled */
-    END_MS = 2000,     /* for a client to take its status */
-    PATH_MODE = 0660,
-    DIRECTORY_MODE = 0750,
+    ACCEPTS = 32,            /* calls that are waited for on each address */
+    COPY_MAX = 4096,         /* a message up to that size is copied into one piece */
+    PEM_MAX = 1 << 20,       /* bytes of a certificate or key file */
+    STOP_MS = 1000,          /* for streams to end by themselves; then they are cancelled */
+    END_MS = 2000,           /* for a client to take its status */
     KEEPALIVE_MS = 30000,    /* a peer that is silent for that long is asked whether it is there */
     PING_INTERVAL_MS = 1000, /* the shortest between a client's pings that is taken as good manners */
     SILENT_MS = 120000,      /* for a first stream, as gRPC gives it on what it accepts itself */
@@ -85,10 +79,11 @@ struct listener {
     bool all, tls;
     struct credentials credentials;
     grpc_server *grpc;
+    struct socket_address at;
     int port;
-    int socket;                         /* that was passed in; 0: gRPC listens */
-    grpc_server_credentials *plaintext; /* for its connections */
-    char *unlink_path;
+    int socket;                         /* of plaintext; -1: gRPC listens, as it does for TLS alone */
+    bool passed;                        /* the socket was passed in: its file stays */
+    grpc_server_credentials *plaintext; /* for the socket's connections */
     struct tag shutdown;
     bool is_down;
 };
@@ -143,7 +138,7 @@ struct xds_server {
     struct tag wake;
     pthread_t thread;
     bool has_thread;
-    struct xds_acceptor *acceptor; /* NULL: no socket was passed in */
+    struct xds_acceptor *acceptor; /* NULL: all speak TLS */
 
     struct stream *streams, *ready, **ready_end;
     size_t n_streams;
@@ -265,19 +260,15 @@ static char *socket_peer(int fd)
 {
     struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
     socklen_t n = sizeof(name);
-    char host[INET6_ADDRSTRLEN] = "";
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
+    struct socket_address a;
+    char host[ADDRESS_TEXT_MAX];
 
-    if (getpeername(fd, (struct sockaddr *)&name, &n))
+    if (getpeername(fd, (struct sockaddr *)&name, &n) || socket_address_read(&name, &a))
         return mem_strdup("unknown:"); /* it is gone by now */
-    memcpy(&four, &name, sizeof(four));
-    memcpy(&six, &name, sizeof(six));
-    if (name.ss_family == AF_INET)
-        return mem_printf("ipv4:%s:%u", inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host)), ntohs(four.sin_port));
-    if (name.ss_family == AF_INET6)
-        return mem_printf("ipv6:%%5B%s%%5D:%u", inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host)),
-                          ntohs(six.sin6_port));
+    if (a.host.family == AF_INET)
+        return mem_printf("ipv4:%s:%u", address_text(&a.host, host), (unsigned)a.port);
+    if (a.host.family == AF_INET6)
+        return mem_printf("ipv6:%%5B%s%%5D:%u", address_text(&a.host, host), (unsigned)a.port);
     return mem_strdup("unix:");
 }
 
@@ -970,73 +961,6 @@ void xds_server_reload(struct xds_server *s)
 
 /* ---- addresses ---- */
 
-static const char *unix_path(const char *address)
-{
-    return strncmp(address, "unix:", 5) == 0 ? address + 5 : NULL;
-}
-
-static bool is_loopback(const char *address)
-{
-    const char *colon = strrchr(address, ':');
-    char host[64];
-    struct in_addr v4;
-    struct in6_addr v6;
-    size_t n = colon ? (size_t)(colon - address) : 0;
-
-    if (n == 0 || n >= sizeof(host))
-        return false;
-    memcpy(host, address, n);
-    host[n] = '\0';
-    if (strcmp(host, "localhost") == 0)
-        return true;
-    if (host[0] == '[' && host[n - 1] == ']') {
-        host[n - 1] = '\0';
-        return inet_pton(AF_INET6, host + 1, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-    }
-    return inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-}
-
-/* The directory is made where there is none; a socket that nobody listens on any more is removed. */
-static int prepare_unix(const char *path, struct err *e)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    _cleanup_(mem_free_p) char *copy = mem_strdup(path);
-    struct stat st;
-    int fd, r;
-
-    if (strlen(path) >= sizeof(address.sun_path))
-        return err_set(e, -ENAMETOOLONG, path, NULL, "the path of a unix socket has at most %zu characters",
-                       sizeof(address.sun_path) - 1);
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        return err_set(e, -EADDRINUSE, path, NULL, "there is something that is no socket");
-    if (mkdir(dirname(copy), DIRECTORY_MODE) < 0 && errno != EEXIST)
-        return err_set(e, -errno, path, NULL, "its directory can't be made: %s", strerrordesc_np(errno));
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return err_set(e, -errno, path, NULL, "no socket: %s", strerrordesc_np(errno));
-    r = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-    close(fd);
-    if (r == -ENOENT)
-        return 0;
-    if (r == -ECONNREFUSED)
-        return unlink(path) < 0 ? err_set(e, -errno, path, NULL, "can't be removed: %s", strerrordesc_np(errno)) : 0;
-    if (r == 0)
-        return err_set(e, -EADDRINUSE, path, NULL, "another process listens there");
-    return err_set(e, r, path, NULL, "it can't be told whether another process listens there");
-}
-
-static grpc_server_credentials *make_credentials(struct listener *l)
-{
-    grpc_ssl_server_credentials_options *options;
-
-    if (!l->tls)
-        return grpc_insecure_server_credentials_create();
-    options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, give_certificates, &l->credentials);
-    return grpc_ssl_server_credentials_create_with_options(options);
-}
-
 /* In the acceptor's thread; the descriptor is gRPC's from now on. */
 static void on_connection(void *arg, int connection)
 {
@@ -1051,61 +975,65 @@ static void start_acceptor(struct xds_server *s)
     size_t n = 0;
 
     for (size_t i = 0; i < s->n_listeners; i++)
-        if (s->listeners[i].socket)
+        if (!s->listeners[i].tls)
             doors[n++] = (struct xds_door){s->listeners[i].socket, &s->listeners[i]};
     if (n)
         s->acceptor = xds_acceptor_start(doors, n, on_connection);
 }
 
-static int check_address(const struct xds_address *a, struct err *e)
+static int check_address(struct listener *l, struct err *e)
 {
-    unsigned files = !!a->certificate_file + !!a->key_file + !!a->client_ca_file;
+    const struct credentials *c = &l->credentials;
+    int r = socket_address_parse(l->address, &l->at, e);
 
-    if (files != 0 && files != 3)
-        return err_set(e, -EINVAL, a->address, NULL,
+    if (r < 0)
+        return r;
+    if (l->tls && (!c->certificate_file || !c->key_file || !c->client_ca_file))
+        return err_set(e, -EINVAL, l->address, NULL,
                        "TLS takes a certificate, a key and the authority of the clients' certificates");
-    if (files == 0 && !unix_path(a->address) && !is_loopback(a->address))
-        return err_set(e, -EINVAL, a->address, NULL,
+    if (!l->tls && !socket_address_is_local(&l->at))
+        return err_set(e, -EINVAL, l->address, NULL,
                        "an address beyond loopback needs TLS with client certificates: what is served there includes "
                        "private keys");
-    if (files && a->socket)
-        return err_set(e, -EINVAL, a->address, NULL,
+    if (l->tls && l->passed)
+        return err_set(e, -EINVAL, l->address, NULL,
                        "speaks TLS, which a socket that is passed in can't: take it out of the socket unit");
     return 0;
 }
 
-static int bind_listener(struct listener *l, struct err *e)
+static int bind_tls(struct listener *l, struct err *e)
 {
-    const char *path = unix_path(l->address);
-    grpc_server_credentials *credentials;
-    int r;
+    int r = load_credentials(&l->credentials, e);
 
-    if (l->socket) {
-        l->plaintext = make_credentials(l);
-        return 0;
-    }
-    if (path) {
-        r = prepare_unix(path, e);
-        if (r < 0)
-            return r;
-    }
-    if (l->tls) {
-        r = load_credentials(&l->credentials, e);
-        if (r < 0)
-            return r;
-    }
-    credentials = make_credentials(l);
+    if (r < 0)
+        return r;
+    grpc_ssl_server_credentials_options *options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, give_certificates, &l->credentials);
+    grpc_server_credentials *credentials = grpc_ssl_server_credentials_create_with_options(options);
     l->port = grpc_server_add_http2_port(l->grpc, l->address, credentials);
     grpc_server_credentials_release(credentials);
     if (l->port == 0)
         return err_set(e, -EADDRINUSE, l->address, NULL,
                        "can't listen there (in use, not an address of this host, or "
                        "a certificate that does not fit its key)");
-    if (path) {
-        l->unlink_path = mem_strdup(path);
-        if (chmod(path, PATH_MODE) < 0)
-            return err_set(e, -errno, path, NULL, "its mode can't be set: %s", strerrordesc_np(errno));
-    }
+    return 0;
+}
+
+static int bind_plaintext(struct listener *l, struct err *e)
+{
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t n = sizeof(name);
+    struct socket_address bound;
+    int r = l->passed ? 0 : listen_open(&l->at, (gid_t)-1, &l->socket, e);
+
+    if (r < 0)
+        return r;
+    l->plaintext = grpc_insecure_server_credentials_create();
+    r = getsockname(l->socket, (struct sockaddr *)&name, &n);
+    assert(r == 0);
+    r = socket_address_read(&name, &bound);
+    assert(r == 0);
+    l->port = bound.port;
     return 0;
 }
 
@@ -1129,19 +1057,15 @@ static int listener_init(struct listener *l, struct xds_server *s, const struct 
         {.type = GRPC_ARG_INTEGER,
          .key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
          .value.integer = (int)s->max_streams + 1},
-        /* The last one: for a socket that was passed in. */
+        /* The last one: for what gRPC does not accept itself. */
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_CONNECTION_IDLE_MS, .value.integer = SILENT_MS},
     };
-    grpc_channel_args channel_args = {.num_args = ARRAY_LEN(args) - !a->socket, .args = args};
-    int r = check_address(a, e);
-
-    if (r < 0)
-        return r;
     l->server = s;
     l->address = mem_strdup(a->address);
     l->all = a->all;
-    l->tls = a->certificate_file != NULL;
-    l->socket = a->socket;
+    l->tls = a->certificate_file || a->key_file || a->client_ca_file;
+    l->passed = a->socket > 0;
+    l->socket = l->passed ? a->socket : -1;
     l->credentials.server = s;
     l->credentials.certificate_file = mem_strdup(a->certificate_file);
     l->credentials.key_file = mem_strdup(a->key_file);
@@ -1150,9 +1074,23 @@ static int listener_init(struct listener *l, struct xds_server *s, const struct 
     for (; l->n_gateways < a->n_gateways; l->n_gateways++)
         l->gateways[l->n_gateways] = mem_strdup(a->gateways[l->n_gateways]);
     l->shutdown = (struct tag){.what = TAG_SHUTDOWN, .owner = l};
+    int r = check_address(l, e);
+    if (r < 0)
+        return r;
+    grpc_channel_args channel_args = {.num_args = ARRAY_LEN(args) - l->tls, .args = args};
     l->grpc = grpc_server_create(&channel_args, NULL);
     grpc_server_register_completion_queue(l->grpc, s->queue, NULL);
-    return bind_listener(l, e);
+    return l->tls ? bind_tls(l, e) : bind_plaintext(l, e);
+}
+
+/* Whoever comes from now on is refused, and the address is free for the next one that listens there. */
+static void close_socket(struct listener *l)
+{
+    if (l->socket >= 0 && l->passed)
+        close(l->socket);
+    else if (l->socket >= 0)
+        listen_close(&l->at, l->socket);
+    l->socket = -1;
 }
 
 static void listener_clear(struct listener *l)
@@ -1163,18 +1101,14 @@ static void listener_clear(struct listener *l)
         grpc_server_destroy(l->grpc);
     if (l->plaintext)
         grpc_server_credentials_release(l->plaintext);
-    if (l->socket)
-        close(l->socket);
+    close_socket(l);
     clear_pems(pems);
-    if (l->unlink_path)
-        (void)unlink(l->unlink_path); /* somebody may have removed it already */
     for (size_t i = 0; i < l->n_gateways; i++)
         mem_free(l->gateways[i]);
     mem_free(l->gateways);
     mem_free((char *)l->credentials.certificate_file);
     mem_free((char *)l->credentials.key_file);
     mem_free((char *)l->credentials.client_ca_file);
-    mem_free(l->unlink_path);
     mem_free(l->address);
 }
 
@@ -1293,6 +1227,8 @@ void xds_server_stop(struct xds_server *s)
     if (!s)
         return;
     xds_acceptor_stop(take_ptr(s->acceptor));
+    for (size_t i = 0; i < s->n_listeners; i++)
+        close_socket(&s->listeners[i]);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     wake(s);

@@ -152,7 +152,7 @@ static bool find_listener(struct explainer *x)
     const struct address any = {.family = x->q->address.family};
     const struct listener_plan *exact = listener_at(x, &x->q->address), *wildcard = listener_at(x, &any);
     bool is_exact = exact && exact->n_chains;
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     x->to->listener = is_exact ? exact : wildcard && wildcard->n_chains ? wildcard : NULL;
     (void)address_text(&x->q->address, text); /* it is in text */

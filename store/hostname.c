@@ -75,7 +75,7 @@ static size_t without_port(const char *text, size_t n)
 
 static bool is_bracketed_ipv6(const char *text, size_t n)
 {
-    char inner[46];
+    char inner[ADDRESS_TEXT_MAX];
     struct address a;
 
     if (n < 4 || n - 2 >= sizeof(inner) || text[0] != '[' || text[n - 1] != ']')

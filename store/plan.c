@@ -24,7 +24,7 @@ enum { REPLANS_MAX = 8, NAMESPACE_MAX = 256 };
 
 const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64])
 {
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
     bool v6 = a->family == AF_INET6;
 
     snprintf(buf, 64, "%s%s%s:%u/%s", v6 ? "[" : "", address_text(a, text), v6 ? "]" : "", port,

@@ -573,7 +573,7 @@ void agent_word_unref(struct agent_word *w)
 
 const char *endpoint_name(const struct endpoint *p, char *buf, size_t n)
 {
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     if (p->host)
         snprintf(buf, n, "%s:%u", p->host, (unsigned)p->port);

@@ -12,6 +12,7 @@
 #ifndef STORE_SERVICE_H
 #define STORE_SERVICE_H
 
+#include "base/address.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -48,12 +49,6 @@ static inline bool lb_policy_hashes(enum lb_policy policy)
 {
     return policy == LB_RING_HASH || policy == LB_MAGLEV;
 }
-
-/* An IP address and how it is written. */
-struct address {
-    uint8_t bytes[16]; /* network order; IPv4 in the first 4 */
-    uint8_t family;    /* AF_INET or AF_INET6 */
-};
 
 struct hash_policy {
     const char *rid;
@@ -299,13 +294,6 @@ define_cleanup(struct service *, service_unref)
 
 /* "test/svc/web1", "web1" -> namespace "test", "root"; writes at most n bytes. */
 void object_namespace(const char *path, char *buf, size_t n);
-
-/* -EINVAL unless text is an IPv4 or IPv6 address. */
-int address_parse(const char *text, struct address *ret_address);
-/* Without brackets; buf of at least 46 bytes. */
-const char *address_text(const struct address *a, char buf[46]);
-/* By family, then bytes. */
-int address_compare(const struct address *a, const struct address *b);
 
 /* "127.0.0.0/8,::1/128"; "" gives an empty list. */
 int network_list_parse(const char *text, struct network_list **ret_list, struct err *e);

@@ -87,6 +87,14 @@ static void pass_unix(unsigned at, const char *path)
     pass(at, (struct sockaddr *)&a, sizeof(a), true);
 }
 
+static int take(struct activation *a, const char *text)
+{
+    struct socket_address at;
+
+    MUST(socket_address_parse(text, &at, NULL) == 0);
+    return activation_take(a, &at);
+}
+
 static void tell(pid_t pid, unsigned n)
 {
     char text[32];
@@ -112,20 +120,20 @@ static void sockets_of_all_kinds(void)
     MUST(activation_new(&a, &e) == 0);
     MUST(!getenv("LISTEN_PID") && !getenv("LISTEN_FDS") && !getenv("LISTEN_FDNAMES"));
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", port + 1);
-    MUST(activation_take(a, address) == 0);
+    MUST(take(a, address) == 0);
     (void)snprintf(address, sizeof(address), "127.0.0.2:%u", port);
-    MUST(activation_take(a, address) == 0);
+    MUST(take(a, address) == 0);
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", port);
-    MUST(activation_take(a, address) == FIRST);
-    MUST(activation_take(a, address) == 0); /* it is given once */
+    MUST(take(a, address) == FIRST);
+    MUST(take(a, address) == 0); /* it is given once */
     MUST(fcntl(FIRST, F_GETFD) == FD_CLOEXEC && fcntl(FIRST, F_GETFL) & O_NONBLOCK);
     MUST(activation_all_taken(a, &e) == -EINVAL);
     (void)snprintf(address, sizeof(address), "[::1]:%u", port6);
     MUST(strcmp(e.object, address) == 0);
     (void)snprintf(address, sizeof(address), "[0:0::1]:%u", port6);
-    MUST(activation_take(a, address) == FIRST + 1);
+    MUST(take(a, address) == FIRST + 1);
     MUST(activation_all_taken(a, &e) == -EINVAL && strcmp(e.object, unix_address) == 0);
-    MUST(activation_take(a, unix_address) == FIRST + 2);
+    MUST(take(a, unix_address) == FIRST + 2);
     MUST(activation_all_taken(a, &e) == 0);
     activation_free(a);
     MUST(fcntl(FIRST, F_GETFD) >= 0); /* what was taken is somebody else's */
@@ -163,7 +171,7 @@ static void nothing(void)
 
     (void)unsetenv("LISTEN_PID");
     MUST(activation_new(&a, &e) == 0);
-    MUST(activation_take(a, "127.0.0.1:50051") == 0 && activation_all_taken(a, &e) == 0);
+    MUST(take(a, "127.0.0.1:50051") == 0 && activation_all_taken(a, &e) == 0);
     activation_free(a);
 }
 

@@ -33,7 +33,7 @@ TEST(addresses_are_read_and_written_in_their_usual_form)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct address a = {.family = 99};
-        char buf[46];
+        char buf[ADDRESS_TEXT_MAX];
 
         CHECK_INT(address_parse(cases[i].text, &a), cases[i].written ? 0 : -EINVAL);
         if (cases[i].written)

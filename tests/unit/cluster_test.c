@@ -41,7 +41,7 @@ TEST(an_assignment_is_read_as_it_was_meant_whatever_its_size)
         size_t n;
 
         for (size_t k = 0; k < counts[i]; k++) {
-            char text[46];
+            char text[ADDRESS_TEXT_MAX];
 
             (void)snprintf(text, sizeof(text), k % 2 ? "2001:db8::%zx" : "10.1.%zu.1", k % 2 ? k : k % 256);
             endpoints[k] = endpoint_of(text, (uint16_t)(1 + k), true);
@@ -57,7 +57,7 @@ TEST(an_assignment_is_read_as_it_was_meant_whatever_its_size)
         for (size_t k = 0; k < counts[i]; k++) {
             const Envoy__Config__Core__V3__SocketAddress *s =
                 m->endpoints[0]->lb_endpoints[k]->endpoint->address->socket_address;
-            char text[46];
+            char text[ADDRESS_TEXT_MAX];
 
             CHECK_STR(s->address, address_text(&endpoints[k].address, text));
             CHECK_INT(s->port_value, 1 + k);

@@ -46,7 +46,7 @@ TEST(defaults_are_those_of_the_documentation)
     CHECK_STR(c.sockets[1], "/var/lib/opensvc/lsnr/lsnr.sock");
     CHECK_INT(c.n_xds, 1);
     CHECK_STR(c.xds[0].address, "127.0.0.1:50051");
-    CHECK(!c.xds[0].all && !c.xds[0].n_gateways && c.xds[0].loopback);
+    CHECK(!c.xds[0].all && !c.xds[0].n_gateways && socket_address_is_local(&c.xds[0].at));
     CHECK_STR(c.gateway, "envoy");
     CHECK_INT(c.port_min, 1025);
     CHECK_INT(c.port_max, 65535);
@@ -98,11 +98,11 @@ TEST(xds_addresses_say_which_gateways_they_serve)
                    "[::1]:2=*"),
               0);
     CHECK_INT(c.n_xds, 3);
-    CHECK(c.xds[0].all && c.xds[0].loopback);
+    CHECK(c.xds[0].all && socket_address_is_local(&c.xds[0].at));
     CHECK_STR(c.xds[1].address, "127.0.0.1:1");
     CHECK_INT(c.xds[1].n_gateways, 2);
     CHECK_STR(c.xds[1].gateways[1], "b");
-    CHECK(!c.xds[1].all && c.xds[2].all && c.xds[2].loopback);
+    CHECK(!c.xds[1].all && c.xds[2].all && socket_address_is_local(&c.xds[2].at));
     config_clear(&c);
 }
 

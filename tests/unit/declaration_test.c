@@ -87,7 +87,7 @@ TEST(an_exposure_takes_all_its_keywords)
         decode_good("expose#0 {'port': '8443', 'protocol': 'TCP', 'listener_addr': 'fd00::1', 'listener_port': 443, "
                     "'sni': ['B.org', '*.a.org', 'b.org'], 'lb_policy': 'LEAST_REQUEST', 'gateway': 'edge-b', "
                     "'cluster_data': {'b': 1, 'a': {}}, 'filter_config_data': '{\\'x\\': [ 1 ]}'}");
-    char text[46];
+    char text[ADDRESS_TEXT_MAX];
 
     CHECK_INT(x->port, 8443);
     CHECK_INT(x->listener_port, 443);

@@ -34,7 +34,7 @@ static struct service *make(const char *text, const struct fact_address *address
 
 static void check_endpoint(const struct endpoint *e, const char *text, uint16_t port, bool up, const char *node)
 {
-    char buf[46];
+    char buf[ADDRESS_TEXT_MAX];
 
     CHECK_STR(address_text(&e->address, buf), text);
     CHECK_INT(e->port, port);

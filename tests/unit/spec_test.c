@@ -60,7 +60,7 @@ static void dump_route(struct buf *b, const struct route *r)
 static char *dump(const struct exposure *x)
 {
     struct buf b;
-    char address[46], *text;
+    char address[ADDRESS_TEXT_MAX], *text;
 
     buf_init(&b, 0);
     buf_printf(&b, "%s valid=%d %u/%d on %s:%u lb=%d gateway=%s key=%s data=%s filter=%s\n", x->name, x->valid,

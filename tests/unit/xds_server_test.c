@@ -426,11 +426,14 @@ static void expect_start_fails(const struct xds_address *a, int code, const char
 
 TEST(plaintext_stays_on_loopback)
 {
-    static const char *const addresses[] = {"0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0",
-                                            "127.0.0.1.nip.io:0"};
+    static const char *const addresses[] = {"0.0.0.0:0", "[::]:0", "192.0.2.1:0"};
+    /* Names are not looked up: what they say could change. */
+    static const char *const names[] = {"example.org:0", "127.0.0.1.nip.io:0", "localhost:0"};
 
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++)
         expect_start_fails(&(struct xds_address){.address = addresses[i], .all = true}, -EINVAL, "TLS");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        expect_start_fails(&(struct xds_address){.address = names[i], .all = true}, -EINVAL, "is expected");
     expect_start_fails(&(struct xds_address){.address = "127.0.0.1:0", .all = true, .key_file = "k"}, -EINVAL,
                        "certificate");
 }
@@ -470,7 +473,7 @@ TEST(a_unix_socket_serves_and_is_closed_to_others)
     publish(w, XDS_CLUSTER, "a", "one");
     expect_served(w->client, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
     /* It is not taken from a server that lives. */
-    expect_start_fails(&(struct xds_address){.address = address, .all = true}, -EADDRINUSE, "another process");
+    expect_start_fails(&(struct xds_address){.address = address, .all = true}, -EADDRINUSE, "somebody listens");
     expect_served(w->client, ADS_DELTA, XDS_DELTA, &ask_clusters, "a", "one");
     stop(w);
     CHECK(stat(address + 5, &st) < 0 && errno == ENOENT);
@@ -499,7 +502,7 @@ TEST(a_socket_that_a_dead_server_left_is_replaced_and_anything_else_is_not)
     fd = open(address + 5, O_CREAT | O_WRONLY, 0600);
     CHECK(fd >= 0);
     close(fd);
-    expect_start_fails(&(struct xds_address){.address = address, .all = true}, -EADDRINUSE, "no socket");
+    expect_start_fails(&(struct xds_address){.address = address, .all = true}, -EEXIST, "no socket");
     CHECK_INT(unlink(address + 5), 0);
     CHECK_INT(rmdir(directory), 0);
 }

@@ -1,11 +1,6 @@
-/*
- * IP addresses, networks, and which addresses endpoints may have; and the namespace in an object's path.
- *
- * An address compares by its bytes, so those beyond its family's length are zero.
- */
+/* IP networks, and which addresses endpoints may have; and the namespace in an object's path. */
 #include "store/service.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -34,51 +29,6 @@ void object_namespace(const char *path, char *buf, size_t n)
         snprintf(buf, n, "%.*s", (int)(first - path), path);
     else
         snprintf(buf, n, "root");
-}
-
-int address_parse(const char *text, struct address *ret_address)
-{
-    struct address a = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
-
-    if (inet_pton(a.family, text, a.bytes) != 1)
-        return -EINVAL;
-    *ret_address = a;
-    return 0;
-}
-
-static char *put_octet(char *at, uint8_t octet)
-{
-    if (octet >= 100)
-        *at++ = (char)('0' + octet / 100);
-    if (octet >= 10)
-        *at++ = (char)('0' + octet / 10 % 10);
-    *at++ = (char)('0' + octet % 10);
-    return at;
-}
-
-/* By hand where it is simple: inet_ntop() goes through printf(), a good part of what making an endpoint costs. */
-const char *address_text(const struct address *a, char buf[46])
-{
-    char *at = buf;
-
-    if (a->family != AF_INET) {
-        const char *text = inet_ntop(a->family, a->bytes, buf, 46);
-
-        assert(text);
-        return text;
-    }
-    for (unsigned i = 0; i < 4; i++) {
-        at = put_octet(at, a->bytes[i]);
-        *at++ = i < 3 ? '.' : '\0';
-    }
-    return buf;
-}
-
-int address_compare(const struct address *a, const struct address *b)
-{
-    if (a->family != b->family)
-        return a->family < b->family ? -1 : 1;
-    return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
 static unsigned family_bits(uint8_t family)
