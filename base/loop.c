@@ -1,5 +1,5 @@
 /*
- * The event loop: epoll, a heap of timers, and a queue of posted work behind an eventfd.
+ * The event loop: epoll, timers, and a queue of posted work behind an eventfd.
  *
  * A turn takes one batch from epoll, then the work posted so far, then the timers that are due. What callbacks add
  * in a turn waits for the next one, so nothing starves the rest. An io that is freed during a batch stays as a dead
@@ -9,6 +9,7 @@
  */
 #include "base/loop.h"
 
+#include "base/heap.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -39,12 +40,8 @@ struct loop_timer {
     struct loop *loop;
     loop_timer_fn f;
     void *arg;
-    clock_ns at;
-    uint64_t order; /* among those of the same time: that in which they were set */
-    size_t index;   /* in the heap, or NOT_SET */
+    struct heap_entry due;
 };
-
-#define NOT_SET SIZE_MAX
 
 struct work {
     void (*f)(void *arg, bool run);
@@ -62,9 +59,8 @@ struct loop {
     int epoll_fd, event_fd; /* event_fd is written by any thread */
     const struct clock *clock;
     clock_ns now;
-    struct loop_timer **heap; /* the earliest first; every timer has room in it */
-    size_t heap_count, timers;
-    uint64_t next_order;
+    struct heap due; /* timers */
+    size_t timers;   /* set or not */
     size_t ios;
     struct loop_io *dead;
     atomic_bool stopping; /* any thread */
@@ -152,7 +148,7 @@ void loop_free(struct loop *l)
     if (l->epoll_fd >= 0)
         close(l->epoll_fd);
     pthread_mutex_destroy(&l->posted_lock);
-    mem_free(l->heap);
+    heap_clear(&l->due);
     l->magic = 0;
     mem_free(l);
 }
@@ -259,69 +255,15 @@ static int handle_io(struct loop_io *io, uint32_t ready)
     return 1;
 }
 
-/* ---- timers: a binary heap ---- */
-
-static bool is_earlier(const struct loop_timer *a, const struct loop_timer *b)
-{
-    return a->at != b->at ? a->at < b->at : a->order < b->order;
-}
-
-static void place(struct loop *l, size_t index, struct loop_timer *t)
-{
-    l->heap[index] = t;
-    t->index = index;
-}
-
-static void sift_up(struct loop *l, size_t index, struct loop_timer *t)
-{
-    while (index > 0 && is_earlier(t, l->heap[(index - 1) / 2])) {
-        place(l, index, l->heap[(index - 1) / 2]);
-        index = (index - 1) / 2;
-    }
-    place(l, index, t);
-}
-
-static void sift_down(struct loop *l, size_t index, struct loop_timer *t)
-{
-    for (;;) {
-        size_t child = index * 2 + 1;
-
-        if (child + 1 < l->heap_count && is_earlier(l->heap[child + 1], l->heap[child]))
-            child++;
-        if (child >= l->heap_count || !is_earlier(l->heap[child], t))
-            break;
-        place(l, index, l->heap[child]);
-        index = child;
-    }
-    place(l, index, t);
-}
-
-static void unset_timer(struct loop_timer *t)
-{
-    struct loop *l = t->loop;
-    size_t index = t->index;
-    struct loop_timer *moved;
-
-    if (index == NOT_SET)
-        return;
-    t->index = NOT_SET;
-    moved = l->heap[--l->heap_count];
-    if (moved == t)
-        return;
-    if (index > 0 && is_earlier(moved, l->heap[(index - 1) / 2]))
-        sift_up(l, index, moved);
-    else
-        sift_down(l, index, moved);
-}
+/* ---- timers ---- */
 
 struct loop_timer *loop_timer_new(struct loop *l, loop_timer_fn f, void *arg)
 {
     struct loop_timer *t = mem_new(struct loop_timer);
 
     assert(l->magic == LOOP_MAGIC && f);
-    *t = (struct loop_timer){.magic = TIMER_MAGIC, .loop = l, .f = f, .arg = arg, .index = NOT_SET};
+    *t = (struct loop_timer){.magic = TIMER_MAGIC, .loop = l, .f = f, .arg = arg, .due = {.owner = t}};
     l->timers++;
-    l->heap = mem_realloc(l->heap, l->timers, sizeof(struct loop_timer *));
     return t;
 }
 
@@ -330,13 +272,8 @@ void loop_timer_set(struct loop_timer *t, clock_ns at)
     struct loop *l = t->loop;
 
     assert(t->magic == TIMER_MAGIC);
-    unset_timer(t);
-    if (at == INT64_MAX)
-        return;
     /* What is past lines up behind what is due already: a timer that sets itself again starves no other. */
-    t->at = at < l->now ? l->now : at;
-    t->order = l->next_order++;
-    sift_up(l, l->heap_count++, t);
+    heap_set(&l->due, &t->due, at < l->now ? l->now : at);
 }
 
 void loop_timer_free(struct loop_timer *t)
@@ -344,7 +281,7 @@ void loop_timer_free(struct loop_timer *t)
     if (!t)
         return;
     assert(t->magic == TIMER_MAGIC);
-    unset_timer(t);
+    heap_remove(&t->loop->due, &t->due);
     t->loop->timers--;
     t->magic = 0;
     mem_free(t);
@@ -352,13 +289,14 @@ void loop_timer_free(struct loop_timer *t)
 
 static int run_timers(struct loop *l)
 {
-    uint64_t limit = l->next_order;
+    uint64_t limit = l->due.next_order;
+    struct heap_entry *first;
     int n = 0;
 
-    while (l->heap_count > 0 && l->heap[0]->at <= l->now && l->heap[0]->order < limit) {
-        struct loop_timer *t = l->heap[0];
+    while ((first = heap_first(&l->due)) && first->at <= l->now && first->order < limit) {
+        struct loop_timer *t = first->owner;
 
-        unset_timer(t);
+        heap_remove(&l->due, first);
         t->f(t->arg);
         n++;
     }
@@ -372,9 +310,9 @@ static int sleep_ms(struct loop *l)
 {
     clock_ns left, ms;
 
-    if (l->heap_count == 0)
+    if (!heap_first(&l->due))
         return -1;
-    left = l->heap[0]->at - clock_now(l->clock);
+    left = heap_next(&l->due) - clock_now(l->clock);
     if (left <= 0)
         return 0;
     ms = left / CLOCK_NS_PER_MS + (left % CLOCK_NS_PER_MS != 0);

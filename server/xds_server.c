@@ -17,6 +17,7 @@
 #include "server/xds_server.h"
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "server/xds_acceptor.h"
@@ -112,8 +113,7 @@ struct stream {
     bool told_unknown;
     grpc_byte_buffer *incoming;
     int cancelled;
-    clock_ns deadline; /* in the heap, unless INT64_MAX */
-    size_t heap_index;
+    struct heap_entry deadline;
     clock_ns end_by;
 };
 
@@ -142,8 +142,7 @@ struct xds_server {
 
     struct stream *streams, *ready, **ready_end;
     size_t n_streams;
-    struct stream **heap;
-    size_t n_heap, heap_cap;
+    struct heap deadlines;      /* of streams */
     struct xds_message message; /* scratch */
     struct buf bytes;           /* scratch */
     bool stop_begun, cancelled_all;
@@ -186,71 +185,6 @@ static const struct service *find_service(grpc_slice path)
         if (grpc_slice_str_cmp(path, services[i].path) == 0)
             return &services[i];
     return NULL;
-}
-
-/* ---- deadlines: a heap of streams ---- */
-
-static void heap_place(struct xds_server *s, size_t i, struct stream *stream)
-{
-    s->heap[i] = stream;
-    stream->heap_index = i;
-}
-
-static void heap_up(struct xds_server *s, size_t i, struct stream *stream)
-{
-    for (; i > 0 && s->heap[(i - 1) / 2]->deadline > stream->deadline; i = (i - 1) / 2)
-        heap_place(s, i, s->heap[(i - 1) / 2]);
-    heap_place(s, i, stream);
-}
-
-static void heap_down(struct xds_server *s, size_t i, struct stream *stream)
-{
-    for (;;) {
-        size_t child = 2 * i + 1;
-
-        if (child >= s->n_heap)
-            break;
-        if (child + 1 < s->n_heap && s->heap[child + 1]->deadline < s->heap[child]->deadline)
-            child++;
-        if (s->heap[child]->deadline >= stream->deadline)
-            break;
-        heap_place(s, i, s->heap[child]);
-        i = child;
-    }
-    heap_place(s, i, stream);
-}
-
-static void heap_fix(struct xds_server *s, size_t i, struct stream *stream)
-{
-    if (i > 0 && s->heap[(i - 1) / 2]->deadline > stream->deadline)
-        heap_up(s, i, stream);
-    else
-        heap_down(s, i, stream);
-}
-
-static void set_deadline(struct stream *stream, clock_ns at)
-{
-    struct xds_server *s = stream->server;
-    bool in_heap = stream->deadline != INT64_MAX;
-
-    if (at == stream->deadline)
-        return;
-    stream->deadline = at;
-    if (in_heap && at == INT64_MAX) {
-        struct stream *last = s->heap[--s->n_heap];
-
-        if (last != stream)
-            heap_fix(s, stream->heap_index, last);
-    } else if (in_heap) {
-        heap_fix(s, stream->heap_index, stream);
-    } else {
-        if (s->n_heap == s->heap_cap) {
-            s->heap_cap = s->heap_cap ? s->heap_cap * 2 : 64;
-            s->heap = mem_realloc(s->heap, s->heap_cap, sizeof(struct stream *));
-        }
-        s->n_heap++;
-        heap_up(s, s->n_heap - 1, stream);
-    }
 }
 
 /* ---- peers ---- */
@@ -330,7 +264,7 @@ static void end_stream(struct stream *stream, grpc_status_code code, const char 
     start(stream, OP_ENDED, &op, 1);
     grpc_slice_unref(details);
     stream->end_by = now + (clock_ns)END_MS * CLOCK_NS_PER_MS;
-    set_deadline(stream, stream->end_by);
+    heap_set(&stream->server->deadlines, &stream->deadline, stream->end_by);
 }
 
 static grpc_status_code code_of(int error)
@@ -439,7 +373,8 @@ static void pump(struct stream *stream, clock_ns now)
         }
         if (r > 0)
             start_send(stream, &s->message);
-        set_deadline(stream, r > 0 ? INT64_MAX : xds_session_deadline(stream->session));
+        heap_set(&stream->server->deadlines, &stream->deadline,
+                 r > 0 ? INT64_MAX : xds_session_deadline(stream->session));
         tell_unknown(stream);
     }
     if (!stream->reading && xds_session_takes_requests(stream->session))
@@ -504,7 +439,7 @@ static void free_stream(struct stream *stream)
     struct xds_server *s = stream->server;
 
     assert(stream->n_pending == 0 && !stream->session && !stream->is_ready);
-    set_deadline(stream, INT64_MAX);
+    heap_remove(&stream->server->deadlines, &stream->deadline);
     *(stream->previous ? &stream->previous->next : &s->streams) = stream->next;
     if (stream->next)
         stream->next->previous = stream->previous;
@@ -523,8 +458,8 @@ static struct stream *new_stream(struct xds_server *s, struct listener *l, grpc_
     stream->magic = STREAM_MAGIC;
     stream->server = s;
     stream->listener = l;
+    stream->deadline.owner = stream;
     stream->call = call;
-    stream->deadline = INT64_MAX;
     stream->next = s->streams;
     if (s->streams)
         s->streams->previous = stream;
@@ -569,7 +504,7 @@ static void refuse_call(struct stream *stream, grpc_status_code code, const char
     stream->ending = true;
     start(stream, OP_ENDED, ops, ARRAY_LEN(ops));
     stream->end_by = now + (clock_ns)END_MS * CLOCK_NS_PER_MS;
-    set_deadline(stream, stream->end_by);
+    heap_set(&stream->server->deadlines, &stream->deadline, stream->end_by);
 }
 
 /* Appends the message's bytes and frees it. False when it can't be decompressed. */
@@ -635,7 +570,7 @@ static void on_stream_event(struct stream *stream, enum op_kind kind, bool ok, c
         break;
     case OP_CLOSED:
         stream->closed = true;
-        set_deadline(stream, INT64_MAX);
+        heap_remove(&stream->server->deadlines, &stream->deadline);
         if (stream->session)
             xds_status_gone(stream->server->status, stream->session);
         xds_session_free(take_ptr(stream->session));
@@ -751,10 +686,10 @@ static void pump_ready(struct xds_server *s, clock_ns now)
 
 static void pass_time(struct xds_server *s, clock_ns now)
 {
-    while (s->n_heap > 0 && s->heap[0]->deadline <= now) {
-        struct stream *stream = s->heap[0];
+    while (heap_next(&s->deadlines) <= now) {
+        struct stream *stream = heap_first(&s->deadlines)->owner;
 
-        set_deadline(stream, INT64_MAX);
+        heap_remove(&s->deadlines, &stream->deadline);
         if (stream->ending && !stream->closed)
             grpc_call_cancel(stream->call, NULL);
         else
@@ -799,7 +734,7 @@ static bool is_down(const struct xds_server *s)
 
 static gpr_timespec next_deadline(const struct xds_server *s)
 {
-    clock_ns at = s->n_heap > 0 ? s->heap[0]->deadline : INT64_MAX;
+    clock_ns at = heap_next(&s->deadlines);
 
     if (s->stop_begun && !s->cancelled_all && s->cancel_at < at)
         at = s->cancel_at;
@@ -1152,7 +1087,7 @@ static void server_free(struct xds_server *s)
     xds_directory_free(s->common.directory);
     xds_refusals_free(s->common.refusals);
     pthread_mutex_destroy(&s->lock);
-    mem_free(s->heap);
+    heap_clear(&s->deadlines);
     mem_free(s->accepts);
     mem_free(s->listeners);
     mem_free(s->default_gateway);
