@@ -15,6 +15,7 @@
 #include "proto/translate.h"
 #include "server/agent.h"
 #include "server/alarms.h"
+#include "server/edit_queue.h"
 #include "server/envoy_check.h"
 #include "server/notify.h"
 #include "server/report.h"
@@ -25,7 +26,6 @@
 #include "store/store.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,28 +35,6 @@
 #include <unistd.h>
 
 enum { RESERVED_MAX = 2 * CONFIG_VALUES_MAX + 2 };
-
-/* What the REST interface wants changed, on its way to the writer. */
-struct queued_edit {
-    struct edit_request *request;
-    void (*done)(struct edit_request *r, void *arg);
-    void *done_arg;
-};
-
-/* An edit that was refused so often, because others were faster, gets a turn of its own: the others wait meanwhile,
- * but not for longer than it takes to try again. */
-enum { EDIT_TURN_AFTER = 4, EDIT_TURN_MS = 100 };
-
-struct edit_queue {
-    pthread_mutex_t lock; /* of items, n, cap, closed; nothing else is taken while it is held */
-    struct queued_edit *items;
-    size_t n, cap;
-    bool closed;
-    /* The core's: */
-    unsigned turn_of; /* edits with fewer attempts wait; 0: nobody's turn */
-    clock_ns turn_until;
-    struct loop_timer *turn_timer;
-};
 
 struct daemon {
     const struct config *config;
@@ -75,7 +53,7 @@ struct daemon {
     struct loop_io *signals;
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     struct loop_timer *heartbeat;   /* of streams of events; NULL: there is no API */
-    struct edit_queue edits;
+    struct edit_queue *edits;       /* NULL: there is no API */
     struct port_range reserved[RESERVED_MAX];
     struct store_options store_options;
     int signal_fd;
@@ -435,17 +413,6 @@ static void api_alarms(void *arg, struct arena *arena, const struct api_alarm **
 
 /* ---- edits ---- */
 
-/* All that wait, or none; the caller frees the list. */
-static struct queued_edit *take_edits(struct edit_queue *q, size_t *ret_n)
-{
-    pthread_mutex_lock(&q->lock);
-    struct queued_edit *items = take_ptr(q->items);
-    *ret_n = q->n;
-    q->n = q->cap = 0;
-    pthread_mutex_unlock(&q->lock);
-    return items;
-}
-
 static void publish_edit(void *arg, struct view_delta *delta)
 {
     publish(arg, delta);
@@ -465,139 +432,25 @@ static void log_edit(const struct edit_request *r)
                 r->cause, NULL);
 }
 
-static void complete_edits(const struct queued_edit *items, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        log_edit(items[i].request);
-        items[i].done(items[i].request, items[i].done_arg);
-    }
-}
-
-static void refuse_edit(struct edit_request *r)
-{
-    r->result = err_set(&r->error, -EIO, NULL, NULL, "the daemon stops");
-}
-
-/* Of those that change the same only the first fits: who was refused most often goes first. */
-static void sort_edits(struct queued_edit *items, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        struct queued_edit one = items[i];
-        size_t to = i;
-        for (; to > 0 && items[to - 1].request->attempts < one.request->attempts; to--)
-            items[to] = items[to - 1];
-        items[to] = one;
-    }
-}
-
-/* How many of the sorted edits may go now. */
-static size_t those_whose_turn_it_is(struct edit_queue *q, const struct queued_edit *items, size_t n, clock_ns now)
-{
-    size_t n_now = 0;
-
-    if (now >= q->turn_until)
-        q->turn_of = 0;
-    while (n_now < n && items[n_now].request->attempts >= q->turn_of)
-        n_now++;
-    return n_now;
-}
-
-/* With the lock held. The shell bounds how many there can be: API_REQUESTS_MAX. */
-static void append_edits(struct edit_queue *q, const struct queued_edit *items, size_t n)
-{
-    if (q->n + n > q->cap) {
-        q->cap = 2 * (q->n + n);
-        q->items = mem_realloc(q->items, q->cap, sizeof(*q->items));
-    }
-    for (size_t i = 0; i < n; i++)
-        q->items[q->n++] = items[i];
-}
-
-/* Before they are completed: whose turn is next. */
-static void set_turn(struct edit_queue *q, const struct queued_edit *items, size_t n, clock_ns now)
-{
-    bool was = q->turn_of > 0;
-
-    q->turn_of = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct edit_request *r = items[i].request;
-        if (r->result == -EAGAIN && r->attempts + 1 >= EDIT_TURN_AFTER && r->attempts + 1 > q->turn_of)
-            q->turn_of = r->attempts + 1;
-    }
-    q->turn_until = q->turn_of ? now + EDIT_TURN_MS * (clock_ns)CLOCK_NS_PER_MS : 0;
-    if (q->turn_of || was)
-        loop_timer_set(q->turn_timer, q->turn_of ? q->turn_until : now);
-}
-
-/* Sorts them; those that have to wait stand in the queue again. Returns how many of the sorted ones do not. */
-static size_t sort_out_edits(struct edit_queue *q, struct queued_edit *items, size_t n)
-{
-    sort_edits(items, n);
-    size_t n_now = those_whose_turn_it_is(q, items, n, clock_now(NULL));
-    pthread_mutex_lock(&q->lock);
-    append_edits(q, items + n_now, n - n_now);
-    pthread_mutex_unlock(&q->lock);
-    return n_now;
-}
-
-static void run_edits(struct daemon *d, const struct queued_edit *items, size_t n)
-{
-    _cleanup_(mem_free_p) struct edit_request **requests = mem_array(struct edit_request *, n);
-
-    for (size_t i = 0; i < n; i++)
-        requests[i] = items[i].request;
-    store_edit(d->store, requests, n, publish_edit, d);
-    agent_after_commit(d->agent);
-    set_turn(&d->edits, items, n, clock_now(NULL));
-}
-
-static void on_edits(void *arg, bool run)
+static void take_edits(void *arg, struct edit_request *const *requests, size_t n)
 {
     struct daemon *d = arg;
-    size_t n;
-    _cleanup_(mem_free_p) struct queued_edit *items = take_edits(&d->edits, &n);
 
-    if (run)
-        n = sort_out_edits(&d->edits, items, n);
-    for (size_t i = 0; i < n && !run; i++)
-        refuse_edit(items[i].request);
-    if (run && n)
-        run_edits(d, items, n);
-    complete_edits(items, n);
-}
-
-static void on_turn_over(void *arg)
-{
-    on_edits(arg, true);
+    store_edit(d->store, requests, n, publish_edit, d);
+    agent_after_commit(d->agent);
+    for (size_t i = 0; i < n; i++)
+        log_edit(requests[i]);
 }
 
 static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit_request *r, void *done_arg),
                      void *done_arg)
 {
     struct daemon *d = arg;
-    struct edit_queue *q = &d->edits;
 
-    pthread_mutex_lock(&q->lock);
-    bool closed = q->closed;
-    if (!closed)
-        append_edits(q, &(struct queued_edit){r, done, done_arg}, 1);
-    pthread_mutex_unlock(&q->lock);
-    if (closed) {
-        refuse_edit(r);
-        done(r, done_arg);
-    } else {
-        loop_post(d->loop, on_edits, d);
-    }
+    edit_queue_add(d->edits, r, done, done_arg);
 }
 
-/* What still waits is refused, and what comes from now on. */
-static void close_edits(struct daemon *d)
-{
-    pthread_mutex_lock(&d->edits.lock);
-    d->edits.closed = true;
-    pthread_mutex_unlock(&d->edits.lock);
-    on_edits(d, false);
-}
+/* ---- what proxies need to come here ---- */
 
 static bool serves(const struct config *c, const struct config_address *a, const char *gateway)
 {
@@ -906,7 +759,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .world = &d->store_options,
                     .ask_envoy = d->envoy_check ? api_ask_envoy : NULL},
     };
-    d->edits.turn_timer = loop_timer_new(d->loop, on_turn_over, d);
+    d->edits = edit_queue_new(d->loop, NULL, take_edits, d);
     d->heartbeat = loop_timer_new(d->loop, on_heartbeat, d);
     on_heartbeat(d);
     return api_start(&options, &d->api, e);
@@ -920,7 +773,6 @@ static bool xds_turns(void *arg)
 
 static int start(struct daemon *d, struct err *e)
 {
-    pthread_mutex_init(&d->edits.lock, NULL);
     d->alarms = alarm_board_new();
     int r = loop_new(NULL, &d->loop, e);
     if (!r)
@@ -942,7 +794,8 @@ static int start(struct daemon *d, struct err *e)
 static void stop(struct daemon *d)
 {
     watchdog_free(d->watchdog);
-    close_edits(d); /* who waits for one is answered while there is somebody to answer */
+    if (d->edits)
+        edit_queue_close(d->edits); /* who waits for one is answered while there is somebody to answer */
     envoy_check_close(d->envoy_check);
     api_stop(d->api);
     envoy_check_free(d->envoy_check);
@@ -955,13 +808,12 @@ static void stop(struct daemon *d)
         store_close(d->store);
     loop_timer_free(d->heartbeat);
     loop_timer_free(d->store_timer);
-    loop_timer_free(d->edits.turn_timer);
     loop_io_free(d->signals);
     if (d->signal_fd >= 0)
         close(d->signal_fd);
     loop_free(d->loop);
     alarm_board_free(d->alarms);
-    pthread_mutex_destroy(&d->edits.lock);
+    edit_queue_free(d->edits);
 }
 
 int daemon_run(const struct config *config, struct activation *sockets, const struct daemon_hooks *hooks,
