@@ -1,6 +1,6 @@
 /*
- * The edits of the REST interface's threads, on their way to the writer: all that wait are taken at once, so that they
- * share one flush.
+ * The edits of the REST interface's threads, on their way to the writer: all that wait are taken at once, so that
+ * they share one flush.
  *
  * An edit that was refused because others were faster comes again. Those that were refused more often go first, and
  * who was refused EDIT_TURN_AFTER times gets a turn of its own: the others wait meanwhile, but not for longer than it
