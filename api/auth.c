@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "store/expiry.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -233,14 +234,15 @@ static bool token_is_well_formed(const char *text)
 /* ---- requests ---- */
 
 /* One that was made over the API. */
-static bool read_document(const char *text, const uint8_t digest[CREDENTIAL_DIGEST], struct arena *arena,
+static bool read_document(const struct document *d, const uint8_t digest[CREDENTIAL_DIGEST], struct arena *arena,
                           struct principal *ret)
 {
+    struct expiry e;
     uint8_t known[CREDENTIAL_DIGEST] = {0};
     json_t *body = NULL, *gateway;
     size_t i;
 
-    if (json_parse(text, strlen(text), &body, NULL))
+    if (json_parse(d->body, d->body_len, &body, NULL))
         return false;
     const char *sha256 = json_string_value(json_object_get(body, "sha256"));
     const char *name = json_string_value(json_object_get(body, "name"));
@@ -257,7 +259,8 @@ static bool read_document(const char *text, const uint8_t digest[CREDENTIAL_DIGE
                                           : strcmp(role, "operator") == 0 ? ROLE_OPERATOR
                                                                           : ROLE_VIEWER,
                                   .gateways = names,
-                                  .n_gateways = json_array_size(gateways)};
+                                  .n_gateways = json_array_size(gateways),
+                                  .expires_at = expiry_of_token(d, &e) ? e.ends_at : 0};
     }
     json_decref(body);
     return good;
@@ -270,7 +273,7 @@ static bool find_document(const struct credential *c, const struct view *view, s
 
     digest_digits(c->digest, TOKEN_ID_DIGITS, id);
     const struct document *d = view ? view_document(view, DOCUMENT_TOKEN, id) : NULL;
-    return d && read_document(d->body, c->digest, arena, ret);
+    return d && read_document(d, c->digest, arena, ret);
 }
 
 /* Who that is at this moment. All of the file are looked at, so that the time says nothing. */
@@ -307,7 +310,13 @@ static bool by_token(const char *field, const struct door *door, struct arena *a
     field += strspn(field, " ");
     if (token_is_well_formed(field)) {
         const struct credential c = credential_of(CREDENTIAL_TOKEN, field);
-        if (find(&c, door, arena, ret))
+        bool known = find(&c, door, arena, ret);
+        char ends[32];
+        if (known && ret->expires_at > 0 && ret->expires_at <= clock_wall())
+            return refuse(ret_refusal, 401,
+                          arena_printf(arena, "the token expired at %s", clock_wall_text(ret->expires_at, ends)),
+                          false);
+        if (known)
             return true;
     }
     return refuse(ret_refusal, 401, "the token is not known", true);

@@ -10,7 +10,8 @@
  * word "certificate" instead of a SHA-256 stands for client certificates whose subject's common name is NAME. '#'
  * begins a comment. It must belong to the daemon's user or root, and nobody else may read or write it. A token is
  * "igwd_" and 43 characters of base64url: 256 random bits. Beside the file's there are those that were made over the
- * API: documents whose name is the first TOKEN_ID_DIGITS of the digest.
+ * API: documents whose name is the first TOKEN_ID_DIGITS of the digest. These may expire: who comes with one then is
+ * told so.
  */
 #ifndef API_AUTH_H
 #define API_AUTH_H
@@ -41,7 +42,7 @@ struct principal {
     size_t n_gateways;
     struct credential credential; /* of a session: what it was begun with */
     const char *session;          /* its id; NULL: it is none */
-    double expires_at;            /* of the certificate, the session: seconds since 1970; 0: of neither */
+    double expires_at;            /* of the token, the certificate, the session: seconds since 1970; 0: never */
 };
 
 struct tokens;

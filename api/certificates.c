@@ -122,7 +122,7 @@ static const char *pair_state(struct call *c, const struct secret *s)
         return "expired";
     if (s->pair_problem)
         return "kept";
-    return days < CERTIFICATE_WARNING_DAYS ? "expires_soon" : "valid";
+    return days < EXPIRY_CERTIFICATE_DAYS ? "expires_soon" : "valid";
 }
 
 /* Names that the exposure is asked by and the certificate does not have. */

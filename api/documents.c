@@ -129,8 +129,18 @@ static void write_token(struct call *c, const void *item, struct writer *w)
     json_array_foreach(json_object_get(body, "gateways"), i, gateway)
         writer_text(w, NULL, json_string_value(gateway));
     writer_close(w, ']');
+    writer_text(w, "expires_at", json_string_value(json_object_get(body, "expires_at")));
     write_times(w, d);
     json_decref(body);
+}
+
+static void write_token_status(struct call *c, const void *item, struct writer *w)
+{
+    static const char *const words[] = {
+        [EXPIRY_FAR] = "valid", [EXPIRY_SOON] = "expires_soon", [EXPIRY_OVER] = "expired"};
+    struct expiry e;
+
+    writer_text(w, "state", words[expiry_of_token(item, &e) ? expiry_state(&e, c->now) : EXPIRY_FAR]);
 }
 
 static const struct attribute token_attributes[] = {
@@ -138,8 +148,9 @@ static const struct attribute token_attributes[] = {
     {"updated_at", PARAMETER_INT, ATTRIBUTE_SORT, get_updated},
     {NULL},
 };
-static const char *const token_fields[] = {"kind",   "id",       "name",       "role",       "gateways",
-                                           "author", "revision", "created_at", "updated_at", NULL};
+static const char *const token_fields[] = {"kind",       "id",         "name",         "role",
+                                           "gateways",   "expires_at", "author",       "revision",
+                                           "created_at", "updated_at", "status.state", NULL};
 
 const struct collection token_collection = {
     .kind = "Token",
@@ -148,6 +159,7 @@ const struct collection token_collection = {
     .find = token_find,
     .key = document_key,
     .write = write_token,
+    .write_status = write_token_status,
     .attributes = token_attributes,
     .fields = token_fields,
 };

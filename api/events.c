@@ -19,15 +19,17 @@
 /* Looked at every 5 s (server/daemon.c): at most 15 s pass without a word. */
 static const clock_ns heartbeat = 10 * CLOCK_NS_PER_S, check_gap = CLOCK_NS_PER_S;
 
-const char *const event_kinds[] = {"Exposure", "Service", "Certificate", "Gateway", "Listener",
-                                   "Revision", "Rollout", "Alarm",       "Proxy",   NULL};
+enum { EVENT_KINDS = 10 };
+const char *const event_kinds[EVENT_KINDS + 1] = {"Exposure", "Service",  "Certificate", "Gateway",
+                                                  "Listener", "Revision", "Rollout",     "Alarm",
+                                                  "Proxy",    "Token",    NULL};
 
 struct watching {
     struct event_ring *ring;
     struct event_watch *watch;
     struct wake *wake;
     struct event_place place;
-    const char *kinds[PARAMETER_REPEATS_MAX + 1];
+    const char *kinds[EVENT_KINDS + 1];
     struct buf text;       /* what the socket has not taken yet */
     clock_ns spoke, until; /* until: INT64_MAX: for ever */
     const struct dispatcher *dispatcher;
@@ -54,7 +56,7 @@ static void on_event(void *arg)
 static void fill(struct watching *w)
 {
     char place[EVENT_PLACE_MAX];
-    bool lost, found = event_ring_next(w->ring, &w->place, w->kinds[0] ? w->kinds : NULL, &w->text, &lost);
+    bool lost, found = event_ring_next(w->ring, &w->place, w->kinds, &w->text, &lost);
 
     if (lost)
         (void)buf_printf(&w->text, "id: %s\nevent: resync\ndata: {\"kind\":\"Resync\"}\n\n",
@@ -106,15 +108,22 @@ static bool find_place(struct call *c, struct event_place *ret)
     return c->faults.n == 0;
 }
 
-/* The texts are the table's own: they outlive the request. */
+static bool is_asked_for(const struct call *c, const char *kind)
+{
+    for (size_t i = 0; i < c->target.n_pairs; i++)
+        if (strcmp(c->target.pairs[i].name, "kind") == 0 && strcmp(c->target.pairs[i].value, kind) == 0)
+            return true;
+    return !parameter_text(&c->target, "kind");
+}
+
+/* Tokens are the administrators' to know of. The texts are the table's own: they outlive the request. */
 static void find_kinds(struct call *c, struct watching *w)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < c->target.n_pairs; i++)
-        for (size_t k = 0; strcmp(c->target.pairs[i].name, "kind") == 0 && event_kinds[k]; k++)
-            if (strcmp(c->target.pairs[i].value, event_kinds[k]) == 0)
-                w->kinds[n++] = event_kinds[k];
+    for (size_t k = 0; event_kinds[k]; k++)
+        if (is_asked_for(c, event_kinds[k]) && (c->who.role >= ROLE_ADMIN || strcmp(event_kinds[k], "Token") != 0))
+            w->kinds[n++] = event_kinds[k];
 }
 
 /* 0: at once when all that is known was told. Else it is looked at with the heartbeat. */

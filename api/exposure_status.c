@@ -200,7 +200,7 @@ static struct condition pair_condition(struct call *c, const struct secret *s, s
         return (struct condition){
             CONDITION_WARNING, "kept",
             arena_printf(c->arena, "%s: the last good one is served: %s", s->path, s->pair_problem)};
-    if (days < CERTIFICATE_WARNING_DAYS)
+    if (days < EXPIRY_CERTIFICATE_DAYS)
         return (struct condition){CONDITION_WARNING, "expires_soon",
                                   arena_printf(c->arena, "%s expires in %lld days", s->path, (long long)days)};
     return (struct condition){CONDITION_OK, "valid", ""};

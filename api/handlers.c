@@ -139,7 +139,7 @@ void handle_summary(struct call *c)
     struct summary s = {0};
 
     count_exposures(c, &s);
-    (void)alarms_gather(c, &n_alarms); /* how many is asked for here */
+    (void)alarms_gather(c, c->who.role, &n_alarms); /* how many is asked for here */
     if (c->backend->proxies)
         c->backend->proxies(c->backend->arg, NULL, c->arena, &proxies, &n_proxies);
     writer_open(&w, NULL, '{');

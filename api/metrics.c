@@ -63,7 +63,7 @@ static void write_state(struct call *c, struct buf *b)
         total += (int64_t)sx->n_endpoints;
         exposures++;
     }
-    (void)alarms_gather(c, &n_alarms); /* how many is asked for here */
+    (void)alarms_gather(c, ROLE_ADMIN, &n_alarms); /* how many is asked for here, which says nothing of any */
     gauge(b, "igwd_alarms", "Alarms that are not over.", (double)n_alarms);
     gauge(b, "igwd_config_revision", "Revision of the configuration.", (double)c->view->revision);
     gauge(b, "igwd_state_complete", "1 when there is a state to serve.", c->view->complete);

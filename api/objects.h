@@ -5,9 +5,10 @@
 #define API_OBJECTS_H
 
 #include "api/list.h"
+#include "store/expiry.h"
 #include "store/spec.h"
 
-enum { OBJECT_NAME_MAX = 1024, CERTIFICATE_WARNING_DAYS = 21, DAY_SECONDS = 86400 };
+enum { OBJECT_NAME_MAX = 1024, DAY_SECONDS = EXPIRY_DAY_SECONDS };
 
 extern const struct collection exposure_collection, endpoint_collection, gateway_collection, listener_collection,
     service_collection, certificate_collection, proxy_collection, resource_collection, topology_collection,
@@ -111,8 +112,9 @@ bool rollout_wait(struct call *c, uint64_t revision, void (*resume)(struct call 
 
 /* ---- alarms ---- */
 
-/* The daemon's and those that follow from the view, in the arena. */
-const struct api_alarm *alarms_gather(struct call *c, size_t *ret_n);
+/* The daemon's and those that follow from the view, in the arena; of tokens, which are theirs alone to see, only for
+ * administrators. */
+const struct api_alarm *alarms_gather(struct call *c, enum role reader, size_t *ret_n);
 
 /* Prometheus' text format: all of /metrics. */
 void metrics_write(struct call *c, struct buf *b);

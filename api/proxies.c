@@ -1,5 +1,6 @@
 /* What the daemon hands over as lists: proxies, their resources, alarms. */
 #include "api/objects.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,17 +212,28 @@ static void add_alarm(struct call *c, struct gathered *g, const char *name, cons
 
 static void add_certificate_alarm(struct call *c, struct gathered *g, const struct secret *s)
 {
-    const char *name = arena_printf(c->arena, "certificate %s", s->path);
-    int64_t days = s->has_pair ? days_until(s->info.not_after, c->now) : 0;
+    double since;
+    const char *text = secret_alarm(s, c->now, c->arena, &since);
 
-    if (s->pair_problem)
-        add_alarm(c, g, name, s->pair_problem, 0);
-    else if (s->trust_problem)
-        add_alarm(c, g, name, s->trust_problem, 0);
-    else if (s->has_pair && days < 0)
-        add_alarm(c, g, name, "it is expired and still served", (double)s->info.not_after);
-    else if (s->has_pair && days < CERTIFICATE_WARNING_DAYS)
-        add_alarm(c, g, name, arena_printf(c->arena, "it expires in %lld days", (long long)days), 0);
+    if (text)
+        add_alarm(c, g, arena_printf(c->arena, "certificate %s", s->path), text, since);
+}
+
+static void add_token_alarm(struct call *c, struct gathered *g, const struct document *d)
+{
+    struct expiry e;
+    char time[32];
+
+    if (!expiry_of_token(d, &e) || !expiry_is_alarm(&e, c->now))
+        return;
+    json_t *body = document_json(d);
+    const char *name = arena_printf(c->arena, "token %s", json_string_value(json_object_get(body, "name")));
+    bool over = expiry_state(&e, c->now) == EXPIRY_OVER;
+    add_alarm(c, g, name,
+              arena_printf(c->arena, over ? "it expired at %s: who comes with it is refused" : "it expires at %s",
+                           clock_wall_text(e.ends_at, time)),
+              over ? e.ends_at : e.warned_at);
+    json_decref(body);
 }
 
 static int compare_alarms(const void *a, const void *b)
@@ -229,7 +241,7 @@ static int compare_alarms(const void *a, const void *b)
     return strcmp(((const struct api_alarm *)a)->name, ((const struct api_alarm *)b)->name);
 }
 
-const struct api_alarm *alarms_gather(struct call *c, size_t *ret_n)
+const struct api_alarm *alarms_gather(struct call *c, enum role reader, size_t *ret_n)
 {
     struct gathered g = {0};
     const struct api_alarm *daemons = NULL;
@@ -239,11 +251,12 @@ const struct api_alarm *alarms_gather(struct call *c, size_t *ret_n)
         c->backend->alarms(c->backend->arg, c->arena, &daemons, &n);
     for (size_t i = 0; i < n; i++)
         add_alarm(c, &g, daemons[i].name, daemons[i].text, daemons[i].since);
-    if (c->view->stale)
-        add_alarm(c, &g, "agent", "the agent does not answer: the last known state is served", 0);
     for (const struct secret *s = pmap_after(c->view->secrets, &view_secrets, ""); s;
          s = pmap_after(c->view->secrets, &view_secrets, s->path))
         add_certificate_alarm(c, &g, s);
+    for (const struct document *d = view_document_after(c->view, DOCUMENT_TOKEN, ""); d && reader >= ROLE_ADMIN;
+         d = view_document_after(c->view, DOCUMENT_TOKEN, d->name))
+        add_token_alarm(c, &g, d);
     if (g.n)
         qsort(g.items, g.n, sizeof(*g.items), compare_alarms);
     *ret_n = g.n;
@@ -253,7 +266,7 @@ const struct api_alarm *alarms_gather(struct call *c, size_t *ret_n)
 static void prepare_alarms(struct call *c)
 {
     size_t n;
-    const struct api_alarm *items = alarms_gather(c, &n);
+    const struct api_alarm *items = alarms_gather(c, c->who.role, &n);
 
     array_prepare(c, items, n, sizeof(*items));
 }

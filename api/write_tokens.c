@@ -4,14 +4,16 @@
  */
 #include "api/objects.h"
 #include "api/write.h"
+#include "base/clock.h"
+#include "base/wellknown.h"
 
 #include <stddef.h>
 #include <string.h>
 
-enum { NAME_CHARACTERS_MAX = 64 };
+enum { NAME_CHARACTERS_MAX = 64, TIME_CHARACTERS_MAX = 40 };
 
 struct new_token {
-    const char *name;
+    const char *name, *expires_at; /* expires_at: NULL: never */
     int role;
     struct json_strings gateways;
 };
@@ -37,6 +39,11 @@ static const struct json_field fields[] = {
      .min = 1,
      .max = GATEWAY_NAME_MAX,
      .max_items = TOKEN_GATEWAYS_MAX},
+    {.name = "expires_at",
+     .type = JSON_FIELD_STRING,
+     .offset = offsetof(struct new_token, expires_at),
+     .min = 1,
+     .max = TIME_CHARACTERS_MAX},
 };
 
 /* Whether a token of that name was made already. */
@@ -54,8 +61,24 @@ static bool name_is_taken(const struct call *c, const char *name)
     return taken;
 }
 
-static void check_token(struct call *c, const struct new_token *t)
+/* In the form that all times are shown in. */
+static void check_expiry(struct call *c, struct new_token *t)
 {
+    struct wellknown_time at;
+    char text[32];
+
+    if (wellknown_parse_timestamp(t->expires_at, strlen(t->expires_at), &at) < 0)
+        write_fault(c, "#/expires_at", "invalid", "a time is expected as RFC 3339 has it: 2027-01-31T12:00:00Z");
+    else if ((double)at.seconds <= c->now)
+        write_fault(c, "#/expires_at", "invalid", "this time is over: nobody could ever come with the token");
+    else
+        t->expires_at = arena_strdup(c->arena, clock_wall_text((double)at.seconds + at.nanos / 1e9, text));
+}
+
+static void check_token(struct call *c, struct new_token *t)
+{
+    if (t->expires_at)
+        check_expiry(c, t);
     if (t->name && strspn(t->name, name_characters) != strlen(t->name))
         write_fault(c, "#/name", "invalid", "a token's name has letters, digits, dots, hyphens and underscores");
     if (t->role == ROLE_OPERATOR && !t->gateways.count)
@@ -74,6 +97,8 @@ static json_t *token_body(const struct new_token *t, const char *sha256)
     json_object_set_new(body, "role", json_string(role_name((enum role)t->role)));
     json_object_set_new(body, "gateways", gateways);
     json_object_set_new(body, "sha256", json_string(sha256));
+    if (t->expires_at)
+        json_object_set_new(body, "expires_at", json_string(t->expires_at));
     return body;
 }
 
@@ -85,7 +110,8 @@ static void write_secret(const char *extra, struct writer *w)
 /* False: the call failed. */
 static bool read_token(struct call *c, struct new_token *t)
 {
-    static const char *const read_only[] = {"kind", "id", "author", "revision", "created_at", "updated_at", NULL};
+    static const char *const read_only[] = {"kind",       "id",         "author", "revision",
+                                            "created_at", "updated_at", "status", NULL};
     static const struct write_form form = {fields, ARRAY_LEN(fields), .read_only = read_only};
     json_t *json = write_content(c, false);
 

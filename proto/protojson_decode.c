@@ -7,8 +7,8 @@
  */
 #include "proto/protojson.h"
 
+#include "base/wellknown.h"
 #include "proto/fields.h"
-#include "proto/wellknown.h"
 
 #include <errno.h>
 #include <inttypes.h>

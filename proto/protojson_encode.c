@@ -8,7 +8,7 @@
  */
 #include "proto/protojson.h"
 
-#include "proto/wellknown.h"
+#include "base/wellknown.h"
 #include "proto/wire.h"
 
 #include <assert.h>

@@ -45,13 +45,33 @@ void alarm_board_free(struct alarm_board *b)
     mem_free(b);
 }
 
-void alarm_board_set(struct alarm_board *b, const char *name, const char *text)
+/* Where it stands, or should, in the list. Under the lock. */
+static struct alarm **find_place(struct alarm_board *b, const char *name, struct alarm **ret_alarm)
 {
-    pthread_mutex_lock(&b->lock);
     struct alarm **place = &b->first;
+
     while (*place && strcmp((*place)->name, name) < 0)
         place = &(*place)->next;
-    struct alarm *a = *place && strcmp((*place)->name, name) == 0 ? *place : NULL;
+    *ret_alarm = *place && strcmp((*place)->name, name) == 0 ? *place : NULL;
+    return place;
+}
+
+bool alarm_board_has(struct alarm_board *b, const char *name)
+{
+    struct alarm *a;
+
+    pthread_mutex_lock(&b->lock);
+    (void)find_place(b, name, &a); /* only whether it is there */
+    pthread_mutex_unlock(&b->lock);
+    return a != NULL;
+}
+
+void alarm_board_set(struct alarm_board *b, const char *name, const char *text)
+{
+    struct alarm *a;
+
+    pthread_mutex_lock(&b->lock);
+    struct alarm **place = find_place(b, name, &a);
     if (text && !a) {
         a = mem_new(struct alarm);
         *a = (struct alarm){.name = mem_strdup(name), .since = clock_wall(), .next = *place};

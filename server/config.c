@@ -222,6 +222,7 @@ TAKE_TEXT(take_node_id, node_id)
 TAKE_TEXT(take_node_cluster, node_cluster)
 TAKE_TEXT(take_admin, admin)
 TAKE_TEXT(take_tls_name, tls_name)
+TAKE_TEXT(take_expires, expires)
 
 static int take_api_hosts(struct config *c, const struct value *v, size_t n, struct err *e)
 {
@@ -473,6 +474,11 @@ static const struct setting settings[] = {
      .flag_only = true,
      .take = take_state_of_the_world,
      .help = "bootstrap: use the state-of-the-world variant (default: incremental)"},
+    {.name = "expires",
+     .metavar = "WHEN",
+     .flag_only = true,
+     .take = take_expires,
+     .help = "token create: after 90d, 12h, 6w; or at 2027-01-31, 2027-01-31T12:00:00Z (never)"},
 };
 
 static const struct {
@@ -484,7 +490,7 @@ static const struct {
                 {"bootstrap", CONFIG_BOOTSTRAP},
                 {"backup", CONFIG_BACKUP, 1, "DIRECTORY"},
                 {"restore", CONFIG_RESTORE, 1, "DIRECTORY"},
-                {"token", CONFIG_TOKEN, 3, "create NAME ROLE"},
+                {"token", CONFIG_TOKEN, 3, "create NAME ROLE [--expires WHEN]"},
                 {"--check-config", CONFIG_CHECK},
                 {"--print-config", CONFIG_PRINT},
                 {"--help", CONFIG_HELP},

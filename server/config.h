@@ -68,6 +68,7 @@ struct config {
     /* of `igwd bootstrap` */
     const char *node_id, *node_cluster, *admin, *tls_name;
     bool state_of_the_world;
+    const char *expires;          /* of `igwd token create`: when, as it was typed; NULL: never */
     struct config_source *source; /* owns all texts */
 };
 

@@ -145,11 +145,21 @@ static void tell_status(const struct view_delta *delta)
                                        : "STATUS=following the agent");
 }
 
+/* The event is the store's; where the agent was silent, that was said in words that tell more. */
+static void show_stale(const struct daemon *d, const struct view_delta *delta)
+{
+    if (!delta->after->stale)
+        alarm_board_set(d->alarms, "agent", NULL);
+    else if (!alarm_board_has(d->alarms, "agent"))
+        alarm_board_set(d->alarms, "agent", "the agent does not answer: the last known state is served");
+}
+
 static void publish(struct daemon *d, const struct view_delta *delta)
 {
     _cleanup_(view_delta_free_p) struct view_delta *whole = NULL;
 
     report_delta(delta);
+    show_stale(d, delta);
     tell_status(delta);
     /* A state that is not complete is not published in pieces: what it lacks would look deleted. */
     if (!delta->after->complete)
@@ -318,6 +328,7 @@ static int start_store(struct daemon *d, struct err *e)
         .wake_arg = d,
     };
     d->store_timer = loop_timer_new(d->loop, on_store_timer, d);
+    loop_timer_set(d->store_timer, clock_now(NULL));
     return store_open(&d->store_options, &d->store, e);
 }
 

@@ -2,16 +2,19 @@
 #include "server/token.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/wellknown.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 1 << 20, PIECE = 4096, TIMEOUT_S = 30 };
+enum { ANSWER_MAX = 1 << 20, PIECE = 4096, TIMEOUT_S = 30, TIME_TEXT = 32 };
 
 static const char *socket_path(const struct config *c)
 {
@@ -62,14 +65,35 @@ static int exchange(int fd, const char *path, const struct buf *request, struct 
     }
 }
 
-/* {"name": ..., "role": ..., "gateways": [...]} */
-static json_t *wanted(const char *name, const char *role)
+/* A duration from now with its unit ("90d"), a day (its beginning, UTC), or a time as RFC 3339 has it. */
+static int parse_expires(const char *text, char ret[static TIME_TEXT], struct err *e)
+{
+    char day[sizeof("2027-01-31T00:00:00Z")];
+    struct wellknown_time at;
+    int64_t ns;
+
+    (void)snprintf(day, sizeof(day), "%.10sT00:00:00Z", text);
+    bool is_day = strlen(text) == strlen("2027-01-31") && wellknown_parse_timestamp(day, strlen(day), &at) == 0;
+    if (is_day || wellknown_parse_timestamp(text, strlen(text), &at) == 0)
+        (void)clock_wall_text((double)at.seconds + at.nanos / 1e9, ret);
+    else if (strpbrk(text, "smhdw") && duration_parse(text, &ns) == 0 && ns > 0)
+        (void)clock_wall_text(clock_wall() + (double)ns / (double)CLOCK_NS_PER_S, ret);
+    else
+        return err_set(e, -EINVAL, "--expires", NULL,
+                       "\"%s\": 90d, 12h, 6w, 2027-01-31 or 2027-01-31T12:00:00Z is expected", text);
+    return 0;
+}
+
+/* {"name": ..., "role": ..., "gateways": [...], "expires_at": ...} */
+static json_t *wanted(const char *name, const char *role, const char *expires_at)
 {
     json_t *body = json_object();
     const char *gateways = strchr(role, '=');
     size_t n = gateways ? (size_t)(gateways - role) : strlen(role);
     json_object_set_new(body, "name", json_string(name));
     json_object_set_new(body, "role", json_stringn(role, n));
+    if (expires_at)
+        json_object_set_new(body, "expires_at", json_string(expires_at));
     if (!gateways)
         return body;
     json_t *list = json_array();
@@ -110,7 +134,11 @@ int token_create(const struct config *c, const char *name, const char *role, cha
     if (!path)
         return err_set(e, -EINVAL, "--api", NULL,
                        "a unix socket is expected: --api unix:/PATH, as the daemon has it");
-    json_t *body = wanted(name, role);
+    char expires_at[TIME_TEXT];
+    int r = c->expires ? parse_expires(c->expires, expires_at, e) : 0;
+    if (r)
+        return r;
+    json_t *body = wanted(name, role, c->expires ? expires_at : NULL);
     _cleanup_(mem_free_p) char *content = json_canonical(body);
     json_decref(body);
     struct buf request, answer;
@@ -121,7 +149,7 @@ int token_create(const struct config *c, const char *name, const char *role, cha
                      "Content-Length: %zu\r\n\r\n%s",
                      strlen(content), content); /* far below the buffer's limit */
     int fd = -1;
-    int r = connect_to(path, &fd, e);
+    r = connect_to(path, &fd, e);
     if (!r)
         r = exchange(fd, path, &request, &answer, e);
     if (!r)

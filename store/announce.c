@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "store/expiry.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,6 +66,19 @@ static bool same_configuration(const struct service_exposure *a, const struct se
            text_equal(a->gateway, b->gateway) && problem_text_equal(a->hindrance, b->hindrance);
 }
 
+/* What is wrong with it now, in other words than before. */
+static void say_secret(struct announcing *a, const struct view_change *c)
+{
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    double since;
+    const char *before = c->before ? secret_alarm(c->before, a->now, arena, &since) : NULL,
+               *after = c->after ? secret_alarm(c->after, a->now, arena, &since) : NULL;
+
+    say(a, "Certificate", c->key, change_of(c->before, c->after));
+    if (!text_equal(before, after))
+        say(a, "Alarm", arena_printf(arena, "certificate %s", c->key), change_of(before, after));
+}
+
 static void say_service(struct announcing *a, const struct view_change *c)
 {
     const struct service *before = c->before, *after = c->after;
@@ -87,7 +101,6 @@ static void say_service(struct announcing *a, const struct view_change *c)
 void announce_delta(const struct view_delta *delta, double now, announce_one emit, void *arg)
 {
     static const char *const kinds[] = {
-        [VIEW_SECRET] = "Certificate",
         [VIEW_GATEWAY] = "Gateway",
         [VIEW_LISTENER] = "Listener",
     };
@@ -99,6 +112,8 @@ void announce_delta(const struct view_delta *delta, double now, announce_one emi
 
         if (c->kind == VIEW_SERVICE)
             say_service(&a, c);
+        else if (c->kind == VIEW_SECRET)
+            say_secret(&a, c);
         else
             say(&a, kinds[c->kind], c->key, change_of(c->before, c->after));
     }

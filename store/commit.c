@@ -16,10 +16,12 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "store/announce.h"
+#include "store/expiry.h"
 #include "store/overlay.h"
 #include "store/pack.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -681,6 +683,33 @@ static void settle(struct commit *c)
     put_meta(c->store);
 }
 
+static void expires_by(struct store *s, bool expires, const struct expiry *e)
+{
+    double next = expires ? expiry_next(e, s->expiry_looked) : HUGE_VAL;
+
+    if (next >= s->expiry_next)
+        return;
+    s->expiry_next = next;
+    if (s->options.wake)
+        s->options.wake(s->options.wake_arg); /* the owner is to poll earlier than it was told */
+}
+
+/* Of what is new, when it runs out. */
+static void settle_expiry(const struct commit *c)
+{
+    struct expiry e;
+
+    for (size_t i = 0; i < c->delta->n_changes; i++)
+        if (c->delta->changes[i].kind == VIEW_SECRET && c->delta->changes[i].after)
+            expires_by(c->store, expiry_of_secret(c->delta->changes[i].after, &e), &e);
+    for (size_t i = 0; c->edit && i < c->edit->n_documents; i++) {
+        const struct document *d = c->edit->documents[i].after;
+
+        if (d && d->kind == DOCUMENT_TOKEN)
+            expires_by(c->store, expiry_of_token(d, &e), &e);
+    }
+}
+
 static struct view_delta *run_commit(struct store *s, const char *cause, struct revision *edit)
 {
     struct commit c = {.store = s, .cause = cause, .edit = edit, .arena = arena_new()};
@@ -694,6 +723,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
     flags = edit || s->loading || c.after->complete != s->view->complete || c.after->stale != s->view->stale;
     c.delta = view_delta_new(s->view, c.after);
     settle(&c);
+    settle_expiry(&c);
     view_delta_sort(c.delta);
     prepare_events(&c, &texts);
     keeper_flush(s->config);

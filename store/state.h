@@ -175,7 +175,9 @@ struct store {
     uint64_t wanted_version;
 
     struct event_ring *events;
-    uint64_t revision, claims;           /* claims: the clock of since */
+    double expiry_looked,
+        expiry_next;           /* as wall clock: up to when it is told what runs out; when it is the next time */
+    uint64_t revision, claims; /* claims: the clock of since */
     uint64_t kept_revision, kept_claims; /* as they were handed to the disk */
     bool whole, kept_whole;              /* observed.db holds all that the agent said, and not a part */
     int64_t next_service_id, next_form_id;

@@ -8,15 +8,19 @@
 #include "store/store.h"
 
 #include "base/text.h"
+#include "store/expiry.h"
 #include "store/files.h"
 #include "store/migrations.h"
 #include "store/state.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { EXPIRY_POLL_S = 3600 };
 
 /* ---- alarms ---- */
 
@@ -432,9 +436,29 @@ static void tell_failing(struct store *s)
     store_set_alarm(s, "ports", &s->write_back_alarm, text);
 }
 
+static void tell_expiry(void *arg, const char *kind, const char *name, enum event_change change)
+{
+    store_announce(arg, kind, &name, 1, change);
+}
+
+/* Tells of what runs out; returns when to look again. The wall clock may be set: it is looked at now and then. */
+static clock_ns poll_expiry(struct store *s)
+{
+    double now = clock_wall();
+
+    if (now >= s->expiry_next || now < s->expiry_looked) {
+        s->expiry_next = expiry_look(s->view, s->expiry_looked ? s->expiry_looked : now, now, tell_expiry, s);
+        s->expiry_looked = now;
+    }
+    if (isinf(s->expiry_next))
+        return INT64_MAX;
+    return clock_now(NULL) + CLOCK_NS_PER_MS +
+           (clock_ns)(fmin(s->expiry_next - now, EXPIRY_POLL_S) * (double)CLOCK_NS_PER_S);
+}
+
 clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch)
 {
-    clock_ns next = revive_write_backs(s, clock_now(NULL));
+    clock_ns next = revive_write_backs(s, clock_now(NULL)), look = poll_expiry(s);
 
     if (s->write_back_alarm)
         tell_failing(s);
@@ -444,7 +468,7 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch)
     *ret_fetch = s->fetch_wanted && !s->syncing;
     if (*ret_fetch)
         s->fetch_wanted = false;
-    return next;
+    return look < next ? look : next;
 }
 
 /* ---- ports to be written back ---- */

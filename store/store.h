@@ -106,10 +106,11 @@ bool store_write_back_done(struct store *s, const char *path, const char *rid, c
 void port_write_back_clear(struct port_write_back *w);
 
 /*
- * Takes what the store's threads have to say (alarms that are new or over, ports that reached the disk) and lets
- * them try again what failed. To be called when wake() was, and at the time that the last call returned (INT64_MAX:
- * only when woken). *ret_commit: there is something for store_commit(); *ret_fetch (once): observed.db had to be made
- * anew and needs all services once more (store_sync_begin(), everything, store_sync_end()).
+ * Takes what the store's threads have to say (alarms that are new or over, ports that reached the disk), lets them
+ * try again what failed, and tells of what runs out (store/expiry.h). To be called at the start, when wake() was, and
+ * at the time that the last call returned (INT64_MAX: only when woken). *ret_commit: there is something for
+ * store_commit(); *ret_fetch (once): observed.db had to be made anew and needs all services once more
+ * (store_sync_begin(), everything, store_sync_end()).
  */
 clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
 

@@ -8,8 +8,11 @@ import {
 } from "./ui.js";
 import { html, useState, useId } from "./html.js";
 
-// Neither tokens nor grants have events of their own: an edit makes a revision.
-const EVENTS = ["Revision"];
+// An edit makes a revision; tokens expire without one.
+const EVENTS = ["Revision", "Token"];
+const DAY = 86400e3;
+const LIVES = [[30, "in 30 days"], [90, "in 90 days"], [365, "in a year"], [0, "never"]];
+const TOKEN_STATES = { valid: "", expires_soon: "warning", expired: "failed" };
 const ROLES = [["viewer", "viewer: reads everything"], ["operator", "operator: edits exposures of its gateways"],
     ["admin", "admin: does everything"]];
 
@@ -23,10 +26,12 @@ function Secret({ token, onClose }) {
 }
 
 function NewToken({ gateways, onClose, onMade }) {
-    const [draft, setDraft] = useState({ name: "", role: "viewer", gateways: [] });
+    const [draft, setDraft] = useState({ name: "", role: "viewer", gateways: [], days: 90 });
     const [state, setState] = useState({ busy: false, error: null });
+    const [now] = useState(Date.now);
     const id = useId();
-    const body = { name: draft.name, role: draft.role, ...(draft.role === "operator" ? { gateways: draft.gateways } : {}) };
+    const body = { name: draft.name, role: draft.role, ...(draft.role === "operator" ? { gateways: draft.gateways } : {}),
+        ...(draft.days ? { expires_at: new Date(now + draft.days * DAY).toISOString() } : {}) };
     const submit = async (event) => {
         event.preventDefault();
         setState({ busy: true, error: null });
@@ -48,6 +53,9 @@ function NewToken({ gateways, onClose, onMade }) {
             <option value=${one} selected=${one === draft.role}>${text}</option>`)}</select></div>
         ${draft.role === "operator" && html`<fieldset class="choices"><legend>Gateways</legend>${gateways.map((name) => html`
             <label><input type="checkbox" checked=${draft.gateways.includes(name)} onChange=${() => toggle(name)} /> ${name}</label>`)}</fieldset>`}
+        <div class="field"><label for=${id + "expires"}>Expires</label><select id=${id + "expires"}
+            onChange=${(event) => setDraft({ ...draft, days: Number(event.target.value) })}>${LIVES.map(([days, text]) => html`
+            <option value=${days} selected=${days === draft.days}>${text}</option>`)}</select></div>
         <${ErrorBox} error=${state.error} /></div>
         <footer><${CopyCurl} request=${{ method: "POST", path: "/tokens", body }} /><${Button} onClick=${onClose}>Cancel<//>
             <${Button} kind="primary" type="submit" disabled=${state.busy || !draft.name}>Make it<//></footer></form><//>`;
@@ -65,6 +73,8 @@ function Tokens({ why }) {
     const columns = [
         { key: "name", title: "Name", cell: (item) => item.name },
         { key: "role", title: "Role", cell: (item) => html`<${Tag} kind=${item.role === "admin" ? "warning" : ""}>${item.role}<//> ${item.gateways.join(", ")}` },
+        { key: "expires", title: "Expires", cell: (item) => item.expires_at ? html`<${Tag} kind=${TOKEN_STATES[item.status.state]}>
+            ${new Date(item.expires_at).toLocaleString()}<//>` : "never" },
         { key: "made", title: "Made", narrow: false, cell: (item) => html`<${Ago} time=${item.created_at} /> by ${item.author}` },
         { key: "act", title: html`<span class="sr">Actions</span>`, kind: "num", cell: (item) => html`
             <${Button} kind="danger" disabled=${why} aria-label=${`Delete the token of ${item.name}`} onClick=${() => setOpen({ remove: item })}>Delete<//>` },

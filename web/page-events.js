@@ -8,9 +8,9 @@ import { html, useState, useEffect, useMemo, useRef } from "./html.js";
 
 const KEPT_MAX = 2000;
 const REPLAYED = 500;
-const KINDS = ["Exposure", "Service", "Certificate", "Gateway", "Listener", "Revision", "Rollout", "Alarm", "Proxy"];
+const KINDS = ["Exposure", "Service", "Certificate", "Gateway", "Listener", "Revision", "Rollout", "Alarm", "Proxy", "Token"];
 const PAGES = { Exposure: "exposures", Certificate: "certificates", Gateway: "gateways", Revision: "changes", Rollout: "changes",
-    Proxy: "proxies" };
+    Proxy: "proxies", Token: "access" };
 const CHANGES = { added: "ok", modified: "", removed: "warning" };
 
 // The number of an event's place: EPOCH.SEQ.

@@ -41,7 +41,7 @@ function Trouble({ of: { state, title, says, filter }, list, items }) {
 
 function Attention({ summary }) {
     const lists = TROUBLES.map((one) => useList("/exposures", { ...one.filter, fields: FIELDS }, EXPOSURE_EVENTS, 50));
-    const alarms = useList("/alarms", {}, ["Alarm", "Proxy"]);
+    const alarms = useList("/alarms", {}, ["Alarm", "Certificate", "Token", "Proxy"]);
     const certificates = useList("/certificates", { pair: ["expired", "missing", "kept", "expires_soon"],
         sort: "not_after", fields: "name,status.pair,status.pair_problem,status.leaf" }, ["Certificate"], 50);
     const all = [...lists, alarms, certificates];

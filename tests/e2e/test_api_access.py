@@ -1,15 +1,18 @@
 """Who may ask over TCP, and how a browser logs in and out."""
 
+import datetime
 import os
 import re
 import signal
 import socket
+import subprocess
+import time
 
 import pytest
 
-from api_client import TOKEN, VIEWER, Api, Stream, bearer, certificate, digest
+from api_client import TOKEN, VIEWER, Api, Stream, bearer, certificate, digest, pointers
 from declare import l4
-from harness import exchange, wait_until
+from harness import IGWD, SLOW, exchange, wait_until
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 
@@ -242,3 +245,72 @@ def test_what_a_request_had_of_secrets_is_not_left_in_memory(api):
                      b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + pieces)
     assert answer.startswith(b"HTTP/1.1 422 "), answer
     wait_until(lambda: memory_holds(api.igwd.child.pid, secret) == 0)
+
+
+def in_seconds(seconds):
+    """A time to come, as RFC 3339 has it."""
+    return datetime.datetime.fromtimestamp(time.time() + seconds, datetime.timezone.utc).isoformat()
+
+
+def test_a_token_says_when_it_expires_then_is_refused_with_the_reason(api):
+    """It is warned of in its last quarter; its alarm is over as long after its end."""
+    place = api.v1("/exposures")["event"]
+    life = 4 * SLOW
+    made = api.post("/tokens", {"name": "night", "role": "viewer", "expires_at": in_seconds(life)}).json
+    known, mine = bearer(made["token"]), "/tokens/" + made["object"]["id"]
+    ends = made["object"]["expires_at"]
+    browser, session = log_in(api, made["token"])
+    assert whoami(api, known).json["expires_at"] == session.json["expires_at"] == ends
+    assert api.v1(mine)["status"]["state"] in ("valid", "expires_soon")
+    watch = Stream(api, "?kind=Token&after=" + place)
+    watch.until(lambda data: data["kind"] == "Token" and data["name"] == made["object"]["id"])
+    assert api.v1(mine)["status"]["state"] in ("expires_soon", "expired")
+
+    def alarms(**options):
+        return {a["name"]: a for a in api.v1("/alarms", **options)["items"]}
+    assert "it expires at " + ends == alarms()["token night"]["text"] and alarms()["token night"]["since"] < ends
+    assert "token night" not in alarms(**bearer(VIEWER)), "tokens are the administrators' to know of"
+    watch.until(lambda data: data["name"] == made["object"]["id"])  # it is over
+    refused = whoami(api, known)
+    assert refused.status == 401 and refused.json["detail"] == "the token expired at " + ends
+    assert whoami(api, browser).status == 401, "its sessions end with it"
+    assert api.v1(mine)["status"]["state"] == "expired"
+    assert "it expired" in alarms()["token night"]["text"] and alarms()["token night"]["since"] == ends
+    watch.until(lambda data: data["name"] == made["object"]["id"])
+    assert "token night" not in alarms(), "who has many of an hour need not tidy up"
+    assert b"event: Token" not in api.get("/api/v1/events?seconds=0&after=" + place, **bearer(VIEWER)).body
+    api.igwd.restart(kill=True)
+    api.wait_live()
+    assert whoami(api, known).status == 401
+
+
+def test_a_token_expires_at_a_time_to_come_or_never(api):
+    for when in ("2020-01-01T00:00:00Z", "tomorrow", "2027-02-30T00:00:00Z", "2099-01-01", "", 5):
+        assert pointers(api.post("/tokens", {"name": "x", "role": "viewer", "expires_at": when})) == {"#/expires_at"}
+    made = api.post("/tokens", {"name": "x", "role": "viewer"}).json["object"]
+    assert made["expires_at"] is None and made["status"] == {"state": "valid"}
+
+
+def token_create(api, name, when):
+    return subprocess.run([IGWD, "token", "create", name, "viewer", "--api", "unix:" + api.socket, "--expires=" + when],
+                          capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_the_command_makes_tokens_that_expire(api):
+    for when, seconds in (("90d", 90 * 86400), ("12h", 12 * 3600), ("6w", 42 * 86400), ("1h30m", 5400)):
+        made = token_create(api, "after-" + when, when)
+        assert made.returncode == 0, made.stderr
+        ends = datetime.datetime.fromisoformat(whoami(api, bearer(made.stdout.strip())).json["expires_at"])
+        assert seconds - 60 * SLOW < ends.timestamp() - time.time() <= seconds, when
+    for i, (when, ends) in enumerate({"2099-01-31": "2099-01-31T00:00:00.000Z",
+                                      "2099-01-31T12:00:00+02:00": "2099-01-31T10:00:00.000Z"}.items()):
+        made = token_create(api, "at-%d" % i, when)
+        assert whoami(api, bearer(made.stdout.strip())).json["expires_at"] == ends
+
+
+def test_the_command_makes_no_token_without_a_time_to_come(api):
+    for when in ("90", "soon", "-1d", "0d", "2020-01-01", "2099-13-01", "90days", ""):
+        made = token_create(api, "x", when)
+        assert made.returncode in (1, 2) and not made.stdout, when
+        assert "is expected" in made.stderr or "this time is over" in made.stderr, made.stderr
+    assert api.v1("/tokens")["items"] == []

@@ -126,4 +126,5 @@ def test_the_summary_counts_what_there_is(api):
     assert summary["agent"] == "following" and summary["complete"] and not summary["stale"]
     api.agent.stop()
     wait_until(lambda: api.v1("/summary")["stale"])
-    assert "agent" in [a["name"] for a in api.v1("/alarms")["items"]]
+    alarms = [a for a in api.v1("/alarms")["items"] if a["name"] == "agent"]
+    assert len(alarms) == 1 and alarms[0]["since"], "it is one, and says since when"

@@ -1,5 +1,6 @@
 """The dashboard's pages beside exposures: explain, changes, certificates, events, access."""
 
+import datetime
 import re
 
 import pytest
@@ -155,9 +156,13 @@ def test_a_token_is_made_shown_once_used_and_deleted(office):
     dialog.get_by_label("Name").fill("grafana")
     dialog.get_by_label("Role").select_option("operator")
     dialog.get_by_label("envoy", exact=True).check()
+    dialog.get_by_label("Expires").select_option("in 30 days")
     dialog.get_by_role("button", name="Make it").click()
     secret = page.get_by_label("The token's secret").inner_text()
     assert office.api.v1("/auth/whoami", **bearer(secret))["gateways"] == ["envoy"]
+    made = office.api.v1("/tokens")["items"][0]
+    begins, ends = (datetime.datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at"))
+    assert round((ends - begins).total_seconds() / 3600) == 30 * 24
     page.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Delete the token of grafana").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()

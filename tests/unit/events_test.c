@@ -3,7 +3,9 @@
 #include "tests/unit/test.h"
 
 #include "store/events.h"
+#include "store/expiry.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -363,4 +365,83 @@ TEST(without_what_was_told_before_a_new_epoch_begins)
     mem_free(events_since(&w, &p, &lost));
     CHECK(lost);
     world_clear(&w);
+}
+
+/* ---- what runs out ---- */
+
+enum { DAY = EXPIRY_DAY_SECONDS, BEGAN = 1000000000 /* 2001-09-09T01:46:40Z */ };
+
+static struct expiry token_expiry(const char *expires_at)
+{
+    _cleanup_(mem_free_p) char *body = mem_printf("{\"expires_at\":\"%s\"}", expires_at);
+    struct document *d = document_new(DOCUMENT_TOKEN, "0123456789abcdef", body, "root", 1, BEGAN * INT64_C(1000),
+                                      BEGAN * INT64_C(1000));
+    struct expiry e = {0};
+
+    CHECK(expiry_of_token(d, &e));
+    document_unref(d);
+    return e;
+}
+
+TEST(a_token_is_an_alarm_for_two_weeks_before_its_end_or_the_last_quarter_of_its_life_and_as_long_after_it)
+{
+    struct expiry year = token_expiry("2002-09-09T01:46:40Z"), hour = token_expiry("2001-09-09T03:46:40.000+01:00");
+    struct document *for_ever = document_new(DOCUMENT_TOKEN, "x", "{}", "root", 1, 0, 0);
+
+    CHECK(!expiry_of_token(for_ever, &hour));
+    CHECK(year.ends_at == BEGAN + 365.0 * DAY && year.warned_at == year.ends_at - 14.0 * DAY);
+    CHECK(hour.ends_at == BEGAN + 3600.0 && hour.warned_at == BEGAN + 2700.0 && hour.told_until == BEGAN + 4500.0);
+    CHECK(expiry_state(&hour, BEGAN) == EXPIRY_FAR && !expiry_is_alarm(&hour, BEGAN));
+    CHECK(expiry_state(&hour, BEGAN + 2700) == EXPIRY_SOON && expiry_is_alarm(&hour, BEGAN + 2700));
+    CHECK(expiry_state(&hour, BEGAN + 3600) == EXPIRY_OVER && expiry_is_alarm(&hour, BEGAN + 3600));
+    CHECK(!expiry_is_alarm(&hour, BEGAN + 4500) && isinf(expiry_next(&hour, BEGAN + 4500)));
+    document_unref(for_ever);
+}
+
+static void add_told(void *arg, const char *kind, const char *name, enum event_change change)
+{
+    (void)buf_printf(arg, "%s %s %d\n", kind, name, change);
+}
+
+TEST(what_runs_out_is_told_of_at_each_of_its_moments_once)
+{
+    struct view *v = view_new(NULL);
+    struct secret *s = secret_new("a/sec/b", "c", &(struct secret_values){0}, NULL, NULL);
+    struct document *d = document_new(DOCUMENT_TOKEN, "0123456789abcdef", "{\"expires_at\":\"2001-09-09T02:46:40Z\"}",
+                                      "root", 1, BEGAN * INT64_C(1000), BEGAN * INT64_C(1000));
+    static const struct {
+        double until;
+        const char *told;
+    } steps[] = {
+        {2700, "Token 0123456789abcdef 1\n"},
+        {3600, "Token 0123456789abcdef 1\n"},
+        {4500, "Token 0123456789abcdef 1\n"},
+        {9.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 0\n"},
+        {30.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 1\n"},
+    };
+    struct buf told;
+
+    s->has_pair = true;
+    s->pair_problem = s->trust_problem = NULL;
+    s->info.not_after = BEGAN + 30 * DAY;
+    v->secrets = pmap_put(v->secrets, &view_secrets, s);
+    v->documents = documents_set(v->documents, DOCUMENT_TOKEN, d->name, d);
+    buf_init(&told, 0);
+    double at = BEGAN;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        double next = expiry_look(v, at, at, add_told, &told);
+        CHECK_INT(told.len, 0);
+        CHECK(next == BEGAN + steps[i].until);
+        (void)expiry_look(v, at, next, add_told, &told);
+        CHECK_STR(buf_cstr(&told), steps[i].told);
+        buf_reset(&told);
+        at = next;
+    }
+    CHECK(isinf(expiry_look(v, at, at, add_told, &told)));
+    (void)expiry_look(v, BEGAN, at, add_told, &told); /* a clock that jumps */
+    CHECK_INT(test_count(buf_cstr(&told), "\n"), 3);
+    buf_clear(&told);
+    document_unref(d);
+    secret_unref(s);
+    view_unref(v);
 }

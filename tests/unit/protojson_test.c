@@ -2,7 +2,7 @@
 #include "proto/protojson.h"
 
 #include "base/json.h"
-#include "proto/wellknown.h"
+#include "base/wellknown.h"
 #include "proto/wire.h"
 #include "tests/unit/test.h"
 

@@ -1,5 +1,5 @@
 /* Durations, times, base64 and field paths as texts. Dates are the proleptic Gregorian calendar's. */
-#include "proto/wellknown.h"
+#include "base/wellknown.h"
 
 #include <errno.h>
 #include <inttypes.h>

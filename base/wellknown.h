@@ -2,8 +2,8 @@
  * The texts that protobuf's JSON form has for values of its well-known types, and base64. Pure. What is parsed is n
  * bytes, not ended by NUL, that nobody vouched for; a fault is -EINVAL.
  */
-#ifndef PROTO_WELLKNOWN_H
-#define PROTO_WELLKNOWN_H
+#ifndef BASE_WELLKNOWN_H
+#define BASE_WELLKNOWN_H
 
 #include "base/buf.h"
 
