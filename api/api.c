@@ -22,6 +22,7 @@ struct api {
     char *token_file, *version;
     char *tls_certificate, *tls_key, *tls_client_ca;
     struct hosts *hosts;
+    struct routes *routes;
     pthread_mutex_t lock; /* of tokens: who reads takes a reference */
     struct tokens *tokens;
 };
@@ -155,13 +156,13 @@ int api_start(const struct api_options *options, struct api **ret_api, struct er
     struct api *a = mem_new(struct api);
 
     pthread_mutex_init(&a->lock, NULL);
+    a->routes = routes_new(api_routes, api_n_routes);
     a->token_file = mem_strdup(options->token_file);
     a->version = mem_strdup(options->version);
     a->tls_certificate = mem_strdup(options->tls_certificate);
     a->tls_key = mem_strdup(options->tls_key);
     a->tls_client_ca = mem_strdup(options->tls_client_ca);
-    a->dispatcher = (struct dispatcher){.routes = api_routes,
-                                        .n_routes = api_n_routes,
+    a->dispatcher = (struct dispatcher){.routes = a->routes,
                                         .pages = web_pages,
                                         .n_pages = web_n_pages,
                                         .backend = options->backend,
@@ -197,6 +198,7 @@ void api_stop(struct api *a)
     tokens_unref(a->tokens);
     pthread_mutex_destroy(&a->lock);
     hosts_free(a->hosts);
+    routes_free(a->routes);
     mem_free(a->token_file);
     mem_free(a->tls_certificate);
     mem_free(a->tls_key);

@@ -166,8 +166,8 @@ bool dispatch_knows(const struct dispatcher *d, const struct principal *who)
 static void answer_without_route(struct call *c, const struct dispatcher *d)
 {
     bool options = strcmp(c->request->method, "OPTIONS") == 0;
-    const char *allow = strcmp(c->target.path, "*") == 0 ? "GET, HEAD, OPTIONS"
-                                                         : route_allow(d->routes, d->n_routes, &c->target, c->arena);
+    const char *allow =
+        strcmp(c->target.path, "*") == 0 ? "GET, HEAD, OPTIONS" : route_allow(d->routes, &c->target, c->arena);
 
     if (!allow) {
         call_fail(c, 404, "there is nothing at this path");
@@ -403,10 +403,10 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
     struct err e = {0};
     int bad = target_parse(r->target, c.arena, &c.target, &e);
 
-    if (!bad && pages_answer(&c, d->pages, d->n_pages))
-        return;
     if (!bad)
-        c.route = route_find(d->routes, d->n_routes, r->method, &c.target, c.arguments);
+        c.route = route_find(d->routes, r->method, &c.target, c.arguments);
+    if (!bad && !c.route && pages_answer(&c, d->pages, d->n_pages))
+        return;
     if (!authorize(&c, d, tokens))
         return;
     if (bad) {
@@ -427,7 +427,7 @@ static const struct api_route *find_route(const struct dispatcher *d, const char
 {
     const char *arguments[ROUTE_ARGUMENTS_MAX];
 
-    return route_find(d->routes, d->n_routes, method, t, arguments);
+    return route_find(d->routes, method, t, arguments);
 }
 
 bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target)
@@ -452,5 +452,5 @@ bool dispatch_takes_body(const struct dispatcher *d, const char *method, const c
         return false;
     route = find_route(d, method, &t);
     /* A method that a path does not take is answered with 405. */
-    return route ? route->takes != NULL : route_allow(d->routes, d->n_routes, &t, arena) != NULL;
+    return route ? route->takes != NULL : route_allow(d->routes, &t, arena) != NULL;
 }

@@ -13,8 +13,7 @@ struct sessions;
 struct throttle;
 
 struct dispatcher {
-    const struct api_route *routes;
-    size_t n_routes;
+    struct routes *routes;    /* borrowed, as all of this */
     const struct page *pages; /* the dashboard's, sorted by path; may be none */
     size_t n_pages;
     struct api_backend backend;

@@ -137,8 +137,11 @@ struct http_content *http_content_ref(struct http_content *c)
 
 void http_content_unref(struct http_content *c)
 {
-    if (c && __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) == 0)
-        mem_free(c);
+    if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    if (c->not_modified)
+        MHD_destroy_response(c->not_modified);
+    mem_free(c);
 }
 
 /* ---- connections ---- */
@@ -476,7 +479,7 @@ static struct lookup find_header(struct exchange *x, const char *name)
     for (size_t i = 0; i < x->n_fields; i++) {
         const struct http_header *f = &x->fields[i];
 
-        if (strcasecmp(f->name, name) == 0)
+        if (((*f->name ^ *name) & ~0x20) == 0 && strcasecmp(f->name, name) == 0) /* most begin with another letter */
             l.value = l.count++ ? arena_printf(x->arena, "%s, %s", l.value, f->value) : f->value;
     }
     return l;
@@ -575,27 +578,69 @@ static bool says(const struct http_answer *a, const char *name)
     return false;
 }
 
-static enum MHD_Result send_answer(struct exchange *x)
+/* A 304 has no X-Request-Id: it says the same to everybody. */
+static enum MHD_Result add_common_fields(const struct exchange *x, struct MHD_Response *r)
+{
+    const struct http_answer *a = &x->answer;
+    bool bare = a->status == 304;
+    enum MHD_Result ok = bare ? MHD_YES : MHD_add_response_header(r, "X-Request-Id", x->request.id);
+
+    for (size_t i = 0; ok && i < (bare ? 1 : ARRAY_LEN(always)); i++)
+        if (!says(a, always[i].name))
+            ok = MHD_add_response_header(r, always[i].name, always[i].value);
+    return ok;
+}
+
+/* With all fields; NULL: the library can't. */
+static struct MHD_Response *make_response(struct exchange *x)
 {
     struct http_answer *a = &x->answer;
     struct MHD_Response *r = a->stream.wake ? stream_response(x) : whole_response(a);
 
-    x->answered = true;
     if (!r)
-        return MHD_NO;
-    enum MHD_Result ok = MHD_add_response_header(r, "X-Request-Id", x->request.id);
-    for (size_t i = 0; ok && i < (a->status == 304 ? 1 : ARRAY_LEN(always)); i++)
-        if (!says(a, always[i].name))
-            ok = MHD_add_response_header(r, always[i].name, always[i].value);
+        return NULL;
+    enum MHD_Result ok = add_common_fields(x, r);
     for (size_t i = 0; ok && i < a->n_headers; i++)
         ok = MHD_add_response_header(r, a->headers[i].name, a->headers[i].value);
     if (ok && a->content_type)
         ok = MHD_add_response_header(r, "Content-Type", a->content_type);
     if (ok && a->close)
         ok = MHD_add_response_header(r, "Connection", "close");
-    if (ok)
-        ok = MHD_queue_response(x->mhd, a->status, r);
-    MHD_destroy_response(r);
+    if (!ok)
+        MHD_destroy_response(r);
+    return ok ? r : NULL;
+}
+
+/* The 304 of shared content is kept with it: who asks again and again asks for that. NULL as above. */
+static struct MHD_Response *not_modified_response(struct exchange *x)
+{
+    struct http_content *content = x->answer.content;
+    struct MHD_Response *r = __atomic_load_n(&content->not_modified, __ATOMIC_ACQUIRE);
+    void *none = NULL;
+
+    if (r)
+        return r;
+    r = make_response(x);
+    if (r &&
+        !__atomic_compare_exchange_n(&content->not_modified, &none, r, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        MHD_destroy_response(r); /* another thread was faster */
+        r = none;
+    }
+    return r;
+}
+
+static enum MHD_Result send_answer(struct exchange *x)
+{
+    const struct http_answer *a = &x->answer;
+    bool kept = a->status == 304 && a->content && !a->close;
+    struct MHD_Response *r = kept ? not_modified_response(x) : make_response(x);
+
+    x->answered = true;
+    if (!r)
+        return MHD_NO;
+    enum MHD_Result ok = MHD_queue_response(x->mhd, a->status, r);
+    if (!kept)
+        MHD_destroy_response(r);
     return ok;
 }
 

@@ -71,7 +71,8 @@ enum { HTTP_STREAM_END = -1 };
 
 /* Content that several answers have in common. Counted, immutable; any thread. */
 struct http_content {
-    int refs; /* atomic */
+    int refs;           /* atomic */
+    void *not_modified; /* atomic, the shell's: the 304 to who has it, once that was made; NULL before */
     size_t n;
     uint8_t data[];
 };
@@ -83,7 +84,8 @@ struct http_answer {
     unsigned status;
     const char *content_type;                     /* NULL: no content */
     struct buf body;                              /* taken by the shell */
-    struct http_content *content;                 /* not NULL: instead of body; a reference, taken over */
+    struct http_content *content;                 /* not NULL: instead of body, and all that a 304 says follows from
+                                                   * it; a reference, taken over */
     struct http_header headers[HTTP_HEADERS_MAX]; /* texts live in the arena, or for ever */
     size_t n_headers;
     bool close;                /* the connection ends after this answer */

@@ -1,66 +1,136 @@
-/* Finding routes, and checking what stands behind the question mark. Pure; the table itself stands in table.c. */
+/*
+ * Finding routes, and checking what stands behind the question mark. Pure; the table itself stands in table.c.
+ *
+ * The templates are a tree of segments, made once: a route is found in a step for each segment of the path.
+ */
 #include "api/routes.h"
 
 #include "api/list.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether the segments fit the template; what stands in braces takes any that is not empty. */
-static bool path_fits(const char *path, const struct target *t, const char *arguments[ROUTE_ARGUMENTS_MAX])
-{
-    size_t n_arguments = 0, i = 0;
+/* A route, and the next one of the same path. */
+struct leaf {
+    const struct api_route *route;
+    struct leaf *next;
+};
 
-    for (const char *at = path; *at; i++) {
-        if (i == t->n_segments)
-            return false;
-        const char *segment = t->segments[i];
-        if (*++at == '{') {
-            if (!*segment)
-                return false;
-            arguments[n_arguments++] = segment;
-            at += strcspn(at, "/");
-            continue;
-        }
-        for (; *segment && *segment == *at;
-             segment++) /* a segment may have a slash, a part of the template has not */
-            if (*at++ == '/')
-                return false;
-        if (*segment || (*at && *at != '/'))
-            return false;
-    }
-    return i == t->n_segments;
+/* A segment of templates. */
+struct node {
+    const char *text; /* NULL: braces, which take any segment that is not empty */
+    struct node *next, *first;
+    struct leaf *leaves; /* of the paths that end here, in the table's order */
+};
+
+struct routes {
+    struct arena *arena; /* has all nodes */
+    struct node root;
+};
+
+/* What a segment leads to: below a node are texts, or braces alone, so there is one way at most. */
+static struct node *find_child(const struct node *n, const char *segment)
+{
+    struct node *child = n->first;
+
+    if (child && !child->text)
+        return *segment ? child : NULL;
+    while (child && (*child->text != *segment || strcmp(child->text, segment) != 0))
+        child = child->next;
+    return child;
 }
 
-const struct api_route *route_find(const struct api_route *table, size_t n, const char *method,
-                                   const struct target *t, const char *ret_arguments[ROUTE_ARGUMENTS_MAX])
+static struct node *make_child(struct routes *r, struct node *n, const char *segment)
 {
+    bool braces = *segment == '{';
+    struct node *child = find_child(n, segment);
+
+    assert(!n->first || !n->first->text == braces);
+    if (!child) {
+        child = arena_new_of(r->arena, struct node);
+        child->text = braces ? NULL : segment;
+        child->next = n->first;
+        n->first = child;
+    }
+    return child;
+}
+
+static void add_route(struct routes *r, const struct api_route *route)
+{
+    struct node *at = &r->root;
+
+    for (const char *p = route->path; *p; p += strcspn(p, "/")) {
+        p++; /* the slash */
+        at = make_child(r, at, arena_strndup(r->arena, p, strcspn(p, "/")));
+    }
+    struct leaf **end = &at->leaves;
+    while (*end)
+        end = &(*end)->next;
+    *end = arena_new_of(r->arena, struct leaf);
+    (*end)->route = route;
+}
+
+struct routes *routes_new(const struct api_route *table, size_t n)
+{
+    struct routes *r = mem_new(struct routes);
+
+    r->arena = arena_new();
+    for (size_t i = 0; i < n; i++)
+        add_route(r, &table[i]);
+    return r;
+}
+
+void routes_free(struct routes *r)
+{
+    if (!r)
+        return;
+    arena_free(r->arena);
+    mem_free(r);
+}
+
+/* The routes of a path; NULL: there are none. */
+static const struct leaf *find_leaves(const struct routes *r, const struct target *t,
+                                      const char *arguments[ROUTE_ARGUMENTS_MAX])
+{
+    const struct node *at = &r->root;
+    size_t n_arguments = 0;
+
+    for (size_t i = 0; at && i < t->n_segments; i++) {
+        at = find_child(at, t->segments[i]);
+        if (at && !at->text)
+            arguments[n_arguments++] = t->segments[i];
+    }
+    return at ? at->leaves : NULL;
+}
+
+const struct api_route *route_find(const struct routes *r, const char *method, const struct target *t,
+                                   const char *ret_arguments[ROUTE_ARGUMENTS_MAX])
+{
+    const char *arguments[ROUTE_ARGUMENTS_MAX] = {NULL};
+
     if (strcmp(method, "HEAD") == 0)
         method = "GET";
-    for (size_t i = 0; i < n; i++) {
-        const char *arguments[ROUTE_ARGUMENTS_MAX] = {NULL};
-        if (strcmp(table[i].method, method) == 0 && path_fits(table[i].path, t, arguments)) {
+    for (const struct leaf *l = find_leaves(r, t, arguments); l; l = l->next)
+        if (strcmp(l->route->method, method) == 0) {
             memcpy(ret_arguments, arguments, sizeof(arguments));
-            return &table[i];
+            return l->route;
         }
-    }
     return NULL;
 }
 
-const char *route_allow(const struct api_route *table, size_t n, const struct target *t, struct arena *arena)
+const char *route_allow(const struct routes *r, const struct target *t, struct arena *arena)
 {
     const char *arguments[ROUTE_ARGUMENTS_MAX], *allow = NULL;
 
-    for (size_t i = 0; i < n; i++) {
-        if (!path_fits(table[i].path, t, arguments))
-            continue;
-        const char *also = strcmp(table[i].method, "GET") == 0 ? ", HEAD" : "";
-        allow = allow ? arena_printf(arena, "%s, %s%s", allow, table[i].method, also)
-                      : arena_printf(arena, "%s%s", table[i].method, also);
+    for (const struct leaf *l = find_leaves(r, t, arguments); l; l = l->next) {
+        const char *method = l->route->method, *also = strcmp(method, "GET") == 0 ? ", HEAD" : "";
+        allow =
+            allow ? arena_printf(arena, "%s, %s%s", allow, method, also) : arena_printf(arena, "%s%s", method, also);
     }
     return allow ? arena_printf(arena, "%s, OPTIONS", allow) : NULL;
 }

@@ -42,11 +42,17 @@ struct api_route {
 extern const struct api_route api_routes[];
 extern const size_t api_n_routes;
 
+struct routes;
+
+/* The table's paths, to be found; it is borrowed. */
+struct routes *routes_new(const struct api_route *table, size_t n);
+void routes_free(struct routes *r); /* NULL is allowed */
+define_cleanup(struct routes *, routes_free)
 /* The route of a method and a path's segments (HEAD is GET), and what stands in its braces; NULL: none. */
-const struct api_route *route_find(const struct api_route *table, size_t n, const char *method,
-                                   const struct target *t, const char *ret_arguments[ROUTE_ARGUMENTS_MAX]);
+const struct api_route *route_find(const struct routes *r, const char *method, const struct target *t,
+                                   const char *ret_arguments[ROUTE_ARGUMENTS_MAX]);
 /* The methods of a path for an Allow field, in the arena: "GET, HEAD, OPTIONS"; NULL: there is no such path. */
-const char *route_allow(const struct api_route *table, size_t n, const struct target *t, struct arena *arena);
+const char *route_allow(const struct routes *r, const struct target *t, struct arena *arena);
 bool route_takes(const struct api_route *r, const char *content_type);
 
 /* Every parameter that is unknown, given twice, or out of bounds becomes a fault. */

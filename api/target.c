@@ -22,6 +22,10 @@ int target_decode(const char *text, size_t n, bool query, struct arena *arena, c
 
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
+        if (c > '/' && c < 0x7f) { /* letters, digits: nearly all */
+            out[len++] = c;
+            continue;
+        }
         if (c == '%') {
             int high = n - i > 2 ? hex_digit(text[i + 1]) : -1, low = n - i > 2 ? hex_digit(text[i + 2]) : -1;
             if (high < 0 || low < 0)

@@ -87,14 +87,15 @@ TEST(a_route_is_found_by_method_and_path_and_head_is_get)
 {
     struct target t = parsed("/things/a%2Fb");
     const char *arguments[ROUTE_ARGUMENTS_MAX];
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(table, ARRAY_LEN(table));
 
-    CHECK(route_find(table, ARRAY_LEN(table), "HEAD", &t, arguments) == &table[0]);
+    CHECK(route_find(routes, "HEAD", &t, arguments) == &table[0]);
     CHECK_STR(arguments[0], "a/b");
-    CHECK(route_find(table, ARRAY_LEN(table), "PATCH", &t, arguments) == &table[1]);
-    CHECK(route_find(table, ARRAY_LEN(table), "PUT", &t, arguments) == NULL);
-    CHECK_STR(route_allow(table, ARRAY_LEN(table), &t, arena), "GET, HEAD, PATCH, OPTIONS");
+    CHECK(route_find(routes, "PATCH", &t, arguments) == &table[1]);
+    CHECK(route_find(routes, "PUT", &t, arguments) == NULL);
+    CHECK_STR(route_allow(routes, &t, arena), "GET, HEAD, PATCH, OPTIONS");
     t = parsed("/things/");
-    CHECK(route_allow(table, ARRAY_LEN(table), &t, arena) == NULL);
+    CHECK(route_allow(routes, &t, arena) == NULL);
 }
 
 TEST(a_slash_within_a_segment_is_none_of_a_path)
@@ -103,20 +104,21 @@ TEST(a_slash_within_a_segment_is_none_of_a_path)
                                              {.method = "GET", .path = "/a/b/{name}"},
                                              {.method = "GET", .path = "/ab"}};
     const char *arguments[ROUTE_ARGUMENTS_MAX];
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(paths, ARRAY_LEN(paths));
     struct target t = parsed("/a%2Fb");
 
-    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    CHECK(route_find(routes, "GET", &t, arguments) == NULL);
     t = parsed("/a/b");
-    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == &paths[0]);
+    CHECK(route_find(routes, "GET", &t, arguments) == &paths[0]);
     t = parsed("/a/b%2Fx");
-    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    CHECK(route_find(routes, "GET", &t, arguments) == NULL);
     t = parsed("/a/b/c%2Fd");
-    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == &paths[1]);
+    CHECK(route_find(routes, "GET", &t, arguments) == &paths[1]);
     CHECK_STR(arguments[0], "c/d");
     t = parsed("/a/bb");
-    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    CHECK(route_find(routes, "GET", &t, arguments) == NULL);
     t = parsed("/a");
-    CHECK(route_find(paths, ARRAY_LEN(paths), "GET", &t, arguments) == NULL);
+    CHECK(route_find(routes, "GET", &t, arguments) == NULL);
 }
 
 TEST(a_query_may_have_so_many_parameters_and_no_more)
@@ -218,8 +220,8 @@ static struct asked ask_of(const struct dispatcher *d, const struct http_peer *p
 static struct asked ask(const struct http_peer *peer, const char *method, const char *target, struct field *fields,
                         const char *body)
 {
-    const struct dispatcher d = {
-        .routes = table, .n_routes = ARRAY_LEN(table), .backend = {.view = the_view}, .group = (gid_t)-1};
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(table, ARRAY_LEN(table));
+    const struct dispatcher d = {.routes = routes, .backend = {.view = the_view}, .group = (gid_t)-1};
 
     return ask_of(&d, peer, method, target, fields, body);
 }
@@ -319,8 +321,7 @@ static struct dispatcher kept_dispatcher(void)
     written = 0;
     until = INFINITY;
     shown = view_new(NULL);
-    return (struct dispatcher){.routes = kept_table,
-                               .n_routes = 1,
+    return (struct dispatcher){.routes = routes_new(kept_table, ARRAY_LEN(kept_table)),
                                .backend = {.view = shown_view},
                                .cache = cache_new(),
                                .group = (gid_t)-1};
@@ -329,6 +330,7 @@ static struct dispatcher kept_dispatcher(void)
 static void end_kept(struct dispatcher *d)
 {
     cache_free(d->cache);
+    routes_free(d->routes);
     view_unref(shown);
 }
 
@@ -564,11 +566,9 @@ static void the_proxies(void *arg, const char *id, struct arena *a, const struct
 
 static struct asked ask_proxies(const char *target)
 {
-    const struct dispatcher d = {.routes = api_routes,
-                                 .n_routes = api_n_routes,
-                                 .backend = {.view = the_view, .proxies = the_proxies},
-                                 .version = "1",
-                                 .group = (gid_t)-1};
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(api_routes, api_n_routes);
+    const struct dispatcher d = {
+        .routes = routes, .backend = {.view = the_view, .proxies = the_proxies}, .version = "1", .group = (gid_t)-1};
 
     return ask_of(&d, &root, "GET", target, NULL, NULL);
 }

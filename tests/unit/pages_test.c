@@ -27,7 +27,8 @@ static struct arena *arena;          /* of the last answer's texts */
 static struct seen ask(const char *method, const char *target)
 {
     static const struct http_peer stranger = {.is_unix = false};
-    const struct dispatcher d = {.pages = pages, .n_pages = ARRAY_LEN(pages), .group = (gid_t)-1};
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(NULL, 0);
+    const struct dispatcher d = {.routes = routes, .pages = pages, .n_pages = ARRAY_LEN(pages), .group = (gid_t)-1};
     struct field fields[] = {{"Accept-Encoding", accepted}, {"If-None-Match", known}, {NULL, NULL}};
     struct http_request r = {.id = "0123456789abcdef",
                              .method = method,

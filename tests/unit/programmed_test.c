@@ -95,8 +95,8 @@ static const char *no_header(void *arg, const char *name)
 static void get(struct backend *b, const char *target, struct buf *ret)
 {
     static const struct http_peer root = {.is_unix = true, .uid = 0};
-    const struct dispatcher d = {.routes = api_routes,
-                                 .n_routes = api_n_routes,
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(api_routes, api_n_routes);
+    const struct dispatcher d = {.routes = routes,
                                  .backend = {.arg = b, .view = the_view, .programmed = programmed},
                                  .version = "1",
                                  .group = (gid_t)-1};

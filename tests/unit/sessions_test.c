@@ -310,8 +310,7 @@ struct world {
 
 static void open_world(struct world *w)
 {
-    *w = (struct world){.d = {.routes = api_routes,
-                              .n_routes = api_n_routes,
+    *w = (struct world){.d = {.routes = routes_new(api_routes, api_n_routes),
                               .backend = {.view = the_view},
                               .version = "1",
                               .sessions = sessions_new(&now),
@@ -323,6 +322,7 @@ static void open_world(struct world *w)
 static void close_world(struct world *w)
 {
     sessions_free(w->d.sessions);
+    routes_free(w->d.routes);
     tokens_unref(w->tokens);
     arena_free(w->arena);
 }
