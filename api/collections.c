@@ -1,6 +1,6 @@
 /*
- * The collections that stand in the view beside exposures and certificates: gateways, listeners, the topology,
- * services. What needs a look at all exposures (how many a gateway has) looks once a request.
+ * The collections that stand in the view beside exposures and certificates: gateways, listeners, services. What needs
+ * a look at all exposures (how many a gateway has) looks once a request.
  */
 #include "api/objects.h"
 
@@ -118,10 +118,15 @@ const struct collection gateway_collection = {
 
 /* ---- listeners ---- */
 
-static const char *const verdicts[] = {
-    [VERDICT_ACCEPTED] = "accepted", [VERDICT_PARTIAL] = "partial", [VERDICT_CONFLICT] = "conflict",
-    [VERDICT_NOT_READY] = "unready", [VERDICT_INVALID] = "invalid",
-};
+const char *verdict_name(enum verdict_kind kind)
+{
+    static const char *const names[] = {
+        [VERDICT_ACCEPTED] = "accepted", [VERDICT_PARTIAL] = "partial", [VERDICT_CONFLICT] = "conflict",
+        [VERDICT_NOT_READY] = "unready", [VERDICT_INVALID] = "invalid",
+    };
+
+    return names[kind];
+}
 
 const char *chain_kind_name(enum chain_kind kind)
 {
@@ -130,7 +135,7 @@ const char *chain_kind_name(enum chain_kind kind)
     return names[kind];
 }
 
-static void write_place(const struct listener_plan *p, struct writer *w)
+void listener_write_place(const struct listener_plan *p, struct writer *w)
 {
     char text[ADDRESS_TEXT_MAX];
 
@@ -142,7 +147,7 @@ static void write_place(const struct listener_plan *p, struct writer *w)
     writer_text(w, "protocol", spec_protocols[p->protocol]);
 }
 
-static void write_chain(const struct plan_chain *chain, bool with_vhosts, struct writer *w)
+static void write_chain(const struct plan_chain *chain, struct writer *w)
 {
     writer_open(w, NULL, '{');
     writer_text(w, "id", chain->id);
@@ -160,7 +165,7 @@ static void write_chain(const struct plan_chain *chain, bool with_vhosts, struct
         writer_text(w, NULL, chain->exposures[i]->name);
     writer_close(w, ']');
     writer_open(w, "vhosts", '[');
-    for (size_t i = 0; with_vhosts && i < chain->n_vhosts; i++) {
+    for (size_t i = 0; i < chain->n_vhosts; i++) {
         writer_open(w, NULL, '{');
         writer_text(w, "name", chain->vhosts[i].name);
         writer_texts(w, "domains", chain->vhosts[i].domains, chain->vhosts[i].n_domains);
@@ -176,11 +181,11 @@ static void write_listener(struct call *c, const void *item, struct writer *w)
     const struct listener_plan *p = item;
 
     (void)c; /* the item has all */
-    write_place(p, w);
+    listener_write_place(p, w);
     writer_bool(w, "tls_inspector", p->tls_inspector);
     writer_open(w, "chains", '[');
     for (size_t i = 0; i < p->n_chains; i++)
-        write_chain(&p->chains[i], true, w);
+        write_chain(&p->chains[i], w);
     writer_close(w, ']');
 }
 
@@ -196,7 +201,7 @@ static void write_listener_status(struct call *c, const void *item, struct write
         const struct service_exposure *sx = view_exposure(c->view, v->exposure);
         writer_open(w, NULL, '{');
         writer_text(w, "name", v->exposure);
-        writer_text(w, "verdict", verdicts[v->kind]);
+        writer_text(w, "verdict", verdict_name(v->kind));
         writer_open(w, "problems", '[');
         write_problems(w, sx ? sx->x : NULL, v->problems, v->n_problems, c->arena);
         writer_close(w, ']');
@@ -211,7 +216,7 @@ ITEM_VALUE(get_listener_port, listener_plan, number, one->port)
 ITEM_VALUE(get_listener_protocol, listener_plan, text, spec_protocols[one->protocol])
 ITEM_VALUE(get_listener_open, listener_plan, number, one->n_chains > 0)
 
-static void get_listener_exposures(struct call *c, const void *item, struct values *v)
+void listener_exposures(struct call *c, const void *item, struct values *v)
 {
     const struct listener_plan *p = item;
 
@@ -226,7 +231,7 @@ static const struct attribute listener_attributes[] = {
     {"listener_port", PARAMETER_INT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_listener_port},
     {"protocol", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_listener_protocol, spec_protocols},
     {"open", PARAMETER_BOOL, ATTRIBUTE_FILTER, get_listener_open},
-    {"exposure", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, get_listener_exposures},
+    {"exposure", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SEARCH, listener_exposures},
     {NULL},
 };
 
@@ -255,77 +260,6 @@ const struct collection listener_collection = {
     .write_status = write_listener_status,
     .attributes = listener_attributes,
     .fields = listener_fields,
-};
-
-/* ---- topology: each listener with what hangs on it, down to the endpoints ---- */
-
-static void write_state(struct writer *w, const char *key, const struct condition *one)
-{
-    writer_text(w, key, condition_state_name(one->state));
-}
-
-static void write_topology(struct call *c, const void *item, struct writer *w)
-{
-    const struct listener_plan *p = item;
-
-    write_place(p, w);
-    writer_open(w, "chains", '[');
-    for (size_t i = 0; i < p->n_chains; i++)
-        write_chain(&p->chains[i], false, w);
-    writer_close(w, ']');
-    writer_open(w, "exposures", '[');
-    for (size_t i = 0; i < p->n_verdicts; i++) {
-        const struct service_exposure *sx = view_exposure(c->view, p->verdicts[i].exposure);
-        struct conditions all;
-        if (!sx)
-            continue;
-        exposure_conditions(c, sx, &all);
-        writer_open(w, NULL, '{');
-        writer_text(w, "name", sx->x->name);
-        writer_text(w, "service", sx->x->path);
-        write_state(w, "accepted", &all.accepted);
-        write_state(w, "programmed", &all.programmed);
-        write_state(w, "endpoints", &all.endpoints);
-        write_state(w, "certificate", &all.certificate);
-        writer_int(w, "endpoints_up", (int64_t)sx->n_up);
-        writer_int(w, "endpoints_total", (int64_t)sx->n_endpoints);
-        writer_close(w, '}');
-    }
-    writer_close(w, ']');
-}
-
-static void expect_topology(struct call *c, const void *const *items, size_t n)
-{
-    const struct service_exposure **all;
-    size_t n_all = 0;
-
-    for (size_t i = 0; i < n; i++)
-        n_all += ((const struct listener_plan *)items[i])->n_verdicts;
-    all = arena_array(c->arena, const struct service_exposure *, n_all + 1);
-    n_all = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct listener_plan *p = items[i];
-        for (size_t k = 0; k < p->n_verdicts; k++) {
-            const struct service_exposure *sx = view_exposure(c->view, p->verdicts[k].exposure);
-            if (sx)
-                all[n_all++] = sx;
-        }
-    }
-    exposures_expect(c, all, n_all);
-}
-
-static const char *const topology_fields[] = {"kind",          "name",     "gateway", "envoy_name", "listener_addr",
-                                              "listener_port", "protocol", "chains",  "exposures",  NULL};
-
-const struct collection topology_collection = {
-    .kind = "TopologyListener",
-    .expect = expect_topology,
-    .first = listener_first,
-    .next = listener_next,
-    .key = listener_key,
-    .write = write_topology,
-    .attributes = listener_attributes,
-    .fields = topology_fields,
 };
 
 /* ---- services ---- */

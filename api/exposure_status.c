@@ -14,6 +14,25 @@ const char *condition_state_name(enum condition_state s)
     return condition_states[s];
 }
 
+int condition_severity(enum condition_state s)
+{
+    static const int order[CONDITION_STATES] = {
+        [CONDITION_OK] = 0, [CONDITION_UNKNOWN] = 1, [CONDITION_WARNING] = 2, [CONDITION_FAILED] = 3};
+
+    return order[s];
+}
+
+enum condition_state condition_worse(enum condition_state a, enum condition_state b)
+{
+    return condition_severity(b) > condition_severity(a) ? b : a;
+}
+
+enum condition_state conditions_worst(const struct conditions *all)
+{
+    return condition_worse(condition_worse(all->accepted.state, all->programmed.state),
+                           condition_worse(all->endpoints.state, all->certificate.state));
+}
+
 int64_t days_until(int64_t then, double now)
 {
     int64_t seconds = then - (int64_t)now;
@@ -221,21 +240,13 @@ static struct condition one_certificate(struct call *c, const struct certificate
     return pair_condition(c, s, all);
 }
 
-static int severity(enum condition_state s)
-{
-    static const int order[CONDITION_STATES] = {
-        [CONDITION_OK] = 0, [CONDITION_UNKNOWN] = 1, [CONDITION_WARNING] = 2, [CONDITION_FAILED] = 3};
-
-    return order[s];
-}
-
 static struct condition certificate_condition(struct call *c, const struct exposure *x, struct conditions *all)
 {
     struct condition worst = {CONDITION_OK, "not_needed", ""};
 
     for (size_t i = 0; i < x->n_listener_certificates; i++) {
         struct condition one = one_certificate(c, x->listener_certificates[i], all);
-        if (severity(one.state) > severity(worst.state) || (i == 0 && one.state == CONDITION_OK))
+        if (condition_severity(one.state) > condition_severity(worst.state) || (i == 0 && one.state == CONDITION_OK))
             worst = one;
     }
     const char *name = x->n_listener_certificates && worst.state == CONDITION_OK ? uncovered_name(c, x) : NULL;

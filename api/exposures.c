@@ -108,7 +108,7 @@ static void write_redirect(struct writer *w, const struct redirect *r)
     writer_bool(w, "redirect_strip_query", r->strip_query);
 }
 
-static void write_route(struct writer *w, const struct route *r)
+void exposure_write_route(struct writer *w, const struct route *r)
 {
     static const char *const matches[] = {
         [ROUTE_PREFIX] = "match_prefix", [ROUTE_PATH] = "match_path", [ROUTE_REGEX] = "match_regex"};
@@ -144,7 +144,7 @@ static void write_vhosts(struct writer *w, const struct exposure *x)
         writer_texts(w, "domains", v->domains, v->n_domains);
         writer_open(w, "routes", '[');
         for (size_t r = 0; r < v->n_routes; r++)
-            write_route(w, v->routes[r]);
+            exposure_write_route(w, v->routes[r]);
         writer_close(w, ']');
         writer_close(w, '}');
     }
@@ -291,21 +291,55 @@ static void open_condition(struct writer *w, const char *key, const struct condi
     writer_text(w, "message", one->message);
 }
 
-static void write_all_problems(struct call *c, const struct service_exposure *sx, const struct listener_plan *plan,
-                               const struct left_out *left, struct writer *w)
+/* Of several lists, as many as there is room for. */
+static void write_within(struct call *c, const struct exposure *x, const struct problem *items, size_t n,
+                         size_t *room, struct writer *w)
 {
+    n = n < *room ? n : *room;
+    *room -= n;
+    write_problems(w, x, items, n, c->arena);
+}
+
+static void write_all_problems(struct call *c, const struct service_exposure *sx, const struct left_out *left,
+                               size_t room, struct writer *w)
+{
+    const struct listener_plan *plan = view_exposure_plan(c->view, sx);
     const struct verdict *v = plan ? listener_plan_verdict(plan, sx->x->name) : NULL;
 
     writer_open(w, "problems", '[');
-    write_problems(w, sx->declared, sx->declared->problems, sx->declared->n_problems, c->arena);
-    if (sx->hindrance)
-        write_problems(w, sx->declared, sx->hindrance, 1, c->arena);
+    write_within(c, sx->declared, sx->declared->problems, sx->declared->n_problems, &room, w);
+    write_within(c, sx->declared, sx->hindrance, sx->hindrance != NULL, &room, w);
     if (v)
-        write_problems(w, sx->x, v->problems, v->n_problems, c->arena);
-    write_problems(w, sx->x, left->items, left->n, c->arena);
-    if (sx->untold)
-        write_problems(w, sx->x, sx->untold, 1, c->arena);
+        write_within(c, sx->x, v->problems, v->n_problems, &room, w);
+    write_within(c, sx->x, left->items, left->n, &room, w);
+    write_within(c, sx->x, sx->untold, sx->untold != NULL, &room, w);
     writer_close(w, ']');
+}
+
+void exposure_write_conditions(struct call *c, const struct service_exposure *sx, const struct conditions *all,
+                               size_t problems_max, struct writer *w)
+{
+    open_condition(w, "accepted", &all->accepted);
+    write_all_problems(c, sx, &all->left_out, problems_max, w);
+    writer_close(w, '}');
+    open_condition(w, "programmed", &all->programmed);
+    writer_int(w, "proxies", all->proxies.proxies);
+    writer_int(w, "acked", all->proxies.acked);
+    writer_int(w, "nacked", all->proxies.nacked);
+    writer_close(w, '}');
+    open_condition(w, "endpoints", &all->endpoints);
+    writer_int(w, "up", (int64_t)sx->n_up);
+    writer_int(w, "total", (int64_t)sx->n_endpoints);
+    writer_close(w, '}');
+    open_condition(w, "certificate", &all->certificate);
+    if (all->has_expiry) {
+        writer_time(w, "not_after", (double)all->not_after);
+        writer_int(w, "days_left", days_left(c, all->not_after));
+    } else {
+        writer_null(w, "not_after");
+        writer_null(w, "days_left");
+    }
+    writer_close(w, '}');
 }
 
 static void write_exposure_status(struct call *c, const void *item, struct writer *w)
@@ -319,27 +353,7 @@ static void write_exposure_status(struct call *c, const void *item, struct write
     writer_text(w, "listener", plan ? plan->key : NULL);
     writer_int(w, "listener_port", sx->listener_port);
     writer_text(w, "cluster", sx->x->name);
-    open_condition(w, "accepted", &all.accepted);
-    write_all_problems(c, sx, plan, &all.left_out, w);
-    writer_close(w, '}');
-    open_condition(w, "programmed", &all.programmed);
-    writer_int(w, "proxies", all.proxies.proxies);
-    writer_int(w, "acked", all.proxies.acked);
-    writer_int(w, "nacked", all.proxies.nacked);
-    writer_close(w, '}');
-    open_condition(w, "endpoints", &all.endpoints);
-    writer_int(w, "up", (int64_t)sx->n_up);
-    writer_int(w, "total", (int64_t)sx->n_endpoints);
-    writer_close(w, '}');
-    open_condition(w, "certificate", &all.certificate);
-    if (all.has_expiry) {
-        writer_time(w, "not_after", (double)all.not_after);
-        writer_int(w, "days_left", days_left(c, all.not_after));
-    } else {
-        writer_null(w, "not_after");
-        writer_null(w, "days_left");
-    }
-    writer_close(w, '}');
+    exposure_write_conditions(c, sx, &all, SIZE_MAX, w);
 }
 
 /* ---- the collection ---- */
@@ -420,6 +434,22 @@ CONDITION_STATE(get_programmed, CONDITION_PROGRAMMED)
 CONDITION_STATE(get_endpoints, CONDITION_ENDPOINTS)
 CONDITION_STATE(get_certificate, CONDITION_CERTIFICATE)
 
+static void get_state(struct call *c, const void *item, struct values *v)
+{
+    struct conditions all;
+
+    exposure_conditions(c, item, &all);
+    values_text(v, condition_state_name(conditions_worst(&all)));
+}
+
+static void get_severity(struct call *c, const void *item, struct values *v)
+{
+    struct conditions all;
+
+    exposure_conditions(c, item, &all);
+    values_number(v, condition_severity(conditions_worst(&all)));
+}
+
 static const char *const origins[] = {"agent", "api", NULL};
 
 static const struct attribute exposure_attributes[] = {
@@ -441,6 +471,8 @@ static const struct attribute exposure_attributes[] = {
     {"programmed", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_programmed, condition_states},
     {"endpoints", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_endpoints, condition_states},
     {"certificate_state", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_certificate, condition_states},
+    {"state", PARAMETER_TEXT, ATTRIBUTE_FILTER, get_state, condition_states},
+    {"severity", PARAMETER_INT, ATTRIBUTE_SORT, get_severity},
     {NULL},
 };
 
@@ -477,10 +509,29 @@ static const char *const exposure_fields[] = {"kind",
                                               "status.certificate",
                                               NULL};
 
-/* A filter looks at all of them. */
+bool exposures_are_ranked(const struct call *c)
+{
+    const char *sort = parameter_text(&c->target, "sort");
+
+    return parameter_text(&c->target, "state") || (sort && strstr(sort, "severity"));
+}
+
+bool exposure_is_found(struct call *c, const struct service_exposure *sx, const char *q)
+{
+    struct values v = {.arena = c->arena};
+
+    get_names(c, sx, &v);
+    values_text(&v, sx->x->name);
+    for (size_t i = 0; i < v.n; i++)
+        if (text_holds(v.items[i].text, q))
+            return true;
+    return false;
+}
+
+/* What filters by the proxies' words looks at all of them. */
 static void prepare_exposures(struct call *c)
 {
-    if (parameter_text(&c->target, "programmed"))
+    if (parameter_text(&c->target, "programmed") || exposures_are_ranked(c))
         exposures_expect_all(c);
 }
 
@@ -502,6 +553,44 @@ const struct collection exposure_collection = {
     .write_status = write_exposure_status,
     .attributes = exposure_attributes,
     .fields = exposure_fields,
+};
+
+/* ---- the same, as the topology shows them ---- */
+
+static const char *const topology_exposure_fields[] = {"kind",
+                                                       "name",
+                                                       "service",
+                                                       "gateway",
+                                                       "listener",
+                                                       "listener_port",
+                                                       "protocol",
+                                                       "state",
+                                                       "verdict",
+                                                       "sni",
+                                                       "sni_total",
+                                                       "chains",
+                                                       "vhosts",
+                                                       "vhosts_total",
+                                                       "endpoints",
+                                                       "status",
+                                                       "status.accepted",
+                                                       "status.programmed",
+                                                       "status.endpoints",
+                                                       "status.certificate",
+                                                       NULL};
+
+const struct collection topology_exposure_collection = {
+    .kind = "TopologyExposure",
+    .prepare = prepare_exposures,
+    .expect = expect_exposures,
+    .first = first_exposure,
+    .next = next_exposure,
+    .key = exposure_key,
+    .compare_keys = exposure_name_compare,
+    .write = topology_write_exposure,
+    .write_status = topology_write_exposure_status,
+    .attributes = exposure_attributes,
+    .fields = topology_exposure_fields,
 };
 
 /* ---- endpoints ---- */
@@ -583,15 +672,18 @@ static void write_endpoint(struct call *c, const void *item, struct writer *w)
     writer_text(w, "rid", one->rid);
 }
 
-static void write_endpoint_status(struct call *c, const void *item, struct writer *w)
+void endpoint_write_status(struct writer *w, const struct endpoint *one)
 {
-    const struct endpoint *one = item;
-
-    (void)c; /* the item has all */
     writer_bool(w, "up", one->up);
     writer_bool(w, "refused", one->refused);
     writer_bool(w, "drained", one->drained);
     writer_text(w, "state", one->state);
+}
+
+static void write_endpoint_status(struct call *c, const void *item, struct writer *w)
+{
+    (void)c; /* the item has all */
+    endpoint_write_status(w, item);
 }
 
 ITEM_VALUE(get_endpoint_node, endpoint, text, one->node)

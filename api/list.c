@@ -529,6 +529,7 @@ void list_answer(struct call *c)
     struct list_query q;
     _cleanup_(mem_free_p) struct sorted *items = NULL;
     char place[EVENT_PLACE_MAX];
+    size_t told = 0;
 
     if (l->prepare)
         l->prepare(c);
@@ -544,15 +545,15 @@ void list_answer(struct call *c)
     writer_open(&w, NULL, '{');
     writer_text(&w, "kind", arena_printf(c->arena, "%sList", l->kind));
     writer_open(&w, "items", '[');
-    for (size_t i = 0; i < n && i < q.limit; i++) {
+    while (told < n && told < q.limit && c->answer->body.len < LIST_BYTES_MAX) {
         if (q.n_fields)
-            write_fields(c, l, &q, items[i].item, &w);
+            write_fields(c, l, &q, items[told++].item, &w);
         else
-            write_item(c, l, items[i].item, &w);
+            write_item(c, l, items[told++].item, &w);
     }
     writer_close(&w, ']');
-    if (n > q.limit)
-        write_next(&w, &q, &items[q.limit - 1]);
+    if (told < n)
+        write_next(&w, &q, &items[told - 1]);
     else
         writer_null(&w, "next");
     /* Where to watch from is no part of what the page says: one that is older repeats events, and loses none. */

@@ -14,6 +14,7 @@
 enum {
     LIST_LIMIT_DEFAULT = 100,
     LIST_LIMIT_MAX = 1000,
+    LIST_BYTES_MAX = 4 << 20, /* a page ends behind the object that it reaches this with, whatever its limit */
     LIST_SORTS_MAX = 4,
     LIST_FIELDS_MAX = 32,
     LIST_TEXT_MAX = 1024, /* characters of a filter's value */

@@ -12,8 +12,8 @@ enum { OBJECT_NAME_MAX = 1024, DAY_SECONDS = EXPIRY_DAY_SECONDS };
 
 extern const struct collection exposure_collection, endpoint_collection, gateway_collection, listener_collection,
     service_collection, certificate_collection, proxy_collection, resource_collection, topology_collection,
-    alarm_collection, grant_collection, token_collection, override_collection, exposure_override_collection,
-    revision_collection, audit_collection, session_collection;
+    topology_exposure_collection, alarm_collection, grant_collection, token_collection, override_collection,
+    exposure_override_collection, revision_collection, audit_collection, session_collection;
 
 /* ---- exposures ---- */
 
@@ -21,6 +21,9 @@ extern const struct collection exposure_collection, endpoint_collection, gateway
 enum condition_state { CONDITION_OK, CONDITION_WARNING, CONDITION_FAILED, CONDITION_UNKNOWN, CONDITION_STATES };
 const char *condition_state_name(enum condition_state s);
 extern const char *const condition_states[]; /* all names, NULL-terminated */
+/* How bad it is: ok 0, unknown 1, warning 2, failed 3. */
+int condition_severity(enum condition_state s);
+enum condition_state condition_worse(enum condition_state a, enum condition_state b);
 
 struct condition {
     enum condition_state state;
@@ -45,6 +48,10 @@ struct conditions {
     int64_t not_after; /* of the certificate that ends first */
 };
 void exposure_conditions(struct call *c, const struct service_exposure *sx, struct conditions *ret);
+enum condition_state conditions_worst(const struct conditions *all);
+/* Members of an object: each condition; of what hinders its acceptance, problems_max at most. */
+void exposure_write_conditions(struct call *c, const struct service_exposure *sx, const struct conditions *all,
+                               size_t problems_max, struct writer *w);
 /* One of them alone; for what is looked at by thousands. */
 enum condition_kind { CONDITION_ACCEPTED, CONDITION_PROGRAMMED, CONDITION_ENDPOINTS, CONDITION_CERTIFICATE };
 struct condition exposure_condition(struct call *c, const struct service_exposure *sx, enum condition_kind kind);
@@ -56,6 +63,12 @@ struct condition exposure_condition(struct call *c, const struct service_exposur
 void exposures_expect(struct call *c, const struct service_exposure *const *items, size_t n);
 void exposures_expect_all(struct call *c);
 struct api_programmed exposure_programmed(struct call *c, const struct service_exposure *sx);
+/* The filter chains that it takes part in, of its listener's plan; how many. */
+size_t exposure_chains(struct call *c, const struct service_exposure *sx, const struct plan_chain *const **ret);
+/* Whether a list is filtered or sorted by how exposures stand: then all have to be looked at. */
+bool exposures_are_ranked(const struct call *c);
+/* Whether a search for q finds it. */
+bool exposure_is_found(struct call *c, const struct service_exposure *sx, const char *q);
 
 /* In the order of services' paths, then of sections' numbers. */
 const struct service_exposure *exposure_first(const struct view *v, const char *after);
@@ -64,6 +77,12 @@ int exposure_name_compare(const char *a, const char *b);
 
 /* Members of an object: what can be set of an exposure. reveal: secrets as well; that is shown to nobody. */
 void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena);
+
+void exposure_write_route(struct writer *w, const struct route *r);
+void endpoint_write_status(struct writer *w, const struct endpoint *one);
+/* What of it the topology tells, and what of its status. */
+void topology_write_exposure(struct call *c, const void *item, struct writer *w);
+void topology_write_exposure_status(struct call *c, const void *item, struct writer *w);
 
 /* The same as an object, a new reference. */
 json_t *exposure_json(const struct exposure *x, bool reveal, struct arena *arena);
@@ -89,6 +108,11 @@ const char *change_word(const void *before, const void *after);
 /* ---- listeners ---- */
 
 const char *chain_kind_name(enum chain_kind kind); /* "udp", "l4", "l7" */
+const char *verdict_name(enum verdict_kind kind);  /* "accepted", "partial", "conflict", "unready", "invalid" */
+/* Members of an object: which listener it is. */
+void listener_write_place(const struct listener_plan *p, struct writer *w);
+/* The names of the exposures that a listener_plan has verdicts of. */
+void listener_exposures(struct call *c, const void *item, struct values *v);
 
 /* ---- certificates ---- */
 

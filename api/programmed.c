@@ -21,6 +21,10 @@ struct one {
         const char **items;
         size_t n, cap;
     } routes, secrets;
+    struct chains {
+        const struct plan_chain **items;
+        size_t n, cap;
+    } chains;
     struct api_programmed answer;
 };
 
@@ -46,17 +50,30 @@ static struct one *find_one(const struct said *s, const char *name)
 
 /* ---- by what they are carried ---- */
 
+/* A list of n pointers with room for one more. */
+static void *with_room(struct arena *arena, void *items, size_t n, size_t *cap)
+{
+    void **more;
+
+    if (n < *cap)
+        return items;
+    *cap = *cap ? 2 * *cap : 2;
+    more = arena_array(arena, void *, *cap);
+    if (n)
+        memcpy(more, items, n * sizeof(*more));
+    return more;
+}
+
 static void add_text(struct arena *arena, struct texts *list, const char *text)
 {
-    if (list->n == list->cap) {
-        size_t cap = list->cap ? 2 * list->cap : 2;
-        const char **more = arena_array(arena, const char *, cap);
-        if (list->n)
-            memcpy(more, list->items, list->n * sizeof(*more));
-        list->items = more;
-        list->cap = cap;
-    }
+    list->items = with_room(arena, list->items, list->n, &list->cap);
     list->items[list->n++] = text;
+}
+
+static void add_chain(struct arena *arena, struct chains *list, const struct plan_chain *chain)
+{
+    list->items = with_room(arena, list->items, list->n, &list->cap);
+    list->items[list->n++] = chain;
 }
 
 /* The secrets that a chain ends TLS with. */
@@ -78,10 +95,11 @@ static void read_chain(struct arena *arena, const struct said *s, const struct l
     const char *route = chain->kind == CHAIN_L7 ? arena_printf(arena, "%s|%s", plan->name, chain->id) : NULL;
     struct texts secrets = chain_secrets(arena, chain);
 
-    for (size_t i = 0; (route || secrets.n) && i < chain->n_exposures; i++) {
+    for (size_t i = 0; i < chain->n_exposures; i++) {
         struct one *x = find_one(s, chain->exposures[i]->name);
         if (!x || x->plan != plan)
             continue;
+        add_chain(arena, &x->chains, chain);
         if (route)
             add_text(arena, &x->routes, route);
         for (size_t k = 0; k < secrets.n; k++)
@@ -186,13 +204,27 @@ void exposures_expect_all(struct call *c)
     exposures_expect(c, all, n);
 }
 
-struct api_programmed exposure_programmed(struct call *c, const struct service_exposure *sx)
+/* What was, or now is, asked about one exposure. */
+static const struct one *asked(struct call *c, const struct service_exposure *sx)
 {
     for (const struct said *s = c->said; s; s = s->next) {
         const struct one *x = find_one(s, sx->x->name);
         if (x)
-            return x->answer;
+            return x;
     }
     exposures_expect(c, &sx, 1);
-    return find_one(c->said, sx->x->name)->answer;
+    return find_one(c->said, sx->x->name);
+}
+
+struct api_programmed exposure_programmed(struct call *c, const struct service_exposure *sx)
+{
+    return asked(c, sx)->answer;
+}
+
+size_t exposure_chains(struct call *c, const struct service_exposure *sx, const struct plan_chain *const **ret)
+{
+    const struct one *x = asked(c, sx);
+
+    *ret = x->chains.items;
+    return x->chains.n;
 }

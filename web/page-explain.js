@@ -136,7 +136,7 @@ function wayOf(answer) {
     const { listener, chain, certificate, vhost, route, cluster, forwarded } = answer;
     return [
         { title: "Listener", step: listener, name: listener?.envoy_name &&
-            html`<a href=${href("topology", [], { gateway: answer.gateway })}><code>${listener.envoy_name}</code></a>` },
+            html`<a href=${href("topology", [], { gateway: answer.gateway, listener: `${answer.gateway}|${listener.envoy_name}` })}><code>${listener.envoy_name}</code></a>` },
         { title: "Filter chain", step: chain, more: chain?.name && [chain.kind, chain.tls && "TLS ends here",
             chain.server_name && `server name ${chain.server_name}`].filter(Boolean).join(", ") },
         { title: "Certificate", step: certificate, name: certificate?.secret && link("certificates", certificate.secret) },

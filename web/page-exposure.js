@@ -147,7 +147,7 @@ function Summary({ item }) {
     const names = namesOf(item);
     const { status: s } = item;
     return html`<${Card} title="What it is"><${Pairs} of=${[
-        ["Listener", html`<a href=${href("topology", [], { gateway: s.gateway })}>${s.gateway}</a>
+        ["Listener", html`<a href=${href("topology", [], { gateway: s.gateway, listener: s.listener })}>${s.gateway}</a>
             ${" "}<code>${item.listener_addr ?? "default address"}:${s.listener_port || "no port yet"}/${item.protocol}</code>`],
         ["Names", names.length ? html`${names.slice(0, 8).map((one) => html`<code>${one}</code> `)}${names.length > 8 ? `and ${names.length - 8} more` : ""}` : null],
         ["Service", html`<code>${item.service}</code>`],

@@ -1,112 +1,80 @@
 // What a gateway opens and where it leads: listener, virtual host and route, exposure, endpoint by node. Listeners with
-// trouble come first; each unfolds to a drawing. The same as a table, a row for each way.
-import { query as queryText, segment } from "./api.js";
-import { useGet, useGets, useWhole } from "./store.js";
+// trouble come first; each unfolds to a drawing. The same as a table, a row for each way. All of it comes from /topology,
+// sorted and searched by igwd, page by page.
+import { query as queryText } from "./api.js";
+import { useGet, useList } from "./store.js";
 import { useKeys } from "./keys.js";
 import { Choice, Search, Table } from "./table.js";
-import { BOX, endpointState, heightOf, isOnWay, layout, neighbour, routeMore, routeText, rowsBefore, takenBy } from "./topology.js";
+import { BOX, endpointState, heightOf, isOnWay, layout, namesOf, neighbour, routeMore, routeText, rowsOf, takenBy } from "./topology.js";
 import {
-    Button, CopyCurl, Empty, Fact, Icon, Loading, PageHead, Read, Tag, factsOf, href, rank, setQuery, someOf, worst,
+    Button, CopyCurl, Empty, Fact, Icon, PageHead, Read, Tag, factsOf, href, setQuery, someOf,
 } from "./ui.js";
 import { html, useState, useEffect, useLayoutEffect, useMemo, useRef } from "./html.js";
 
-const ON = ["Listener", "Exposure", "Proxy", "Certificate", "Gateway"];
-const WAY_ON = ["Exposure", "Proxy", "Certificate"];
-const LISTENER_FIELDS = "name,envoy_name,listener_port,protocol,chains,exposures";
-const WAY_FIELDS = "name,protocol,sni,vhosts,listener_certificates,status";
-const SHOWN = 20; // exposures of a listener, until more are wanted
+const ON = ["Listener", "Exposure", "Proxy", "Certificate", "Gateway", "Rollout"];
+const ORDER = "-severity,listener_port";
+const PAGE = 100; // listeners, exposures
 const MORE = 50;
 const GROUP_HEIGHT = 40;
 const ROW_HEIGHT = 44;
 const BEYOND = 400; // pixels beyond those that are seen
-const WAIT_MS = 250; // before a row that stays asks for its endpoints
 
-const DRAW_AFTER_MS = 80;
+// Each with its place in the list. What moved from one page to another while they were read stands there twice.
+const once = (items) => [...new Map(items.map((item, index) => [item.name, [item, index]])).values()];
 
-// Whether a component has shown the same for so long.
-function useStays(what, milliseconds) {
-    const [stays, setStays] = useState(false);
-    useEffect(() => {
-        const timer = setTimeout(() => setStays(true), milliseconds);
-        return () => clearTimeout(timer);
-    }, [what]);
-    return stays;
-}
-
-const endpointsPath = (name) => `/exposures/${segment(name)}/endpoints?limit=1000&fields=name,node,status`;
-const concerns = (names) => (event) => event.kind === "Exposure" && names.includes(event.name);
 const isTrouble = (state) => state === "failed" || state === "warning";
 
 // ---- a listener in a line -------------------------------------------------------------------------------------------
 
-const exposureState = (one) => worst(one.accepted, one.programmed, one.endpoints, one.certificate);
-
-// What its line says, from its exposures' conditions: three facts, as of an exposure.
-function summaryOf(listener) {
-    const { exposures } = listener;
-    const live = exposures.filter((one) => worst(one.accepted, one.programmed) === "ok").length;
-    const configuration = worst(...exposures.map((one) => worst(one.accepted, one.programmed)));
-    const sum = (key) => exposures.reduce((n, one) => n + one[key], 0);
-    const tls = worst(...exposures.map((one) => one.certificate));
-    const hasTls = listener.chains.some((chain) => chain.tls) || tls !== "ok";
+// What its line says of its exposures: three facts, as of an exposure.
+function factsOfListener(listener) {
+    const hasTls = listener.tls || listener.certificate !== "ok";
     return {
-        state: worst(...exposures.map(exposureState)),
-        configuration: { state: configuration, text: `${live}/${exposures.length} live` },
-        endpoints: { state: worst(...exposures.map((one) => one.endpoints)), text: `${sum("endpoints_up")}/${sum("endpoints_total")} up` },
-        tls: { state: hasTls ? tls : "none", text: hasTls ? `TLS ${tls}` : "no TLS" },
-        speaks: [...new Set(listener.chains.map((chain) => ({ udp: "UDP", l4: "TCP", l7: "HTTP" })[chain.kind]))].join(", "),
+        configuration: { state: listener.configuration, text: `${listener.exposures_live}/${listener.exposures_total} live` },
+        endpoints: { state: listener.endpoints, text: `${listener.endpoints_up}/${listener.endpoints_total} up` },
+        tls: { state: hasTls ? listener.certificate : "none", text: hasTls ? `TLS ${listener.certificate}` : "no TLS" },
     };
 }
 
-const nameOf = (listener) => {
-    const names = [...new Set(listener.chains.flatMap((chain) => chain.server_names))];
-    return someOf(names.length ? names : listener.exposures.map((one) => one.name));
-};
+const SPEAKS = { udp: "UDP", l4: "TCP", l7: "HTTP" };
+
+const nameOf = ({ server_names: names, server_names_total: total, exposures, exposures_total: others }) =>
+    (total ? someOf(names, total) : someOf(exposures.map((one) => one.name), others));
 
 function Line({ listener, isOpen, onToggle, isCurrent, onCurrent }) {
-    const s = summaryOf(listener);
+    const facts = factsOfListener(listener);
     return html`<div class=${"line" + (isCurrent ? " current" : "")} data-listener=${listener.name} onFocusIn=${onCurrent}>
         <div><button type="button" class="fold" aria-expanded=${isOpen} onClick=${onToggle}><span aria-hidden="true" class="mark"></span>
-            <${Icon} state=${s.state} label=${s.state} /> <code>${listener.envoy_name}</code></button></div>
-        <span class="wide-only"><${Tag}>${s.speaks || "nothing"}<//></span>
+            <${Icon} state=${listener.state} label=${listener.state} /> <code>${listener.envoy_name}</code></button></div>
+        <span class="wide-only"><${Tag}>${listener.chain_kinds.map((one) => SPEAKS[one]).join(", ") || "closed"}<//></span>
         <span class="names wide-only muted">${nameOf(listener)}</span>
-        <span class="facts"><${Fact} ...${s.configuration} title="Configuration" /><${Fact} ...${s.endpoints} title="Endpoints" />
-            <span class="wide-only"><${Fact} ...${s.tls} title="TLS" /></span></span></div>`;
+        <span class="facts"><${Fact} ...${facts.configuration} title="Configuration" /><${Fact} ...${facts.endpoints} title="Endpoints" />
+            <span class="wide-only"><${Fact} ...${facts.tls} title="TLS" /></span></span></div>`;
 }
 
 // ---- a listener as a drawing ----------------------------------------------------------------------------------------
 
 const COLUMNS = ["Listener", "Virtual host and route", "Exposure", "Endpoint by node"];
 
-const inOrder = (exposures) => exposures.slice().sort((a, b) => rank(exposureState(a)) - rank(exposureState(b)) || a.name.localeCompare(b.name));
+const CLOSING = 28; // what stands above a drawing
+const BUTTON_HEIGHT = 44;
 
-const estimate = (listener) => 28 + heightOf(inOrder(listener.exposures).slice(0, SHOWN).reduce((n, one) => n + rowsBefore(one), 0))
-    + (listener.exposures.length > SHOWN ? 44 : 0);
+const heightOfDrawing = (exposures, total) => CLOSING + heightOf(exposures.reduce((n, one) => n + rowsOf(one), 0))
+    + (total > exposures.length ? BUTTON_HEIGHT : 0);
 
-const stateOf = (box) => (box.kind === "exposure" ? exposureState(box.exposure) : box.kind === "endpoint" ? box.state : null);
-
-function Drawing({ listener, width, chosen, onChoose, onHeight }) {
-    const [shown, setShown] = useState(SHOWN);
+function Drawing({ listener, exposures, error, width, chosen, onChoose, onHeight, onMore }) {
     const [pointed, setPointed] = useState(null);
     const element = useRef(null);
-    const ordered = useMemo(() => inOrder(listener.exposures), [listener]);
-    const exposures = ordered.slice(0, shown);
-    const names = exposures.map((one) => one.name);
-    const list = useWhole("/exposures", { listener: listener.name, fields: WAY_FIELDS }, WAY_ON);
-    const lists = useGets(names.map(endpointsPath), (i) => concerns([names[i]]));
-    const details = useMemo(() => new Map(list.items.map((one) => [one.name, one])), [list.items]);
-    const endpoints = new Map(names.flatMap((name, i) => (lists[i].data ? [[name, lists[i].data.items]] : [])));
-    const drawn = layout(listener, exposures, details, endpoints, width);
-    const rest = ordered.length - exposures.length;
-    const height = drawn.height + 28 + (rest > 0 ? 44 : 0);
-    useLayoutEffect(() => onHeight(listener.name, height), [height]);
+    const drawn = useMemo(() => layout(listener, exposures, width), [listener, exposures, width]);
+    const rest = listener.exposures_total - exposures.length;
+    useLayoutEffect(() => onHeight(listener.name, heightOfDrawing(exposures, listener.exposures_total)), [exposures, rest]);
     const selected = chosen && drawn.boxes.find((box) => box.id === chosen.id);
     const through = drawn.boxes.find((box) => box.id === pointed) || selected;
     // What is chosen stays so while its states change, and as long as it is there.
     const signature = chosen && JSON.stringify(drawn.boxes.map((box) => [box.id, box.state]));
     useEffect(() => {
         if (chosen) onChoose(selected ? { ...chosen, boxes: drawn.boxes, box: selected } : null);
-    }, [signature, list.items]);
+    }, [signature, exposures]);
     const choose = (box) => onChoose(selected === box ? null : { listener: listener.name, id: box.id, boxes: drawn.boxes, box });
     const onKey = (event) => {
         const from = drawn.boxes.find((box) => box.id === event.target.dataset?.id);
@@ -115,9 +83,8 @@ function Drawing({ listener, width, chosen, onChoose, onHeight }) {
         event.preventDefault();
         if (next) element.current.querySelector(`[data-id="${CSS.escape(next.id)}"]`).focus();
     };
-    const kindOf = (box) => ["box", box.kind, through ? (isOnWay(box, through) ? "lit" : "dim") : "", box.exposure?.accepted === "failed" ? "off" : ""]
+    const kindOf = (box) => ["box", box.kind, through ? (isOnWay(box, through) ? "lit" : "dim") : "", box.isOff ? "off" : ""]
         .filter(Boolean).join(" ");
-    const error = list.error || lists.find((one) => one.error && one.error.status !== 404)?.error;
     return html`<div class="drawing" ref=${element} tabindex="0" role="group" aria-label=${`Ways through ${listener.envoy_name}`} onKeyDown=${onKey}>
         <div class="heads muted" style=${{ width: drawn.width + "px" }} aria-hidden="true">${COLUMNS.map((title, i) => html`<span style=${{
             left: drawn.boxes.find((box) => box.column === i)?.left + "px" }}>${title}</span>`)}</div>
@@ -126,20 +93,31 @@ function Drawing({ listener, width, chosen, onChoose, onHeight }) {
                 class=${(one.isOff ? "off " : "") + (through ? (isOnWay(one.from, through) && isOnWay(one.to, through) ? "lit" : "dim") : "")} />`)}</svg>
             ${drawn.boxes.map((box) => html`<button type="button" key=${box.id} data-id=${box.id} class=${kindOf(box)} aria-pressed=${selected === box}
                 style=${{ left: box.left + "px", top: box.top + "px", width: box.width + "px", height: BOX + "px" }}
-                title=${[box.text, box.more].filter(Boolean).join(": ")} onClick=${() => choose(box)} onMouseEnter=${() => setPointed(box.id)}
+                title=${[box.text, box.more, box.why].filter(Boolean).join(": ")} onClick=${() => choose(box)} onMouseEnter=${() => setPointed(box.id)}
                 onFocus=${() => setPointed(box.id)} onBlur=${() => setPointed(null)}>
                 <span class="sr">${box.kind === "vhost" ? "virtual host" : box.kind} </span>
-                ${stateOf(box) && html`<${Icon} state=${stateOf(box)} label=${stateOf(box)} />`}
+                ${box.state && html`<${Icon} state=${box.state} label=${box.state} />`}
                 ${box.node && html`<b>${box.node}</b>`}<span class="text">${box.text}</span>
                 ${box.kind === "route" && box.more && html`<span class="muted text">${box.more}</span>`}</button>`)}</div>
-        ${rest > 0 && html`<p class="more"><${Button} onClick=${() => setShown(shown + MORE)}>Show ${Math.min(MORE, rest)} of ${rest} more exposures<//></p>`}
+        ${rest > 0 && html`<p class="more"><${Button} onClick=${onMore}>Show ${Math.min(MORE, rest)} of ${rest} more exposures<//></p>`}
         ${error && html`<p class="error">${error.message}</p>`}</div>`;
 }
 
-// Who scrolls past a drawing asks for nothing.
-function DrawingSoon(props) {
-    const stays = useStays(props.listener.name, DRAW_AFTER_MS);
-    return stays && html`<${Drawing} ...${props} />`;
+// Those of its exposures that the listener itself does not tell of.
+function DrawingOfMore({ shown, ...props }) {
+    const { listener } = props;
+    const list = useList("/topology/exposures", { listener: listener.name, sort: "-severity,name" }, ON, PAGE);
+    useEffect(() => list.show(0, shown), [list, shown, list.items]);
+    const exposures = useMemo(() => (list.items.length ? list.items.slice(0, shown) : listener.exposures), [list.items, shown, listener]);
+    return html`<${Drawing} ...${props} exposures=${exposures} error=${list.error} />`;
+}
+
+function DrawingOf(props) {
+    const { exposures } = props.listener;
+    const [shown, setShown] = useState(0);
+    const onMore = () => setShown(Math.max(shown, exposures.length) + MORE);
+    return shown > exposures.length ? html`<${DrawingOfMore} ...${props} shown=${shown} onMore=${onMore} />`
+        : html`<${Drawing} ...${props} exposures=${exposures} onMore=${onMore} />`;
 }
 
 // The way that is chosen, in words.
@@ -168,22 +146,15 @@ function Way({ chosen, onClose }) {
 
 // ---- all listeners, of which only those are drawn that are looked at ------------------------------------------------
 
-function matches(listener, words) {
-    const text = [listener.name, ...listener.exposures.map((one) => one.name), ...listener.chains.flatMap((chain) => chain.server_names)]
-        .join(" ").toLowerCase();
-    return words.every((word) => text.includes(word));
-}
-
-const wordsOf = (q) => q.toLowerCase().split(/\s+/).filter(Boolean);
-
-function Listeners({ list, q, start }) {
+function Listeners({ list }) {
     const box = useRef(null);
     const [view, setView] = useState({ top: 0, height: 800, width: 1000 });
     const [folded, setFolded] = useState({});
+    // others: that are not like all.
+    const [unfolded, setUnfolded] = useState(() => ({ all: false, others: new Set([list.items[0].name]) }));
     const [heights, setHeights] = useState({});
     const [chosen, setChosen] = useState(null);
     const [current, setCurrent] = useState(null);
-    const wanted = useRef(start);
     const focus = useRef(null);
     const look = () => {
         if (!box.current) return; // the observer's last word
@@ -196,18 +167,17 @@ function Listeners({ list, q, start }) {
         observer.observe(box.current);
         return () => observer.disconnect();
     }, []);
-    const words = wordsOf(q);
     const groups = useMemo(() => {
-        const found = list.items.filter((one) => matches(one, words)).map((listener) => ({ listener, state: summaryOf(listener).state }));
-        const trouble = found.filter((one) => isTrouble(one.state)).sort((a, b) => rank(a.state) - rank(b.state));
-        return [["trouble", "Needs attention", trouble], ["fine", "Nothing to complain about", found.filter((one) => !isTrouble(one.state))]]
-            .filter(([, , all]) => all.length).map(([id, title, all]) => ({ id, title, listeners: all.map((one) => one.listener) }));
-    }, [list.items, q]);
-    const [opened, setOpened] = useState(() => new Set([start || groups[0]?.listeners[0].name]));
+        const all = once(list.items).map(([listener, index]) => ({ listener, index }));
+        return [["trouble", "Needs attention", all.filter((one) => isTrouble(one.listener.state)), !list.complete && isTrouble(list.items.at(-1)?.state)],
+            ["fine", "Nothing to complain about", all.filter((one) => !isTrouble(one.listener.state)), !list.complete]]
+            .filter(([, , some]) => some.length).map(([id, title, some, goesOn]) => ({ id, title, some, goesOn }));
+    }, [list.items, list.complete]);
+    const isOpen = (name) => unfolded.others.has(name) !== unfolded.all;
     const toggle = (name) => {
-        const next = new Set(opened);
+        const next = new Set(unfolded.others);
         if (!next.delete(name)) next.add(name);
-        setOpened(next);
+        setUnfolded({ ...unfolded, others: next });
     };
     const blocks = [];
     let height = 0;
@@ -218,18 +188,16 @@ function Listeners({ list, q, start }) {
     for (const group of groups) {
         put({ key: "group " + group.id, group }, GROUP_HEIGHT);
         if (folded[group.id]) continue;
-        for (const listener of group.listeners) {
-            put({ key: "line " + listener.name, listener }, ROW_HEIGHT);
-            if (opened.has(listener.name)) put({ key: "drawing " + listener.name, listener, isDrawing: true }, heights[listener.name] ?? estimate(listener));
+        for (const { listener, index } of group.some) {
+            put({ key: "line " + listener.name, listener, index }, ROW_HEIGHT);
+            if (isOpen(listener.name)) put({ key: "drawing " + listener.name, listener, index, isDrawing: true },
+                heights[listener.name] ?? heightOfDrawing(listener.exposures, listener.exposures_total));
         }
     }
     const seen = blocks.filter((one) => one.top + one.h > view.top - BEYOND && one.top < view.top + view.height + BEYOND);
+    const [first, last] = [seen.find((one) => one.listener)?.index ?? 0, seen.findLast((one) => one.listener)?.index ?? 0];
+    useEffect(() => list.show(first, last), [first, last, list.items]);
     useLayoutEffect(() => {
-        const at = wanted.current && blocks.find((one) => one.listener?.name === wanted.current);
-        if (at) {
-            wanted.current = null;
-            box.current.scrollTop = at.top;
-        }
         const button = focus.current && box.current.querySelector(`[data-listener="${CSS.escape(focus.current)}"] button`);
         if (button) {
             focus.current = null;
@@ -250,82 +218,86 @@ function Listeners({ list, q, start }) {
     };
     useKeys({ j: () => move(1), k: () => move(-1), Escape: () => (chosen ? (setChosen(null), true) : false) });
     const onHeight = (name, h) => setHeights((before) => (before[name] === h ? before : { ...before, [name]: h }));
-    const names = groups.flatMap((group) => group.listeners.map((one) => one.name));
+    const count = groups.reduce((n, group) => n + group.some.length, 0);
     return html`<div class="topology" ref=${box} onScroll=${look} tabindex="0" role="region" aria-label="Topology">
-            ${!names.length && html`<${Empty} title="No listener is like that"><${Button} onClick=${() => setQuery({ q: null })}>Show all listeners<//><//>`}
             <div style=${{ height: (seen[0]?.top ?? 0) + "px" }}></div>
             ${seen.map((one) => html`<div key=${one.key} style=${{ height: one.h + "px" }} class=${one.group ? "group-line" : ""}>${one.group
                 ? html`<h2><button type="button" class="fold" aria-expanded=${!folded[one.group.id]} onClick=${() => setFolded({ ...folded, [one.group.id]: !folded[one.group.id] })}>
-                    <span aria-hidden="true" class="mark"></span> ${one.group.title} <span class="muted">${one.group.listeners.length}</span></button></h2>`
+                    <span aria-hidden="true" class="mark"></span> ${one.group.title} <span class="muted">${one.group.some.length}${one.group.goesOn && "+"}</span></button></h2>`
                 : one.isDrawing
-                    ? html`<${DrawingSoon} listener=${one.listener} width=${view.width} onHeight=${onHeight} onChoose=${setChosen}
+                    ? html`<${DrawingOf} listener=${one.listener} width=${view.width} onHeight=${onHeight} onChoose=${setChosen}
                         chosen=${chosen?.listener === one.listener.name ? chosen : null} />`
-                    : html`<${Line} listener=${one.listener} isOpen=${opened.has(one.listener.name)} onToggle=${() => toggle(one.listener.name)}
+                    : html`<${Line} listener=${one.listener} isOpen=${isOpen(one.listener.name)} onToggle=${() => toggle(one.listener.name)}
                         isCurrent=${current === one.listener.name} onCurrent=${() => setCurrent(one.listener.name)} />`}</div>`)}
             <div style=${{ height: Math.max(0, height - (seen.length ? seen.at(-1).top + seen.at(-1).h : 0)) + "px" }}></div></div>
-        <div class="actions below"><span class="muted">${names.length === 1 ? "1 listener" : `${names.length} listeners`}</span>
-            <${Button} kind="quiet" onClick=${() => setOpened(new Set(names))}>Unfold all<//>
-            <${Button} kind="quiet" onClick=${() => setOpened(new Set())}>Fold all<//></div>
+        <div class="actions below"><span class="muted">${count === 1 ? "1 listener" : list.complete ? `${count} listeners`
+            : `${count} listeners; more are read as you scroll`}</span>
+            <${Button} kind="quiet" onClick=${() => setUnfolded({ all: true, others: new Set() })}>Unfold all<//>
+            <${Button} kind="quiet" onClick=${() => setUnfolded({ all: false, others: new Set() })}>Fold all<//></div>
         ${chosen && html`<${Way} chosen=${chosen} onClose=${() => setChosen(null)} />`}`;
 }
 
 // ---- the same as a table: a row for each way ------------------------------------------------------------------------
 
-function EndpointsByNode({ name, fact }) {
-    const stays = useStays(name, WAIT_MS);
-    const one = useGet(stays ? endpointsPath(name) : null, concerns([name]));
-    const items = one.data?.items || [];
+function EndpointsByNode({ item, fact }) {
+    const items = item.endpoints;
+    const rest = item.status.endpoints.total - Math.min(items.length, 4);
     return html`<span class="by-node"><${Fact} ...${fact} title=${fact.message} />
         ${items.slice(0, 4).map((e) => html` <span key=${e.name}><${Icon} state=${endpointState(e)[0]} label=${endpointState(e)[1]} />
-            ${e.node && html`<b>${e.node} </b>`}<code>${e.name}</code></span>`)}${items.length > 4 && ` and ${items.length - 4} more`}</span>`;
+            ${e.node && html`<b>${e.node} </b>`}<code>${e.name}</code></span>`)}${rest > 0 && ` and ${rest} more`}</span>`;
 }
 
 const WAYS = [
     { key: "listener", title: "Listener", kind: "whole", cell: (way) => html`<code>${way.listener}</code>` },
     { key: "host", title: "Virtual host", kind: "clip", cell: (way) => way.host },
-    { key: "route", title: "Route", kind: "clip", cell: (way) => (way.route ? html`<code>${routeText(way.route)}</code> <span class="muted">${routeMore(way.route)}</span>` : "–") },
+    { key: "route", title: "Route", kind: "clip", cell: (way) => (way.route ? html`<code>${routeText(way.route)}</code> <span class="muted">${routeMore(way.route)}</span>` : way.rest || "–") },
     { key: "exposure", title: "Exposure", cell: (way) => html`<a href=${href("exposures", [way.item.name])}>${way.item.name}</a>` },
     { key: "configuration", title: "Configuration", cell: (way) => html`<${Fact} ...${way.facts.configuration} title=${way.facts.configuration.message} />` },
     { key: "tls", title: "TLS", cell: (way) => html`<${Fact} ...${way.facts.tls} title=${way.facts.tls.message} />` },
-    { key: "endpoints", title: "Endpoints by node", kind: "loose", cell: (way) => html`<${EndpointsByNode} name=${way.item.name} fact=${way.facts.endpoints} />` },
+    { key: "endpoints", title: "Endpoints by node", kind: "loose", cell: (way) => html`<${EndpointsByNode} item=${way.item} fact=${way.facts.endpoints} />` },
 ];
 
-// The ways through one exposure.
-function waysOf(item) {
-    const { status } = item;
-    const way = { item, facts: factsOf(status), listener: (status.listener || "no listener").split("|").pop() };
-    const state = worst(status.accepted.state, status.programmed.state, status.endpoints.state, status.certificate.state);
-    const one = (host, route, i) => ({ ...way, host, route, state, key: `${item.name} ${i}` });
+// The ways through one exposure; index: of it in the list.
+function waysOf([item, index]) {
+    const way = { item, index, facts: factsOf(item.status), listener: (item.listener || "no listener").split("|").pop() };
+    const one = (host, route, i) => ({ ...way, host, route, key: `${item.name} ${i}` });
     if (!item.vhosts.length) return [one(takenBy(item), null, 0)];
-    return item.vhosts.flatMap((vhost, v) => (vhost.routes.length ? vhost.routes.map((route, r) => one(vhost.domains.join(", "), route, `${v} ${r}`))
-        : [one(vhost.domains.join(", "), null, v)]));
+    const ways = item.vhosts.flatMap((vhost, v) => {
+        const routes = vhost.routes.map((route, r) => one(namesOf(vhost), route, `${v} ${r}`));
+        const rest = vhost.routes_total - routes.length;
+        return rest || !routes.length ? [...routes, { ...one(namesOf(vhost), null, v), rest: rest ? `and ${rest} more routes` : "" }] : routes;
+    });
+    const rest = item.vhosts_total - item.vhosts.length;
+    return rest > 0 ? [...ways, one(`and ${rest} more virtual hosts`, null, "rest")] : ways;
 }
 
-function Ways({ gateway, q, listener }) {
-    const list = useWhole("/exposures", { gateway, listener, q, sort: "listener_port,name", fields: WAY_FIELDS }, WAY_ON);
-    const ways = useMemo(() => {
-        const all = list.items.flatMap(waysOf);
-        return all.map((way, i) => [rank(way.state), i, way]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , way]) => way);
-    }, [list.items]);
-    return html`<${Read} of=${list} empty=${html`<${Empty} title="No way is like that"><${Button} onClick=${() => setQuery({ q: null, listener: null })}>Show all ways<//><//>`}>
+function Ways({ filters }) {
+    const list = useList("/topology/exposures", { ...filters, sort: ORDER }, ON, PAGE);
+    const ways = useMemo(() => once(list.items).flatMap(waysOf), [list.items]);
+    return html`<${Read} of=${list} empty=${html`<${Empty} title="No way is like that"><${Button} onClick=${showAll}>Show all ways<//><//>`}>
         <${Table} label="Topology as a table: each row is a way, those with trouble first" columns=${WAYS} items=${ways} complete=${list.complete}
-            rowKey=${(way) => way.key} /><//>`;
+            rowKey=${(way) => way.key} onShow=${(first, last) => list.show(ways[first]?.index ?? 0, ways[last - 1]?.index ?? 0)} /><//>`;
 }
 
 // ---- the page -------------------------------------------------------------------------------------------------------
 
+const showAll = () => setQuery({ q: null, listener: null });
+
+function Drawings({ gateway, filters }) {
+    const { listener, ...others } = filters;
+    const list = useList("/topology", { ...others, name: listener, sort: ORDER }, ON, PAGE);
+    const isNarrowed = filters.q || listener;
+    const nothing = isNarrowed ? html`<${Empty} title="No listener is like that"><${Button} onClick=${showAll}>Show all listeners<//><//>`
+        : html`<${Empty} title=${`${gateway.name} opens nothing yet`}>
+            <p>A gateway opens what the exposures on it ask for: as soon as one is there, its listener stands here.</p>
+            <a class="button primary" href=${href("exposures", [], { gateway: gateway.name })}>Its exposures</a><//>`;
+    return html`<${Read} of=${list} empty=${nothing}><${Listeners} list=${list} /><//>`;
+}
+
 function Gateway({ gateway, query }) {
-    const isTable = query.get("view") === "table";
-    const q = query.get("q") || "";
-    const list = useWhole("/topology", { gateway: gateway.name, sort: "listener_port", fields: LISTENER_FIELDS }, ON);
-    const wanted = query.get("exposure");
-    const start = query.get("listener") || (wanted && list.items.find((one) => one.exposures.some((x) => x.name === wanted))?.name) || null;
-    const nothing = html`<${Empty} title=${`${gateway.name} opens nothing yet`}>
-        <p>A gateway opens what the exposures on it ask for: as soon as one is there, its listener stands here.</p>
-        <a class="button primary" href=${href("exposures", [], { gateway: gateway.name })}>Its exposures</a><//>`;
-    return html`<${Read} of=${list} empty=${nothing}>${!list.complete ? html`<${Loading} />`
-        : isTable ? html`<${Ways} gateway=${gateway.name} q=${q} listener=${query.get("listener")} />`
-            : html`<${Listeners} key=${gateway.name + start} list=${list} q=${q} start=${start} />`}<//>`;
+    const filters = { gateway: gateway.name, listener: query.get("listener"), q: query.get("q") };
+    if (query.get("view") === "table") return html`<${Ways} filters=${filters} />`;
+    return html`<${Drawings} key=${JSON.stringify(filters)} gateway=${gateway} filters=${filters} />`;
 }
 
 export default function Topology({ query }) {
@@ -337,15 +309,15 @@ export default function Topology({ query }) {
     const name = gateway?.name;
     return html`<${PageHead} title="Topology" sub=${gateway && html`<a href=${href("gateways", [name])}>${name}</a>, ${gateway.status.proxies
                 ? `${gateway.status.proxies} ${gateway.status.proxies === 1 ? "Envoy" : "Envoys"} connected` : "no Envoy connected"}`}>
-            ${gateway && html`<${CopyCurl} request=${{ path: "/topology" + queryText({ gateway: name, sort: "listener_port" }) }} />
+            ${gateway && html`<${CopyCurl} request=${{ path: "/topology" + queryText({ gateway: name, sort: ORDER }) }} />
             <div class="switch" role="group" aria-label="Shown as">
                 <${Button} aria-pressed=${!isTable} onClick=${() => setQuery({ view: null })}>Drawing<//>
                 <${Button} aria-pressed=${isTable} onClick=${() => setQuery({ view: "table" })}>Table<//></div>`}<//>
         <div class="filters" role="search">
             <${Search} label="Search the topology" value=${query.get("q") || ""} onChange=${(value) => setQuery({ q: value })} />
             ${all.length > 1 && html`<${Choice} label="Gateway" value=${name} options=${all.map((one) => [one.name, one.name])}
-                onChange=${(value) => setQuery({ gateway: value, listener: null, exposure: null })} />`}
-            ${query.get("listener") && html`<${Button} kind="quiet" title="This listener is the first to be shown" onClick=${() => setQuery({ listener: null })}>
+                onChange=${(value) => setQuery({ gateway: value, listener: null })} />`}
+            ${query.get("listener") && html`<${Button} kind="quiet" title="Show all listeners" onClick=${() => setQuery({ listener: null })}>
                 listener: ${query.get("listener").split("|").pop()} ✕<//>`}
         </div>
         <${Read} of=${gateways} empty=${html`<${Empty} title="There is no gateway yet" />`}>${gateway

@@ -250,19 +250,6 @@ export function useGet(path, on) {
     };
 }
 
-// Several documents at once; on(i): of the one at place i, as for useGet.
-export function useGets(paths, on) {
-    const key = paths.join("\n");
-    const sources = useMemo(() => paths.map((path) => keep("1 " + path, () => new Document(path))), [key]);
-    const [, draw] = useState(0);
-    useEffect(() => {
-        const stops = sources.map((source, i) => source.use(() => draw((n) => n + 1), concernsOf(on(i))));
-        for (const source of sources) source.refresh();
-        return () => stops.forEach((stop) => stop());
-    }, [sources]);
-    return sources;
-}
-
 // A list of the REST interface, for a Table (table.js) or to be walked over.
 //   parameters: of its query: filters, q, sort, fields
 // Returns the list itself: items, count, complete, error, show(first, last), refresh(); loading: nothing is there.

@@ -6,11 +6,6 @@ export const BOX = 28;
 const WIDTH_MIN = 860; // below it is scrolled sideways
 const GAP = 56; // between columns, for the lines
 const SHARES = [0.18, 0.3, 0.28, 0.24];
-const PARTS_MAX = 15; // routes of a virtual host, endpoints of an exposure; what is more is counted
-
-// All that an exposure has at most, before its virtual hosts and endpoints are read.
-export const rowsBefore = (exposure) => Math.max(1, Math.min(exposure.endpoints_total, PARTS_MAX + 1));
-
 export const heightOf = (rows) => Math.max(1, rows) * PITCH + 20;
 
 export const routeText = (route) => (route.match_path !== undefined ? `= ${route.match_path}`
@@ -24,40 +19,50 @@ export function routeMore(route) {
     return route.route_prefix_rewrite ? `becomes ${route.route_prefix_rewrite}` : "";
 }
 
+const some = (names, total) => names.join(", ") + (total > names.length ? ` and ${total - names.length} more` : "");
+
+export const namesOf = (vhost) => some(vhost.domains, vhost.domains_total);
+
 // By what a connection is taken where there is no virtual host.
-export const takenBy = (item) => (item.sni.length ? `SNI ${item.sni.join(", ")}`
+export const takenBy = (item) => (item.sni.length ? `SNI ${some(item.sni, item.sni_total)}`
     : item.protocol === "udp" ? "all datagrams" : "all connections");
 
 export const endpointState = ({ status: s }) => (s.refused ? ["failed", "address not allowed"] : s.drained ? ["warning", "draining"]
     : s.up ? ["ok", s.state || "up"] : ["failed", s.state || "down"]);
 
-const byNode = (a, b) => a.node.localeCompare(b.node) || a.name.localeCompare(b.name);
+// What igwd says of a part of an exposure: {isOff, state, why}, or nothing.
+function troubleAt(item, pointer) {
+    const found = item.status.accepted.problems.find((one) => one.pointer === pointer || one.pointer?.startsWith(pointer + "/"));
+    if (!found) return {};
+    const isOff = found.code !== "warning";
+    return { isOff, state: isOff ? "failed" : "warning", why: found.detail };
+}
 
-// Of one exposure, what stands left of it: [{kind, v, text, more}]. v: which virtual host.
+// What stands left of an exposure: [{kind, v, text, more}]. v: which virtual host.
 function leftOf(item) {
-    if (!item) return [{ kind: "vhost", v: 0, text: "…" }];
-    if (!item.vhosts.length) return [{ kind: "vhost", v: 0, text: takenBy(item) }];
-    return item.vhosts.flatMap((vhost, v) => [
-        { kind: "vhost", v, text: vhost.domains.join(", ") },
-        ...vhost.routes.slice(0, PARTS_MAX).map((route) => ({ kind: "route", v, text: routeText(route), more: routeMore(route) })),
-        ...(vhost.routes.length > PARTS_MAX ? [{ kind: "route", v, text: `and ${vhost.routes.length - PARTS_MAX} more routes` }] : []),
+    if (!item.vhosts.length) return [{ kind: "vhost", v: 0, text: takenBy(item), ...troubleAt(item, "#/sni") }];
+    const boxes = item.vhosts.flatMap((vhost, v) => [
+        { kind: "vhost", v, text: namesOf(vhost), ...troubleAt(item, `#/vhosts/${v}/domains`) },
+        ...vhost.routes.map((route, r) => ({ kind: "route", v, text: routeText(route), more: routeMore(route), ...troubleAt(item, `#/vhosts/${v}/routes/${r}`) })),
+        ...(vhost.routes_total > vhost.routes.length ? [{ kind: "route", v, text: `and ${vhost.routes_total - vhost.routes.length} more routes` }] : []),
     ]);
+    const rest = item.vhosts_total - item.vhosts.length;
+    return rest > 0 ? [...boxes, { kind: "vhost", v: item.vhosts.length, text: `and ${rest} more virtual hosts` }] : boxes;
 }
 
-function rightOf(exposure, endpoints) {
-    if (!endpoints) return [{ kind: "endpoint", state: exposure.endpoints, text: `${exposure.endpoints_up}/${exposure.endpoints_total} up` }];
-    if (!endpoints.length) return [{ kind: "endpoint", state: "failed", text: "no endpoint" }];
-    const sorted = endpoints.slice().sort(byNode);
-    return [...sorted.slice(0, PARTS_MAX).map((one) => ({ kind: "endpoint", state: endpointState(one)[0], text: one.name, node: one.node,
-        more: endpointState(one)[1] })),
-        ...(sorted.length > PARTS_MAX ? [{ kind: "endpoint", state: exposure.endpoints, text: `and ${sorted.length - PARTS_MAX} more` }] : [])];
+function rightOf({ endpoints, status }) {
+    const { state, total } = status.endpoints;
+    if (!total) return [{ kind: "endpoint", state: "failed", text: "no endpoint" }];
+    return [...endpoints.map((one) => ({ kind: "endpoint", state: endpointState(one)[0], text: one.name, node: one.node, more: endpointState(one)[1] })),
+        ...(total > endpoints.length ? [{ kind: "endpoint", state, text: `and ${total - endpoints.length} more` }] : [])];
 }
 
-// listener: of /topology; exposures: those of it that are shown, in order; details: by name, what /exposures says of them;
-// endpoints: by name, lists; width: that there is.
+export const rowsOf = (item) => Math.max(leftOf(item).length, rightOf(item).length);
+
+// listener, exposures: of /topology, in order; width: that there is.
 // Returns {width, height, boxes: [{id, kind, x, v, column, left, top, width, ...}], lines: [{from, to, d}]}. x: the exposure's name.
 // A box keeps its id when others come, go, or change places.
-export function layout(listener, exposures, details, endpoints, width) {
+export function layout(listener, exposures, width) {
     const all = Math.max(width, WIDTH_MIN) - 16;
     const columns = SHARES.map((share) => Math.floor((all - 3 * GAP) * share));
     const lefts = columns.map((_, i) => 8 + columns.slice(0, i).reduce((n, one) => n + one + GAP, 0));
@@ -75,18 +80,17 @@ export function layout(listener, exposures, details, endpoints, width) {
     };
     const root = put({ id: "listener", kind: "listener", text: listener.envoy_name }, 0, 0);
     let row = 0;
-    for (const exposure of exposures) {
-        const x = exposure.name;
-        const item = details.get(x);
+    for (const item of exposures) {
+        const x = item.name;
         const left = leftOf(item);
-        const right = rightOf(exposure, endpoints.get(x));
+        const right = rightOf(item);
         const rows = Math.max(left.length, right.length);
-        const isOff = exposure.accepted === "failed";
-        const middle = put({ id: x, kind: "exposure", x, exposure, text: x, item }, 2, row + (rows - 1) / 2);
+        const isOff = item.status.accepted.state === "failed";
+        const middle = put({ id: x, kind: "exposure", x, text: x, item, state: item.state, isOff }, 2, row + (rows - 1) / 2);
         left.forEach((one, i) => {
             const box = put({ ...one, id: `${x} l${i}`, x }, 1, row + (rows - left.length) / 2 + i, one.kind === "route" ? 18 : 0);
-            if (one.kind === "vhost") line(root, box, isOff);
-            if (one.kind === "route" || left[i + 1]?.kind !== "route") line(box, middle, isOff);
+            if (one.kind === "vhost") line(root, box, isOff || one.isOff);
+            if (one.kind === "route" || left[i + 1]?.kind !== "route") line(box, middle, isOff || one.isOff);
         });
         right.forEach((one, i) => line(middle, put({ ...one, id: `${x} ${one.text}`, x }, 3, row + (rows - right.length) / 2 + i), isOff));
         row += rows;

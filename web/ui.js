@@ -84,7 +84,6 @@ export function Fact({ state, text, title }) {
 }
 
 const RANK = { failed: 0, warning: 1, unknown: 2, ok: 3 };
-export const rank = (state) => RANK[state];
 export const worst = (...states) => states.reduce((a, b) => (RANK[b] < RANK[a] ? b : a), "ok");
 
 const ACCEPTED = {
@@ -124,7 +123,7 @@ export const XDS_STATES = {
 export const namesOf = (item) => (item.vhosts.length ? item.vhosts.flatMap((vhost) => vhost.domains) : item.sni);
 
 // The first of them, where there is no room for all.
-export const someOf = (names) => (names.length > 2 ? `${names.slice(0, 2).join(", ")} +${names.length - 2}` : names.join(", "));
+export const someOf = (names, total = names.length) => (total > 2 ? `${names.slice(0, 2).join(", ")} +${total - 2}` : names.join(", "));
 
 export function days(n) {
     if (n < 0) return "expired";

@@ -9,6 +9,7 @@ from desk import NARROW, WIDE, violations
 from harness import wait_until
 
 CROWD = 1500
+SHARERS = 30
 
 
 def box(page, name):
@@ -25,24 +26,22 @@ def lit(page):
 
 def unfold(page, port):
     button = line(page, port).get_by_role("button")
+    button.wait_for()
     if button.get_attribute("aria-expanded") == "false":
         button.click()
 
 
-def address(desk, port):
-    return "#/topology?listener=envoy%%7C%s%%3A%d%%2Ftcp" % (desk.world.ip(1), port)
-
-
 @pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
 def test_trouble_comes_first_and_a_way_lights_up(shown, theme, size):
-    page = shown.page(address=address(shown, 8080), theme=theme, size=size)
-    box(page, "route /api").wait_for()
+    page = shown.page(address="#/topology", theme=theme, size=size)
+    unfold(page, 8080)
+    box(page, "route .*/api").wait_for()
     box(page, "n1").first.wait_for()
     assert [page.locator(".fold .muted").nth(i).inner_text() for i in (0, 1)] == ["4", "4"]
     first = page.locator(".line").first.get_by_role("img").first.get_attribute("aria-label")
     assert first == "failed"
     assert not violations(page)
-    box(page, "route /api").hover()
+    box(page, "route .*/api").hover()
     way = [shown.at(8080) + "/tcp", "/api…", "example.org, www.example.org", "shop/svc/www.expose#0", shown.one.address + ":8000"]
     wait_until(lambda: lit(page) == sorted(way))
     box(page, "exposure failed team/svc/rival").click()
@@ -57,8 +56,8 @@ def test_trouble_comes_first_and_a_way_lights_up(shown, theme, size):
 
 
 def test_all_of_it_goes_by_the_keyboard(shown):
-    page = shown.page(address=address(shown, 6379))
-    box(page, "n3").wait_for()
+    page = shown.page(address="#/topology")
+    line(page, 6379).wait_for()
     page.get_by_role("heading", name="Topology", level=1).focus()
     page.keyboard.press("j")
     wait_until(lambda: page.evaluate("document.activeElement.className") == "fold")
@@ -67,8 +66,10 @@ def test_all_of_it_goes_by_the_keyboard(shown):
     wait_until(lambda: page.evaluate("document.activeElement.textContent") != before)
     page.keyboard.press("k")
     wait_until(lambda: page.evaluate("document.activeElement.textContent") == before)
-    page.keyboard.press("Enter")
-    wait_until(lambda: page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true")
+    for state in ("false", "true"):
+        page.keyboard.press("Enter")
+        wait_until(lambda state=state: page.evaluate("document.activeElement.getAttribute('aria-expanded')") == state)
+    unfold(page, 6379)
     box(page, "exposure .*shop/svc/cache").focus()
     reached = []
     for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
@@ -113,7 +114,8 @@ def test_the_table_says_the_same_as_the_drawing(shown):
 
 def test_what_happens_is_drawn_while_it_is_looked_at(desk):
     desk.furnish().start()
-    page = desk.page(address=address(desk, 5432))
+    page = desk.page(address="#/topology")
+    unfold(page, 5432)
     box(page, "endpoint ok n1").wait_for()
     box(page, "endpoint .*n2").click()
     desk.agent.move("infra/svc/db", "n1", "n2")
@@ -139,13 +141,18 @@ def test_one_gateway_at_a_time_and_each_says_when_it_has_nothing(desk):
     line(page, 8080).wait_for()
 
 
-def test_many_listeners_are_found_and_unfolded_without_being_drawn_all(desk):
+def test_many_listeners_are_found_and_unfolded_without_being_read_or_drawn_all(desk):
     desk.furnish().crowd(CROWD).start()
     wait_until(lambda: desk.api.v1("/summary")["listeners"] >= CROWD)
-    page = desk.page(address="#/topology")
-    page.get_by_text("%d listeners" % desk.api.v1("/summary")["listeners"]).wait_for()
+    page = desk.page()
+    asked = []
+    page.on("request", lambda request: "/v1/topology" in request.url and asked.append(request.url))
+    desk.go(page, "#/topology")
+    page.get_by_text("100 listeners; more are read as you scroll").wait_for()
+    assert len(asked) == 1
     page.get_by_role("button", name="Unfold all").click()
-    page.locator(".topology").evaluate("box => { box.scrollTop = box.scrollHeight / 2; }")
+    page.locator(".topology").evaluate("box => { box.scrollTop = box.scrollHeight; }")
+    page.get_by_text("200 listeners; more are read as you scroll").wait_for()
     box(page, "crowd/svc/s0").first.wait_for()
     assert page.locator("*").count() < 3000
     page.get_by_role("searchbox").fill("s1234")
@@ -154,3 +161,31 @@ def test_many_listeners_are_found_and_unfolded_without_being_drawn_all(desk):
     page.get_by_role("button", name="Table").click()
     page.get_by_role("row").filter(has_text="crowd/svc/s1234.expose#0").wait_for()
     assert page.get_by_role("row").count() == 2
+    assert all("limit=100" in url for url in asked) and len(asked) < 8
+
+
+def test_a_listener_that_many_share_shows_the_worst_of_them_and_more_when_asked(desk):
+    desk.furnish()
+    for i in range(SHARERS):
+        desk.agent.add_service("many/svc/s%02d" % i, l7(desk.one.address, desk.at(9000), "s%02d.example.org" % i),
+                               started=i < SHARERS - 1)
+    desk.start()
+    wait_until(lambda: desk.api.v1("/summary")["exposures"]["total"] > SHARERS)
+    page = desk.page(address="#/topology?listener=envoy%%7C%s%%2Ftcp" % desk.at(9000))
+    first = box(page, "exposure .*many/svc/").first
+    assert "s%02d" % (SHARERS - 1) in first.inner_text(), "the one that is down"
+    assert box(page, "exposure .*many/svc/").count() == 20
+    page.get_by_role("button", name="Show 10 of 10 more exposures").click()
+    wait_until(lambda: box(page, "exposure .*many/svc/").count() == SHARERS)
+    assert "s%02d" % (SHARERS - 1) in first.inner_text()
+    page.get_by_role("button", name="listener:").click()
+    line(page, 8080).wait_for()
+
+
+def test_what_another_holds_is_marked_where_it_stands(shown):
+    page = shown.page(address="#/topology")
+    unfold(page, 8080)
+    lost = box(page, "virtual host failed www.example.org")
+    lost.wait_for()
+    assert "is held by shop/svc/www.expose#0" in lost.get_attribute("title")
+    assert box(page, "virtual host example.org, www.example.org").count() == 1
