@@ -17,7 +17,8 @@
 struct followed {
     struct xds_gateway *gateway;
     uint64_t sequence;
-    size_t n_passed; /* streams, when it was told of */
+    uint64_t revision; /* that it made; 0: it made none */
+    size_t n_passed;   /* streams, when it was told of */
     char **exposures;
     size_t n_exposures;
 };
@@ -100,10 +101,21 @@ static void followed_clear(struct followed *f)
     xds_gateway_unref(f->gateway);
 }
 
-static void tell_exposures_of(const struct xds_news *n, const struct followed *f)
+static void tell_rollout(const struct xds_news *n, uint64_t revision)
+{
+    char number[24];
+
+    snprintf(number, sizeof(number), "%" PRIu64, revision);
+    n->tell(n->arg, "Rollout", number, EVENT_MODIFIED);
+}
+
+/* Who else it means something for, as what shares a listener with its exposures, is told by the rollout. */
+static void tell_progress(const struct xds_news *n, const struct followed *f)
 {
     for (size_t i = 0; i < f->n_exposures; i++)
         n->tell(n->arg, "Exposure", f->exposures[i], EVENT_MODIFIED);
+    if (f->revision)
+        tell_rollout(n, f->revision);
 }
 
 /* Whether all passed it, and nothing more will be told. */
@@ -117,12 +129,12 @@ static bool tell_followed(const struct xds_news *n, struct followed *f)
         n_passed += ((const struct xds_session *)w)->progress.passed >= f->sequence;
     }
     if (n_passed > f->n_passed)
-        tell_exposures_of(n, f);
+        tell_progress(n, f);
     f->n_passed = n_passed;
     return n_passed == n_streams;
 }
 
-static void tell_exposures(struct xds_news *n)
+static void tell_all_followed(struct xds_news *n)
 {
     size_t kept = 0;
 
@@ -140,16 +152,18 @@ static void tell_exposures(struct xds_news *n)
 
 static void drop_oldest(struct xds_news *n)
 {
-    tell_exposures_of(n, &n->followed[0]);
+    tell_progress(n, &n->followed[0]);
     followed_clear(&n->followed[0]);
     memmove(n->followed, n->followed + 1, --n->n_followed * sizeof(n->followed[0]));
 }
 
 /* The gateway's part of a batch's subjects. */
-static void follow(struct xds_news *n, struct xds_gateway *g, const struct xds_subject *subjects, size_t n_subjects)
+static void follow(struct xds_news *n, struct xds_gateway *g, uint64_t revision, const struct xds_subject *subjects,
+                   size_t n_subjects)
 {
     struct followed f = {.gateway = xds_gateway_ref(g), .sequence = n->directory->sequence};
 
+    f.revision = xds_rollout_sequence(g, revision) == f.sequence ? revision : 0;
     f.exposures = mem_array(char *, n_subjects);
     for (; f.n_exposures < n_subjects; f.n_exposures++)
         f.exposures[f.n_exposures] = mem_strdup(subjects[f.n_exposures].exposure);
@@ -174,14 +188,14 @@ void xds_news_applied(struct xds_news *n, const struct xds_batch *b)
 {
     size_t same, change = 0;
 
-    for (size_t i = 0; b->n_subjects <= XDS_NEWS_SUBJECTS_MAX && i < b->n_subjects; i += same) {
+    for (size_t i = 0; i < b->n_subjects; i += same) {
         const char *gateway = b->subjects[i].gateway;
         struct xds_gateway *g = xds_directory_find(n->directory, gateway, strlen(gateway));
 
         for (same = 1; i + same < b->n_subjects && strcmp(b->subjects[i + same].gateway, gateway) == 0;)
             same++;
         if (g && has_changes(b, gateway, &change))
-            follow(n, g, &b->subjects[i], same);
+            follow(n, g, b->revision, &b->subjects[i], b->n_subjects <= XDS_NEWS_SUBJECTS_MAX ? same : 0);
     }
 }
 
@@ -189,11 +203,7 @@ void xds_news_applied(struct xds_news *n, const struct xds_batch *b)
 
 static void on_rollout(void *arg, uint64_t revision)
 {
-    const struct xds_news *n = arg;
-    char number[24];
-
-    snprintf(number, sizeof(number), "%" PRIu64, revision);
-    n->tell(n->arg, "Rollout", number, EVENT_MODIFIED);
+    tell_rollout(arg, revision);
 }
 
 clock_ns xds_news_run(struct xds_news *n, clock_ns now)
@@ -213,7 +223,7 @@ clock_ns xds_news_run(struct xds_news *n, clock_ns now)
     n->last_at = now;
     n->at = 0;
     tell_streams(n);
-    tell_exposures(n);
+    tell_all_followed(n);
     if (!n->first)
         return INT64_MAX;
     n->at = now + XDS_NEWS_GAP_MS * (clock_ns)CLOCK_NS_PER_MS;

@@ -1,14 +1,15 @@
 /*
  * What is told of proxies, by itself and seldom: that one came, went, or has something else than before; that what
- * proxies have of an exposure became another; that a revision's rollout is over.
+ * proxies have of an exposure became another; how far a revision's rollout is.
  *
  * Streams that something happened to stand in a queue. At most once in XDS_NEWS_GAP_MS the first XDS_NEWS_AT_ONCE
  * of them are looked at, and told of if they are not what they were. So an ack costs a look at one flag, a proxy is
  * told of once a second at most, however much it acks, and a thousand proxies cost what that many looks cost.
  *
  * An exposure is told of when a batch that changed it was passed (see xds_rollout.h) by more of its gateway's streams
- * than when it was told of last, until all passed it; a batch of more than XDS_NEWS_SUBJECTS_MAX of them is told of
- * by its rollout alone. Nothing is told for streams that come and go: their own events say so.
+ * than when it was told of last, until all passed it; and with it the rollout of the revision that the batch made, for
+ * all that shares a listener with what was changed. A batch of more than XDS_NEWS_SUBJECTS_MAX exposures is told of by
+ * its rollout alone. Nothing is told for streams that come and go: their own events say so.
  *
  * Owned by the xDS thread; pure.
  */

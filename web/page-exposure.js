@@ -1,6 +1,6 @@
 // One exposure: its three facts and why they are so, its endpoints, what was overridden, and its form.
 import { ask, segment } from "./api.js";
-import { useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { ExposureEditor } from "./page-exposure-edit.js";
 import { Table } from "./table.js";
 import { endpointState } from "./topology.js";
@@ -12,8 +12,7 @@ import {
 import { html, useState } from "./html.js";
 
 const pathOf = (name) => "/exposures/" + segment(name);
-const concerns = (name) => (event) => (event.kind === "Exposure" ? event.name === name
-    : event.kind === "Proxy" || event.kind === "Certificate");
+const concerns = (name) => (event) => (event.kind === "Exposure" ? event.name === name : EXPOSURE_EVENTS.includes(event.kind));
 
 // ---- the facts ------------------------------------------------------------------------------------------------------
 
@@ -59,7 +58,7 @@ function Problems({ problems, onEdit }) {
 // ---- endpoints ------------------------------------------------------------------------------------------------------
 
 function Endpoints({ item, why }) {
-    const list = useList(pathOf(item.name) + "/endpoints", {}, concerns(item.name));
+    const list = useList(pathOf(item.name) + "/endpoints", {}, (event) => event.kind === "Exposure" && event.name === item.name);
     const [asked, setAsked] = useState(null);
     const drain = async (endpoint, method) => {
         await ask(method, `${pathOf(item.name)}/endpoints/${segment(endpoint.name)}/drain`,

@@ -1,5 +1,5 @@
 // All exposures: found by the server's filters, in rows with three facts each. One of them: page-exposure.js.
-import { useGatewayNames, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGatewayNames, useList } from "./store.js";
 import { Search, Choice, Table } from "./table.js";
 import { Button, CopyCurl, Empty, Fact, Origin, PageHead, Read, Tag, factsOf, go, href, namesOf, setQuery, someOf, useMe, whyReadOnly } from "./ui.js";
 import { query as queryText } from "./api.js";
@@ -58,7 +58,7 @@ function All({ query }) {
         .map((name) => [name, query.getAll(name).length > 1 ? query.getAll(name) : query.get(name)]));
     const sort = query.get("sort") || "name";
     const parameters = { ...filters, sort, fields: FIELDS };
-    const list = useList("/exposures", parameters, ["Exposure", "Proxy", "Certificate"]);
+    const list = useList("/exposures", parameters, EXPOSURE_EVENTS);
     const isFiltered = Object.keys(filters).length > 0;
     const empty = isFiltered
         ? html`<${Empty} title="No exposure is like that"><${Button}

@@ -1,5 +1,5 @@
 // The first screen: is everything reachable that should be; if not, what is wrong, and where it is mended.
-import { useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import { Bars } from "./curve.js";
 import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, href, days, useNow } from "./ui.js";
@@ -7,7 +7,6 @@ import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
 const FIELDS = "name,status.gateway,status.accepted,status.programmed,status.endpoints,status.certificate";
-const EXPOSURE_EVENTS = ["Exposure", "Proxy", "Certificate"];
 
 const exposure = (item) => href("exposures", [item.name]);
 

@@ -1,6 +1,6 @@
 // The connected Envoys: who they are, what each of them has of every resource, and in its own words what it refused.
 import { query as queryText, segment } from "./api.js";
-import { useGatewayNames, useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGatewayNames, useGet, useList } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
 import {
     Ago, Button, Card, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, go, href, setQuery,
@@ -35,7 +35,7 @@ const Subject = ({ gateway, type, name }) => {
 // The exposures on a listener that some Envoy refuses.
 function Culprits({ gateway, name }) {
     const list = useList("/exposures", { listener: `${gateway}|${name.split("|")[0]}`, programmed: "failed", accepted: ["ok", "warning"],
-        fields: "name" }, ["Proxy", "Exposure"], 20);
+        fields: "name" }, EXPOSURE_EVENTS, 20);
     if (!list.items.length) return null;
     return html`<p>It carries ${list.items.map((one, i) => html`${i ? ", " : ""}<a key=${one.name} href=${href("exposures", [one.name])}>
         ${one.name}</a>`)}${list.complete ? "" : " and more"}.</p>`;

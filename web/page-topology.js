@@ -2,7 +2,7 @@
 // trouble come first; each unfolds to a drawing. The same as a table, a row for each way. All of it comes from /topology,
 // sorted and searched by igwd, page by page.
 import { query as queryText } from "./api.js";
-import { useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { useKeys } from "./keys.js";
 import { Choice, Search, Table } from "./table.js";
 import { BOX, endpointState, heightOf, isOnWay, layout, namesOf, neighbour, routeMore, routeText, rowsOf, takenBy } from "./topology.js";
@@ -11,7 +11,7 @@ import {
 } from "./ui.js";
 import { html, useState, useEffect, useLayoutEffect, useMemo, useRef } from "./html.js";
 
-const ON = ["Listener", "Exposure", "Proxy", "Certificate", "Gateway", "Rollout"];
+const ON = [...EXPOSURE_EVENTS, "Gateway"];
 const ORDER = "-severity,listener_port";
 const PAGE = 100; // listeners, exposures
 const MORE = 50;

@@ -4,6 +4,9 @@ import { get, query } from "./api.js";
 import { onEvent, onLiveState, liveState } from "./live.js";
 import { useEffect, useState, useMemo, useRef } from "./html.js";
 
+// What the status of an exposure may follow from, others on its listener among it.
+export const EXPOSURE_EVENTS = ["Exposure", "Listener", "Proxy", "Rollout", "Certificate"];
+
 const GAP_MS = 1000; // between two readings of the same
 const RETRY_MS = 5000;
 const KEPT_MAX = 200;

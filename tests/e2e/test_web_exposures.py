@@ -227,3 +227,12 @@ def test_filters_are_the_servers_and_stand_in_the_address(shown):
     assert "sort=-listener_port" in page.url
     page.get_by_label("Search exposures").fill("no such thing")
     page.get_by_text("No exposure is like that").wait_for()
+
+
+def test_what_a_neighbour_on_its_listener_makes_way_for_is_seen_at_an_exposure(desk):
+    desk.furnish().start()
+    page = desk.page(address=address("team/svc/rival.expose#0"))
+    page.get_by_text("is held by shop/svc/www.expose#0").first.wait_for()
+    desk.agent.set_keywords("shop/svc/www", {"vhost#0.domains": "example.org"})
+    page.get_by_text("no proxy").first.wait_for()
+    assert page.get_by_text("is held by").count() == 0

@@ -960,6 +960,60 @@ TEST(an_exposure_is_told_of_as_proxies_take_it_until_all_did)
     news_clear(&w);
 }
 
+TEST(each_step_of_a_rollout_is_told_of_for_what_shares_a_listener_with_what_was_changed)
+{
+    static const char *const one[] = {"x"};
+    struct world w;
+    struct client a, b;
+
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    publish_about(&w, "1", 1, one);
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    CHECK(strstr(told_after(&w, XDS_NEWS_GAP_MS), "Exposure x M Rollout 2 M "));
+    w.revision--; /* under the same number: an endpoint that flips is no step of a rollout */
+    publish_about(&w, "2", 1, one);
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    const char *last = told_after(&w, XDS_NEWS_GAP_MS);
+    CHECK(strstr(last, "Exposure x M ") && !strstr(last, "Rollout"));
+    leave(&a);
+    leave(&b);
+    news_clear(&w);
+}
+
+TEST(a_change_of_very_many_exposures_is_told_of_by_each_step_of_its_rollout)
+{
+    enum { VAST = XDS_NEWS_SUBJECTS_MAX + 1 };
+    static char names[VAST][NAME];
+    static const char *many[VAST];
+    struct world w;
+    struct client a, b;
+
+    for (unsigned i = 0; i < VAST; i++) {
+        snprintf(names[i], NAME, "x%04u", i);
+        many[i] = names[i];
+    }
+    news_init(&w);
+    open_synced(&a, &w, XDS_DELTA, "g", "a");
+    open_synced(&b, &w, XDS_DELTA, "g", "b");
+    publish_about(&w, "1", VAST, many);
+    CHECK_STR(told_after(&w, XDS_NEWS_GAP_MS), "");
+    take(&a, XDS_CLUSTER);
+    stir(&a);
+    const char *first = told_after(&w, XDS_NEWS_GAP_MS);
+    CHECK(strstr(first, "Rollout 2 M ") && !strstr(first, "Exposure"));
+    CHECK(!strstr(told_after(&w, XDS_NEWS_GAP_MS), "Rollout"));
+    take(&b, XDS_CLUSTER);
+    stir(&b);
+    CHECK(strstr(told_after(&w, XDS_NEWS_GAP_MS), "Rollout 2 M "));
+    leave(&a);
+    leave(&b);
+    news_clear(&w);
+}
+
 TEST(an_exposure_that_a_proxy_does_not_take_is_told_of_when_that_one_leaves)
 {
     static const char *const one[] = {"x"};
@@ -1036,7 +1090,7 @@ TEST(more_batches_than_can_be_followed_are_told_of_once)
         snprintf(name, sizeof(name), "x%u", i);
         publish_about(&w, "1", 1, one);
     }
-    CHECK_STR(buf_cstr(&w.told), "Exposure x0 M Exposure x1 M ");
+    CHECK_STR(buf_cstr(&w.told), "Exposure x0 M Rollout 2 M Exposure x1 M Rollout 3 M ");
     leave(&a);
     news_clear(&w);
 }
