@@ -7,9 +7,9 @@
  * told of once a second at most, however much it acks, and a thousand proxies cost what that many looks cost.
  *
  * An exposure is told of when a batch that changed it was passed (see xds_rollout.h) by more of its gateway's streams
- * than when it was told of last, until all passed it; and with it the rollout of the revision that the batch made, for
- * all that shares a listener with what was changed. A batch of more than XDS_NEWS_SUBJECTS_MAX exposures is told of by
- * its rollout alone. Nothing is told for streams that come and go: their own events say so.
+ * than when it was told of last, until all passed it; and with it the rollout of the revision that the batch made,
+ * for all that shares a listener with what was changed. A batch of more than XDS_NEWS_SUBJECTS_MAX exposures is told
+ * of by its rollout alone. Nothing is told for streams that come and go: their own events say so.
  *
  * Owned by the xDS thread; pure.
  */
