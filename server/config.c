@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "server/envoy_check.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ enum {
     MAX_STATUS_DEFAULT = 256,
     MAX_STREAMS_DEFAULT = 10000,
     AGENT_SILENCE_DEFAULT_S = 15,
+    ENVOY_SECONDS_DEFAULT = 10,
 };
 
 #define CONFIG_FILE_DEFAULT "/etc/igwd/igwd.conf"
@@ -296,6 +298,15 @@ static int take_agent_silence(struct config *c, const struct value *v, size_t n,
     return r;
 }
 
+static int take_envoy_seconds(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t seconds = ENVOY_SECONDS_DEFAULT;
+    int r = n ? parse_number(&v[0], 1, ENVOY_CHECK_SECONDS_MAX, &seconds, e) : 0;
+
+    c->envoy_seconds = (unsigned)seconds;
+    return r;
+}
+
 static int take_max_streams(struct config *c, const struct value *v, size_t n, struct err *e)
 {
     uint64_t streams = MAX_STREAMS_DEFAULT;
@@ -417,6 +428,11 @@ static const struct setting settings[] = {
      .metavar = "FILE",
      .take = take_envoy_binary,
      .help = "ask this Envoy too about dry runs of administrators, in a sandbox (needs Linux's user namespaces)"},
+    {.name = "envoy-seconds",
+     .metavar = "SECONDS",
+     .fallback = "10",
+     .take = take_envoy_seconds,
+     .help = "for its answer about a gateway's configuration, 1 to 20; past them a dry run says that there is none"},
     {.name = "endpoint-networks",
      .metavar = "CIDR,..",
      .take = take_endpoint_networks,

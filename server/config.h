@@ -58,6 +58,7 @@ struct config {
     uint16_t envoy_admin_port;
     struct network_list *endpoint_networks; /* NULL: none */
     const char *envoy_binary;               /* that is asked about dry runs; NULL: none is */
+    unsigned envoy_seconds;                 /* that it has for each configuration */
     uint64_t max_status_bytes;
     clock_ns agent_silence; /* 0: it may be silent for ever */
     size_t max_streams;

@@ -738,7 +738,7 @@ static int start_api(struct daemon *d, struct err *e)
     }
     int r = activation_all_taken(d->sockets, e);
     if (!r && c->n_api && c->envoy_binary)
-        r = envoy_check_new(c->envoy_binary, &d->envoy_check, e);
+        r = envoy_check_new(c->envoy_binary, c->envoy_seconds, &d->envoy_check, e);
     if (r || !c->n_api)
         return r;
     const struct api_options options = {

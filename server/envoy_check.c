@@ -31,10 +31,11 @@
 #include <unistd.h>
 
 /* The sandbox ends what takes too long by itself; this is for a sandbox that does not. */
-enum { GRACE_MS = 1000, CONFIG_FD = STDIN_FILENO, FIRST_OTHER_FD = 3 };
+enum { MS = 1000, GRACE_MS = 1000, CONFIG_FD = STDIN_FILENO, FIRST_OTHER_FD = 3 };
 
 struct envoy_check {
     const char *binary;
+    unsigned seconds;
     char *certificate, *private_key; /* dummies */
     pthread_t thread;
     int closing; /* readable once it is to end */
@@ -72,16 +73,19 @@ static int memory_file(const char *text)
     return fd < 0 || lseek(fd, 0, SEEK_SET) ? -1 : fd;
 }
 
-static int spawn(const char *binary, int config, int output, pid_t *ret)
+static int spawn(const char *binary, int config, int output, unsigned wall_ms, pid_t *ret)
 {
-    char *const argv[] = {(char *)(uintptr_t) "igwd", (char *)(uintptr_t) "validate", (char *)(uintptr_t)binary,
-                          config < 0 ? (char *)(uintptr_t) "--version" : NULL, NULL};
+    char time[16];
+    char *const argv[] = {(char *)(uintptr_t) "igwd", (char *)(uintptr_t) "validate",
+                          (char *)(uintptr_t)binary,  config < 0 ? (char *)(uintptr_t) "--version" : time,
+                          config < 0 ? time : NULL,   NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t how;
     sigset_t none, all;
 
     sigemptyset(&none);
     sigfillset(&all);
+    (void)snprintf(time, sizeof(time), "%u", wall_ms);
     posix_spawn_file_actions_init(&files);
     posix_spawnattr_init(&how);
     posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
@@ -101,9 +105,9 @@ static int spawn(const char *binary, int config, int output, pid_t *ret)
 }
 
 /* All of it is read, so that nobody waits for a full pipe; what is too long is not kept. False: it is to be ended. */
-static bool read_output(int output, int closing, struct buf *b)
+static bool read_output(int output, int closing, unsigned wall_ms, struct buf *b)
 {
-    clock_ns end = clock_now(NULL) + (SANDBOX_WALL_MS + GRACE_MS) * (clock_ns)CLOCK_NS_PER_MS;
+    clock_ns end = clock_now(NULL) + (wall_ms + GRACE_MS) * (clock_ns)CLOCK_NS_PER_MS;
     struct pollfd fds[] = {{.fd = output, .events = POLLIN}, {.fd = closing, .events = POLLIN}};
     char piece[4096];
 
@@ -155,13 +159,13 @@ static struct run not_run(const char *what, int code)
 }
 
 /* The child has the other end of output; closing: -1, or readable when it is to be ended. */
-static struct run follow(pid_t pid, int output, int closing)
+static struct run follow(pid_t pid, int output, int closing, unsigned wall_ms)
 {
     struct buf b;
     int status;
 
     buf_init(&b, ENVOY_CHECK_OUTPUT_MAX);
-    bool ended = read_output(output, closing, &b);
+    bool ended = read_output(output, closing, wall_ms, &b);
     if (!ended)
         (void)kill(pid, SIGKILL); /* ours until it is waited for */
     if (waitpid(pid, &status, 0) != pid)
@@ -173,7 +177,7 @@ static struct run follow(pid_t pid, int output, int closing)
 }
 
 /* config NULL: the version is asked for. */
-static struct run run_envoy(const char *binary, const char *config, int closing)
+static struct run run_envoy(const char *binary, const char *config, int closing, unsigned wall_ms)
 {
     int file = config ? memory_file(config) : -1, fds[2];
     pid_t pid;
@@ -184,11 +188,11 @@ static struct run run_envoy(const char *binary, const char *config, int closing)
         close(file);
         return not_run("a pipe", -errno);
     }
-    int r = spawn(binary, file, fds[1], &pid);
+    int r = spawn(binary, file, fds[1], wall_ms, &pid);
     close(fds[1]);
     if (file >= 0)
         close(file);
-    struct run run = r < 0 ? not_run("the sandbox's process", r) : follow(pid, fds[0], closing);
+    struct run run = r < 0 ? not_run("the sandbox's process", r) : follow(pid, fds[0], closing, wall_ms);
     close(fds[0]);
     return run;
 }
@@ -204,9 +208,9 @@ static char *version_in(const char *text)
     return n ? mem_strndup(from + 1, n) : NULL;
 }
 
-static int ask_version(const char *binary, int closing, char **ret_version, struct err *e)
+static int ask_version(const char *binary, int closing, unsigned seconds, char **ret_version, struct err *e)
 {
-    struct run run = run_envoy(binary, NULL, closing);
+    struct run run = run_envoy(binary, NULL, closing, seconds * MS);
     _cleanup_(mem_free_p) char *text = run.text;
     char *version = run.state == ENVOY_ACCEPTED ? version_in(text) : NULL;
 
@@ -219,9 +223,9 @@ static int ask_version(const char *binary, int closing, char **ret_version, stru
     return 0;
 }
 
-int envoy_check_probe(const char *binary, char **ret_version, struct err *e)
+int envoy_check_probe(const char *binary, unsigned seconds, char **ret_version, struct err *e)
 {
-    return ask_version(binary, -1, ret_version, e);
+    return ask_version(binary, -1, seconds, ret_version, e);
 }
 
 /* Asks again when another file is there; a binary that can't be had now may be there later. */
@@ -236,7 +240,7 @@ static void learn_version(struct envoy_check *c)
     mem_free(take_ptr(c->version));
     if (stat(c->binary, &c->binary_stat))
         memset(&c->binary_stat, 0, sizeof(c->binary_stat));
-    if (ask_version(c->binary, c->closing, &c->version, &e) == 0)
+    if (ask_version(c->binary, c->closing, c->seconds, &c->version, &e) == 0)
         log_event(LOG_LEVEL_INFO, "dry runs are shown to Envoy", "binary", c->binary, "version", c->version, "as",
                   geteuid() ? "the daemon's own user" : "nobody", NULL);
     else
@@ -292,14 +296,18 @@ static bool has_cluster(void *arg, const char *name)
     return sx && sx->gateway && service_exposure_listens(sx) && strcmp(sx->gateway, q->verdict.gateway) == 0;
 }
 
-static void set_detail(struct envoy_question *q, const struct run *run, bool names_files)
+static void set_detail(const struct envoy_check *c, struct envoy_question *q, const struct run *run, bool names_files)
 {
     struct envoy_verdict *v = &q->verdict;
     const char *words = without_file(run->text);
 
     v->state = run->state;
     if (run->state == ENVOY_TIMEOUT)
-        v->detail = arena_printf(q->arena, "Envoy did not answer within %d ms", SANDBOX_WALL_MS);
+        v->detail =
+            arena_printf(q->arena,
+                         "nothing is known of what Envoy would say: it did not answer within %u s, or %d s of "
+                         "CPU time (envoy-seconds)",
+                         c->seconds, SANDBOX_CPU_SECONDS);
     else if (run->state == ENVOY_REFUSED && names_files)
         v->detail = arena_printf(q->arena,
                                  "the configuration names files, which Envoy does not find here; it says: %s", words);
@@ -324,11 +332,13 @@ static bool judge_gateway(struct envoy_check *c, struct envoy_question *q, const
     char *config = trial_make(b, &options, &names_files);
     if (!config)
         return true;
+    clock_ns left = q->until - clock_now(NULL), most = c->seconds * CLOCK_NS_PER_S;
     struct run run = strlen(config) > SANDBOX_CONFIG_MAX
                          ? (struct run){ENVOY_UNAVAILABLE, mem_strdup("the configuration is too large to be tried")}
-                         : run_envoy(c->binary, config, c->closing);
+                         : run_envoy(c->binary, config, c->closing,
+                                     left > 0 ? (unsigned)((left < most ? left : most) / CLOCK_NS_PER_MS) : 0);
     mem_free_secret(config, strlen(config)); /* passwords may stand in what is passed through */
-    set_detail(q, &run, names_files);
+    set_detail(c, q, &run, names_files);
     mem_free(run.text);
     if (run.state == ENVOY_REFUSED)
         find_culprit(q, b);
@@ -337,14 +347,14 @@ static bool judge_gateway(struct envoy_check *c, struct envoy_question *q, const
 
 static void judge(struct envoy_check *c, struct envoy_question *q)
 {
-    clock_ns end = clock_now(NULL) + ENVOY_CHECK_TOTAL_MS * (clock_ns)CLOCK_NS_PER_MS;
     struct translator *t = translator_new(NULL, NULL);
     _cleanup_(xds_batch_free_p) struct xds_batch *b = translate(t, q->delta);
 
     for (size_t i = 0; b && i < b->n_gateways; i++) {
-        if (clock_now(NULL) >= end) {
+        if (clock_now(NULL) >= q->until) {
             q->verdict.state = ENVOY_TIMEOUT;
-            q->verdict.detail = arena_printf(q->arena, "Envoy was asked for %zu of %zu gateways", i, b->n_gateways);
+            q->verdict.detail =
+                arena_printf(q->arena, "there was time to ask Envoy of %zu of %zu gateways", i, b->n_gateways);
             q->verdict.gateway = arena_strdup(q->arena, b->gateways[i]);
             break;
         }
@@ -402,12 +412,13 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
-int envoy_check_new(const char *binary, struct envoy_check **ret, struct err *e)
+int envoy_check_new(const char *binary, unsigned seconds, struct envoy_check **ret, struct err *e)
 {
     struct envoy_check *c = mem_new(struct envoy_check);
     int r = certificate_dummy(&c->certificate, &c->private_key, e);
 
     c->binary = binary;
+    c->seconds = seconds;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->asked, NULL);
     c->closing = r < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -429,6 +440,7 @@ int envoy_check_new(const char *binary, struct envoy_check **ret, struct err *e)
 
 void envoy_check_ask(struct envoy_check *c, struct envoy_question *q)
 {
+    q->until = clock_now(NULL) + ENVOY_CHECK_TOTAL_MS * (clock_ns)CLOCK_NS_PER_MS;
     pthread_mutex_lock(&c->lock);
     bool closed = c->closed, busy = c->n >= ENVOY_CHECK_WAITING_MAX;
     if (!closed && !busy) {

@@ -6,12 +6,15 @@
 #ifndef SERVER_ENVOY_CHECK_H
 #define SERVER_ENVOY_CHECK_H
 
+#include "base/clock.h"
 #include "proto/resource.h"
 #include "store/view.h"
 
 enum {
-    ENVOY_CHECK_WAITING_MAX = 3,   /* questions beside the one that is being answered; others are told: busy */
-    ENVOY_CHECK_TOTAL_MS = 4000,   /* after that no further gateway of a question is looked at */
+    ENVOY_CHECK_WAITING_MAX = 3,  /* questions beside the one that is being answered; others are told: busy */
+    ENVOY_CHECK_SECONDS_MAX = 20, /* what can be set for one gateway's configuration */
+    ENVOY_CHECK_TOTAL_MS =
+        25000, /* from the question to its answer, whoever waits before it: below a request's time */
     ENVOY_CHECK_OUTPUT_MAX = 8192, /* bytes that are kept of what Envoy writes */
 };
 
@@ -42,13 +45,15 @@ struct envoy_question {
     struct envoy_verdict verdict; /* the answer */
     void (*done)(struct envoy_question *q, void *arg);
     void *arg;
+    clock_ns until;              /* it has to be answered */
     struct envoy_question *next; /* that waits */
 };
 
 struct envoy_check;
 
-/* binary: borrowed. Asks it for its version at once, in its thread, and logs what came of it. */
-int envoy_check_new(const char *binary, struct envoy_check **ret, struct err *e);
+/* binary: borrowed. Asks it for its version at once, in its thread, and logs what came of it. seconds: for each
+ * configuration that is tried. */
+int envoy_check_new(const char *binary, unsigned seconds, struct envoy_check **ret, struct err *e);
 /* Any thread. Calls q->done once, in its own thread or in this one. */
 void envoy_check_ask(struct envoy_check *c, struct envoy_question *q);
 /* What is asked, and what will be, is answered: unavailable. NULL is allowed. */
@@ -57,6 +62,6 @@ void envoy_check_close(struct envoy_check *c);
 void envoy_check_free(struct envoy_check *c);
 
 /* For --check-config, without a thread: 0 and the version (mem_free() it), or why the binary can't be had. */
-int envoy_check_probe(const char *binary, char **ret_version, struct err *e);
+int envoy_check_probe(const char *binary, unsigned seconds, char **ret_version, struct err *e);
 
 #endif

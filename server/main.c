@@ -95,7 +95,7 @@ static int check_settings(const struct config *c)
 {
     struct err e = {0};
     _cleanup_(mem_free_p) char *version = NULL;
-    if (c->envoy_binary && envoy_check_probe(c->envoy_binary, &version, &e))
+    if (c->envoy_binary && envoy_check_probe(c->envoy_binary, c->envoy_seconds, &version, &e))
         return fail(&e, EXIT_FAILURE);
     return print(mem_strdup("the settings are good\n"));
 }
@@ -199,11 +199,21 @@ static int command(int argc, char **argv, const struct config *c)
     return EXIT_FAILURE;
 }
 
+/* ENVOY [--version] [MILLISECONDS] */
+static _Noreturn void validate(int argc, char **argv)
+{
+    bool version = argc > 3 && strcmp(argv[3], "--version") == 0;
+    const char *time = version ? argv[4] : argv[3]; /* NULL behind the last one */
+
+    sandbox_main(argv[2], version ? SANDBOX_VERSION : SANDBOX_VALIDATE,
+                 time ? (unsigned)strtoul(time, NULL, 10) : SANDBOX_WALL_MS);
+}
+
 int main(int argc, char **argv)
 {
     /* No setting means anything to it. */
     if (argc >= 3 && strcmp(argv[1], "validate") == 0)
-        sandbox_main(argv[2], argc == 4 && strcmp(argv[3], "--version") == 0 ? SANDBOX_VERSION : SANDBOX_VALIDATE);
+        validate(argc, argv);
     struct config c;
     struct err e = {0};
     int status = config_read(argc, argv, environ, &c, &e) ? fail(&e, EXIT_USAGE) : command(argc, argv, &c);

@@ -330,7 +330,7 @@ static void set_limit(const struct cell *c, __rlimit_resource_t what, rlim_t val
 
 static void set_limits(const struct cell *c)
 {
-    set_limit(c, RLIMIT_CPU, SANDBOX_WALL_MS / 1000 + 1);
+    set_limit(c, RLIMIT_CPU, SANDBOX_CPU_SECONDS);
     set_limit(c, RLIMIT_AS, ADDRESSES_MAX);
     set_limit(c, RLIMIT_DATA, MEMORY_MAX);
     set_limit(c, RLIMIT_FSIZE, WRITTEN_MAX);
@@ -516,9 +516,9 @@ static enum sandbox_exit wait_for(pid_t pid, int pidfd, clock_ns deadline)
     return r == 0 ? SANDBOX_TIMEOUT : WIFEXITED(status) ? (enum sandbox_exit)WEXITSTATUS(status) : SANDBOX_FAILED;
 }
 
-_Noreturn void sandbox_main(const char *binary, enum sandbox_question question)
+_Noreturn void sandbox_main(const char *binary, enum sandbox_question question, unsigned wall_ms)
 {
-    const clock_ns deadline = clock_now(NULL) + SANDBOX_WALL_MS * (clock_ns)CLOCK_NS_PER_MS;
+    const clock_ns deadline = clock_now(NULL) + wall_ms * (clock_ns)CLOCK_NS_PER_MS;
     struct cell c = {.question = question};
     int pidfd = -1;
     char reason[REASON_MAX];

@@ -9,7 +9,8 @@
 #define SERVER_SANDBOX_H
 
 enum {
-    SANDBOX_WALL_MS = 2000,
+    SANDBOX_CPU_SECONDS = 2,
+    SANDBOX_WALL_MS = 10000,       /* where nothing else is said */
     SANDBOX_CONFIG_MAX = 32 << 20, /* bytes of a configuration */
 };
 
@@ -28,9 +29,9 @@ enum sandbox_question { SANDBOX_VALIDATE, SANDBOX_VERSION };
 #define SANDBOX_CONFIG "/config.json"
 
 /*
- * Validates the configuration on standard input, or asks for the version (on standard output). Ends the process with
- * one of the statuses above; must be called before any thread is made.
+ * Validates the configuration on standard input, or asks for the version (on standard output), within so many
+ * milliseconds. Ends the process with one of the statuses above; must be called before any thread is made.
  */
-_Noreturn void sandbox_main(const char *binary, enum sandbox_question question);
+_Noreturn void sandbox_main(const char *binary, enum sandbox_question question, unsigned wall_ms);
 
 #endif
