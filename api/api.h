@@ -73,6 +73,12 @@ struct api_alarm {
     double since; /* seconds since 1970 */
 };
 
+/* Where a gateway's Envoys can come to. */
+struct api_xds_address {
+    const char *address; /* "127.0.0.1:50051", "unix:/run/igwd/xds.sock" */
+    bool tls;            /* and the name in the client certificate says whether it may */
+};
+
 /* By which of Envoy's resources an exposure is carried. Texts are borrowed for the call; NULL: it has none. */
 struct api_carrier {
     const char *gateway, *cluster, *listener;
@@ -158,6 +164,8 @@ struct api_backend {
     /* An Envoy bootstrap as JSON, mem_free() it; -EINVAL with the option in e->field. NULL members: defaults. */
     int (*bootstrap)(void *arg, const char *gateway, const char *node_id, const char *node_cluster, const char *admin,
                      bool state_of_the_world, char **ret_json, struct err *e);
+    void (*xds_addresses)(void *arg, const char *gateway, struct arena *arena, const struct api_xds_address **ret,
+                          size_t *ret_n);
     void (*alarms)(void *arg, struct arena *arena, const struct api_alarm **ret, size_t *ret_n);
     struct event_ring *events;             /* what /events tells of */
     const char *(*agent_state)(void *arg); /* "connecting", "syncing", "following" */

@@ -255,6 +255,7 @@ const struct collection certificate_collection = {
     .prepare = prepare_certificates,
     .first = secret_first,
     .next = secret_next,
+    .count = secret_count,
     .find = secret_find,
     .key = secret_key,
     .write = write_certificate,

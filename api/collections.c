@@ -68,6 +68,23 @@ static void write_gateway(struct call *c, const void *item, struct writer *w)
     writer_bool(w, "allow_cluster_header", g->allow_cluster_header);
 }
 
+static void write_xds_addresses(struct call *c, const char *gateway, struct writer *w)
+{
+    const struct api_xds_address *items = NULL;
+    size_t n = 0;
+
+    if (c->backend->xds_addresses)
+        c->backend->xds_addresses(c->backend->arg, gateway, c->arena, &items, &n);
+    writer_open(w, "xds", '[');
+    for (size_t i = 0; i < n; i++) {
+        writer_open(w, NULL, '{');
+        writer_text(w, "address", items[i].address);
+        writer_bool(w, "tls", items[i].tls);
+        writer_close(w, '}');
+    }
+    writer_close(w, ']');
+}
+
 static void write_gateway_status(struct call *c, const void *item, struct writer *w)
 {
     struct gateway_counts *list = c->prepared;
@@ -78,6 +95,7 @@ static void write_gateway_status(struct call *c, const void *item, struct writer
     writer_int(w, "exposures", g->exposures);
     writer_int(w, "exposures_accepted", g->accepted);
     writer_int(w, "proxies", g->proxies);
+    write_xds_addresses(c, ((const struct gateway *)item)->name, w);
 }
 
 ITEM_VALUE(get_gateway_name, gateway, text, one->name)
@@ -101,6 +119,7 @@ static const char *const gateway_fields[] = {"kind",
                                              "status.exposures",
                                              "status.exposures_accepted",
                                              "status.proxies",
+                                             "status.xds",
                                              NULL};
 
 const struct collection gateway_collection = {
@@ -108,6 +127,7 @@ const struct collection gateway_collection = {
     .prepare = prepare_gateways,
     .first = gateway_first,
     .next = gateway_next,
+    .count = gateway_count,
     .find = gateway_find,
     .key = gateway_key,
     .write = write_gateway,
@@ -254,6 +274,7 @@ const struct collection listener_collection = {
     .kind = "Listener",
     .first = listener_first,
     .next = listener_next,
+    .count = listener_count,
     .find = listener_find,
     .key = listener_key,
     .write = write_listener,
@@ -367,6 +388,7 @@ const struct collection service_collection = {
     .kind = "Service",
     .first = service_first,
     .next = service_next,
+    .count = service_count,
     .find = service_find,
     .key = service_key,
     .write = write_service,

@@ -424,10 +424,16 @@ static const struct attribute revision_attributes[] = {
 static const char *const revision_fields[] = {"kind",       "number", "time",      "cause",     "author",
                                               "request_id", "names",  "n_changed", "documents", NULL};
 
+static size_t revision_count(struct call *c)
+{
+    return pmap_count(c->view->revisions);
+}
+
 const struct collection revision_collection = {
     .kind = "Revision",
     .first = revision_after,
     .next = revision_next,
+    .count = revision_count,
     .find = revision_find,
     .key = revision_key_of,
     .write = write_revision,

@@ -3,6 +3,7 @@
  * store/explain.h found in the call's view. Nothing is changed, so a viewer may ask.
  */
 #include "store/explain.h"
+#include "api/edit.h"
 #include "api/handlers.h"
 #include "api/objects.h"
 #include "base/json.h"
@@ -17,7 +18,7 @@ enum {
     HEADERS_MAX = 64,
     HEADER_VALUE_MAX = 4096,
     PORT_MAX = 65535,
-    LEFT_OUT_NOTES_MAX = 16 /* beside EXPLAIN_NOTES_MAX; the contract has their sum */
+    LEFT_OUT_NOTES_MAX = 16 /* beside EXPLAIN_NOTES_MAX and one of the question; the contract has their sum */
 };
 
 struct question {
@@ -141,16 +142,13 @@ static void complete(struct call *c, const struct question *from, struct explain
 }
 
 /* False: the answer is a problem. */
-static bool read_question(struct call *c, struct explain_question *ret)
+static bool read_question(struct call *c, struct explain_question *ret, const char **ret_note)
 {
     struct question q = {0};
-    struct err e = {0};
-    json_t *json;
+    json_t *json = write_content(c, false);
 
-    if (json_parse(c->request->body, c->request->body_len, &json, &e) < 0) {
-        call_fail(c, 400, "the content is no JSON: %s", e.text);
+    if (!json)
         return false;
-    }
     (void)json_decode(json, question_fields, ARRAY_LEN(question_fields), 0, c->arena, &q, add_fault, c);
     json_decref(json);
     check_characters(c, "#/sni", q.sni, "-._");
@@ -164,6 +162,9 @@ static bool read_question(struct call *c, struct explain_question *ret)
         return false;
     }
     complete(c, &q, ret);
+    if (q.sni && !ret->tls)
+        *ret_note = q.host ? "sni does not count: tls is false, and only TLS says a server name"
+                           : "tls is false, and only TLS says a server name: sni counts as the host alone";
     if (!ret->gateway) {
         fault_add(&c->faults, FAULT_POINTER, "#/gateway", "unknown", "there is no such gateway");
         call_fail(c, 404, "there is no Gateway \"%s\"", q.gateway ? q.gateway : "");
@@ -270,7 +271,7 @@ static void write_cluster(struct writer *w, const struct explanation *e)
 }
 
 /* What is wrong with the exposure on the way stands in its status; who asks for the way looks here. */
-static void write_notes(struct call *c, const struct explanation *e, struct writer *w)
+static void write_notes(struct call *c, const struct explanation *e, const char *note, struct writer *w)
 {
     const struct service_exposure *sx = e->exposure;
     struct left_out left = {0};
@@ -280,6 +281,8 @@ static void write_notes(struct call *c, const struct explanation *e, struct writ
     if (sx)
         left = exposure_left_out(c, sx);
     writer_open(w, "notes", '[');
+    if (note)
+        writer_text(w, NULL, note);
     for (size_t i = 0; i < e->n_notes; i++)
         writer_text(w, NULL, e->notes[i]);
     for (size_t i = 0; i < left.n && i < LEFT_OUT_NOTES_MAX; i++)
@@ -294,8 +297,9 @@ void handle_explain(struct call *c)
     struct writer w = {.out = &c->answer->body};
     struct explain_question question = {0};
     struct explanation e;
+    const char *note = NULL;
 
-    if (!read_question(c, &question))
+    if (!read_question(c, &question, &note))
         return;
     explain(c->view, &question, c->arena, &e);
     writer_open(&w, NULL, '{');
@@ -312,7 +316,7 @@ void handle_explain(struct call *c)
     write_connection(&w, &e);
     write_request(&w, &e);
     write_cluster(&w, &e);
-    write_notes(c, &e, &w);
+    write_notes(c, &e, note, &w);
     writer_close(&w, '}');
     /* Without a tag: an answer to a POST is kept by nobody. */
     c->answer->status = 200;

@@ -540,12 +540,18 @@ static void expect_exposures(struct call *c, const void *const *items, size_t n)
     exposures_expect(c, (const struct service_exposure *const *)items, n);
 }
 
+static size_t count_exposures(struct call *c)
+{
+    return c->view->n_exposures;
+}
+
 const struct collection exposure_collection = {
     .kind = "Exposure",
     .prepare = prepare_exposures,
     .expect = expect_exposures,
     .first = first_exposure,
     .next = next_exposure,
+    .count = count_exposures,
     .find = find_exposure,
     .key = exposure_key,
     .compare_keys = exposure_name_compare,

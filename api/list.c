@@ -340,9 +340,11 @@ static void fill_sorted(struct call *c, const struct collection *l, const struct
     }
 }
 
-/* All that pass, sorted, behind the cursor; at most limit + 1. */
+enum { NOT_COUNTED = -1 };
+
+/* All that pass, sorted, behind the cursor; at most limit + 1. *ret_total: of all that pass. */
 static size_t gather_sorted(struct call *c, const struct collection *l, const struct list_query *q,
-                            struct sorted **ret)
+                            struct sorted **ret, int64_t *ret_total)
 {
     struct sorter s = {q, l->compare_keys ? l->compare_keys : strcmp};
     struct values v = {.arena = c->arena};
@@ -357,6 +359,7 @@ static size_t gather_sorted(struct call *c, const struct collection *l, const st
         }
         fill_sorted(c, l, q, item, &v, &(*ret)[n++]);
     }
+    *ret_total = (int64_t)n;
     if (n)
         qsort_r(*ret, n, sizeof(**ret), compare_sorted, &s);
     if (q->has_cursor) {
@@ -371,8 +374,17 @@ static size_t gather_sorted(struct call *c, const struct collection *l, const st
     return n > q->limit ? q->limit + 1 : n;
 }
 
+static bool is_filtered(const struct call *c, const struct collection *l, const struct list_query *q)
+{
+    for (const struct attribute *a = l->attributes; a && a->name; a++)
+        if (a->uses & ATTRIBUTE_FILTER && parameter_text(&c->target, a->name))
+            return true;
+    return q->q != NULL;
+}
+
+/* As gather_sorted(). What is not looked at for the page is not counted for it either: NOT_COUNTED. */
 static size_t gather_in_order(struct call *c, const struct collection *l, const struct list_query *q,
-                              struct sorted **ret)
+                              struct sorted **ret, int64_t *ret_total)
 {
     struct values v = {.arena = c->arena};
     size_t n = 0;
@@ -382,6 +394,9 @@ static size_t gather_in_order(struct call *c, const struct collection *l, const 
          item = l->next(c, item))
         if (item_passes(c, l, q, item, &v))
             fill_sorted(c, l, q, item, &v, &(*ret)[n++]);
+    *ret_total = l->count && !is_filtered(c, l, q) ? (int64_t)l->count(c)
+                 : !q->has_cursor && n <= q->limit ? (int64_t)n
+                                                   : NOT_COUNTED;
     return n;
 }
 
@@ -398,6 +413,13 @@ void array_prepare(struct call *c, const void *items, size_t n, size_t size)
 
     *a = (struct array){items, n, size};
     c->prepared = a;
+}
+
+size_t array_count(struct call *c)
+{
+    const struct array *a = c->prepared;
+
+    return a->n;
 }
 
 const void *array_begin(struct call *c)
@@ -540,7 +562,8 @@ void list_answer(struct call *c)
         call_fail(c, 404, "there is no such page");
         return;
     }
-    size_t n = (q.n_sorts ? gather_sorted : gather_in_order)(c, l, &q, &items);
+    int64_t total;
+    size_t n = (q.n_sorts ? gather_sorted : gather_in_order)(c, l, &q, &items, &total);
     expect(c, l, items, n > q.limit ? q.limit : n);
     writer_open(&w, NULL, '{');
     writer_text(&w, "kind", arena_printf(c->arena, "%sList", l->kind));
@@ -556,6 +579,10 @@ void list_answer(struct call *c)
         write_next(&w, &q, &items[told - 1]);
     else
         writer_null(&w, "next");
+    if (total != NOT_COUNTED)
+        writer_int(&w, "total", total);
+    else
+        writer_null(&w, "total");
     /* Where to watch from is no part of what the page says: one that is older repeats events, and loses none. */
     etag_of(c->answer->body.data, c->answer->body.len, c->etag);
     writer_text(&w, "event", event_place_text(c->view->event, place));

@@ -51,6 +51,7 @@ struct collection {
     /* The first object behind a key ("": of all), or NULL; all in the order of compare_keys. */
     const void *(*first)(struct call *c, const char *after);
     const void *(*next)(struct call *c, const void *item);
+    size_t (*count)(struct call *c); /* of all objects, where it costs nothing; may be NULL */
     /* These are going to be written; may be NULL. */
     void (*expect)(struct call *c, const void *const *items, size_t n);
     const void *(*find)(struct call *c, const char *key); /* NULL: there are no single ones */
@@ -94,6 +95,10 @@ struct collection {
     {                                                                                                                \
         return pmap_get(c->view->map, &ops, key);                                                                    \
     }                                                                                                                \
+    static size_t prefix##_count(struct call *c)                                                                     \
+    {                                                                                                                \
+        return pmap_count(c->view->map);                                                                             \
+    }                                                                                                                \
     ITEM_KEY(prefix##_key, type, member)
 
 /*
@@ -101,6 +106,7 @@ struct collection {
  * the call. The others are its parts of a collection.
  */
 void array_prepare(struct call *c, const void *items, size_t n, size_t size);
+size_t array_count(struct call *c);
 const void *array_begin(struct call *c); /* NULL: there is none */
 const void *array_next(struct call *c, const void *item);
 const void *array_first(struct call *c, const char *after, const char *(*key)(struct call *, const void *));

@@ -80,6 +80,7 @@ const struct collection session_collection = {
     .prepare = prepare,
     .first = first,
     .next = array_next,
+    .count = array_count,
     .find = find,
     .key = session_key,
     .write = write_session,

@@ -389,6 +389,7 @@ const struct collection topology_collection = {
     .expect = expect_topology,
     .first = topology_first,
     .next = array_next,
+    .count = array_count,
     .key = topology_key,
     .write = write_topology,
     .attributes = topology_attributes,

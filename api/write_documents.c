@@ -50,24 +50,31 @@ static void put_gateway(struct call *c, struct write *w, const char *name, const
     json_decref(body);
 }
 
-static const struct service_exposure *exposure_of_gateway(const struct view *v, const char *name)
+/* How many exposures are on it, and the first of them. */
+static size_t exposures_of_gateway(const struct view *v, const char *name, const struct service_exposure **ret_first)
 {
+    size_t n = 0;
+
     for (const struct service_exposure *sx = exposure_first(v, ""); sx; sx = exposure_next(v, sx))
-        if (sx->gateway && strcmp(sx->gateway, name) == 0)
-            return sx;
-    return NULL;
+        if (sx->gateway && strcmp(sx->gateway, name) == 0 && n++ == 0)
+            *ret_first = sx;
+    return n;
 }
 
 static void delete_gateway(struct call *c, struct write *w, const char *name, const char *place)
 {
-    const struct service_exposure *sx = exposure_of_gateway(c->view, name);
+    const struct service_exposure *sx = NULL;
+    size_t n = exposures_of_gateway(c->view, name, &sx);
 
     if (!view_gateway(c->view, name) && !view_document(c->view, DOCUMENT_GATEWAY, name))
         call_no_such(c, "Gateway", name);
     else if (sx)
-        call_fail(c, 409, "exposures name this gateway: %s", sx->x->name);
+        call_fail(
+            c, 409,
+            "it is in use by %s%s: a gateway goes after its exposures. PUT with {} takes its settings back alone",
+            sx->x->name, n > 1 ? arena_printf(c->arena, " and %zu more", n - 1) : "");
     else if (!view_document(c->view, DOCUMENT_GATEWAY, name))
-        call_fail(c, 409, "nothing of this gateway was set over the API");
+        call_fail(c, 409, "nothing of this gateway was set over the API, so there is nothing to take back");
     else
         write_edit(w, DOCUMENT_GATEWAY, name, NULL, place);
 }

@@ -473,6 +473,18 @@ static bool serves(const struct config *c, const struct config_address *a, const
     return !a->n_gateways && c->gateway && strcmp(c->gateway, gateway) == 0;
 }
 
+static void api_xds_addresses(void *arg, const char *gateway, struct arena *arena, const struct api_xds_address **ret,
+                              size_t *ret_n)
+{
+    const struct daemon *d = arg;
+    const struct config *c = d->config;
+    struct api_xds_address *items = arena_array(arena, struct api_xds_address, c->n_xds);
+    for (size_t i = 0; i < c->n_xds; i++)
+        if (serves(c, &c->xds[i], gateway))
+            items[(*ret_n)++] = (struct api_xds_address){c->xds[i].address, !socket_address_is_local(&c->xds[i].at)};
+    *ret = items;
+}
+
 /* With the first address that serves the gateway. */
 static int api_bootstrap(void *arg, const char *gateway, const char *node_id, const char *node_cluster,
                          const char *admin, bool state_of_the_world, char **ret_json, struct err *e)
@@ -763,6 +775,7 @@ static int start_api(struct daemon *d, struct err *e)
                     .rollout_wait = api_rollout_wait,
                     .rollout_cancel = api_rollout_cancel,
                     .bootstrap = api_bootstrap,
+                    .xds_addresses = api_xds_addresses,
                     .alarms = api_alarms,
                     .events = store_events(d->store),
                     .agent_state = api_agent_state,

@@ -137,6 +137,7 @@ struct view *view_new(const struct view *before)
         v->complete = before->complete;
         v->stale = before->stale;
         v->event = before->event;
+        v->n_exposures = before->n_exposures;
         v->services = pmap_ref(before->services);
         v->secrets = pmap_ref(before->secrets);
         v->gateways = pmap_ref(before->gateways);
@@ -252,6 +253,11 @@ static struct view_change *append(struct view_delta *d)
     return &d->changes[d->n_changes++];
 }
 
+static size_t exposures_of(const struct service *s)
+{
+    return s ? s->n_exposures : 0;
+}
+
 void view_delta_set(struct view_delta *d, enum view_kind kind, const char *key, void *after)
 {
     const struct pmap_ops *ops = kinds[kind];
@@ -265,6 +271,8 @@ void view_delta_set(struct view_delta *d, enum view_kind kind, const char *key, 
     *change = (struct view_change){
         .kind = kind, .before = before ? ops->ref(before) : NULL, .after = after ? ops->ref(after) : NULL};
     change->key = ops->key(after ? after : before);
+    if (kind == VIEW_SERVICE)
+        d->after->n_exposures += exposures_of(after) - exposures_of(before);
     *map = after ? pmap_put(*map, ops, after) : pmap_remove(*map, ops, key);
 }
 

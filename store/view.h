@@ -54,6 +54,7 @@ struct view {
     bool stale;               /* the agent has not spoken (yet, or any more) */
     struct event_place event; /* the last one that is part of it */
     struct pmap *services;    /* struct service by path: only those that declare something */
+    size_t n_exposures;       /* of all of them */
     struct pmap *secrets;     /* struct secret by path: those that are referred to, and all of the API */
     struct pmap *gateways;    /* struct gateway by name */
     struct pmap *listeners;   /* struct listener_plan by key */

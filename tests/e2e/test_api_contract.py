@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi import checks as openapi_checks
 
 import cases
-from api_client import TOKEN, Api, bearer, certificate, drain, exposure, quote
+from api_client import TOKEN, Api, bearer, certificate, drain, exposure, pointers, quote
 from certificates import CA
 from contract import (BODY_MAX, CONTRACT, FIELDS_MAX, TARGET_MAX, errors_of, expected, operations, parameters_of,
                       resolved)
@@ -312,7 +312,7 @@ def schemas_of_requests():
 @pytest.mark.parametrize("text", ["\0", "a\0b"])
 def test_no_text_of_a_request_may_hold_a_nul(api, text):
     """The daemon takes no content that holds one, so the contract must not say that it does."""
-    assert api.post("/explain", {"address": "10.0.0.1", "port": 80, "gateway": text}).status == 400
+    assert pointers(api.post("/explain", {"address": "10.0.0.1", "port": 80, "gateway": text})) == {"#"}
     kinds = [(where, [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", []), schema)
              for where, schema in schemas_of_requests()]
     texts = [(where, schema) for where, types, schema in kinds if "string" in types]

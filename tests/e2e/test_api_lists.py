@@ -56,6 +56,24 @@ def test_filters_search_sorting_and_fields(api):
     assert set(item) == {"name", "status"} and set(item["status"]) == {"endpoints"}
 
 
+def test_a_list_says_how_many_there_are_where_they_were_counted(api):
+    third = sum(i % 3 == 0 for i in range(N))
+    for query, total in (("limit=2", N), ("limit=2&sort=name", N), ("limit=2&sort=name&namespace=ns0", third),
+                         ("limit=2&namespace=ns0", None), ("namespace=ns0", third), ("q=svc%2Fs1", 10), ("q=nothing", 0)):
+        assert api.v1("/exposures?" + query)["total"] == total, query
+    page = api.v1("/exposures?limit=2")
+    assert api.v1("/exposures?limit=2&after=" + page["next"])["total"] == N
+    for plural, total in (("services", N), ("listeners", N), ("topology", N), ("gateways", 1), ("proxies", 0),
+                          ("certificates", 0), ("alarms", 0), ("sessions", 0), ("tokens", 0)):
+        assert api.v1("/%s?limit=1" % plural)["total"] == total, plural
+    assert api.v1("/revisions?limit=1")["total"] == len(api.v1("/revisions?limit=1000")["items"])
+    tag = api.get("/api/v1/exposures?limit=2").headers["ETag"]
+    api.agent.remove_service("ns0/svc/s24")
+    wait_until(lambda: api.v1("/exposures?limit=2")["total"] == N - 1)
+    assert api.get("/api/v1/exposures?limit=2").headers["ETag"] != tag, "another number is another page"
+    assert api.v1("/services?limit=1")["total"] == N - 1
+
+
 def test_a_cursor_belongs_to_its_list(api):
     cursor = api.v1("/exposures?limit=2&namespace=ns0")["next"]
     assert api.get("/api/v1/exposures?limit=9&namespace=ns0&after=" + cursor).status == 200
@@ -117,6 +135,13 @@ def test_a_bootstrap_is_that_of_the_command_line(api, world):
     assert api.get("/api/v1/gateways/nope/bootstrap").status == 404
     assert api.get("/api/v1/gateways/envoy/bootstrap?admin=x").json["errors"][0]["parameter"] == "admin"
     assert world.name
+
+
+def test_a_gateway_says_where_its_envoys_can_come_to(api):
+    assert api.v1("/gateways/envoy")["status"]["xds"] == [{"address": api.igwd.xds[0], "tls": False}]
+    assert api.put("/gateways/edge", {}).status == 201
+    assert api.v1("/gateways/edge")["status"]["xds"] == []
+    assert "no xDS address serves" in api.get("/api/v1/gateways/edge/bootstrap").json["detail"]
 
 
 def test_the_summary_counts_what_there_is(api):

@@ -44,7 +44,7 @@ def test_settings_of_a_gateway(api):
     assert api.v1("/gateways/spare")["port_min"] != 2000, "a gateway that was named stays, as it is by default"
     assert api.delete("/gateways/spare").status == 409 and api.delete("/gateways/none").status == 404
     taken = api.delete("/gateways/edge")
-    assert taken.status == 409 and L4 in taken.json["detail"]
+    assert taken.status == 409 and L4 in taken.json["detail"] and "PUT with {}" in taken.json["detail"]
 
 
 @pytest.mark.sanitized

@@ -121,7 +121,10 @@ def test_what_is_left_out_has_defaults(asking, lab):
     assert said["outcome"] == "no_vhost" and '"%s"' % lab.world.ip(1) in said["summary"]
     assert asking(lab.at(8000), host="web.test", path="/x/y")["outcome"] == "forwarded"
     assert asking(lab.at(8000), host="web.test")["route"]["reason"] == "no route matches the path /"
-    assert asking(lab.at(8000), sni="web.test", tls=False, path="/x")["outcome"] == "forwarded"
+    plain = asking(lab.at(8000), sni="web.test", tls=False, path="/x")
+    assert plain["outcome"] == "forwarded" and any("sni counts as the host alone" in note for note in plain["notes"])
+    assert any("sni does not count" in note for note in
+               asking(lab.at(8000), sni="web.test", tls=False, host="web.test")["notes"])
     assert asking(lab.at(8000), sni="web.test")["outcome"] == "no_handshake"
     assert asking(lab.at(8000), host="web.test", tls=None, headers=None, path="/x")["outcome"] == "forwarded"
 
@@ -142,15 +145,16 @@ def test_every_fault_of_a_question_is_told(asking, change, pointers):
     assert asking.faults({"address": "10.0.0.1", "port": 80, **change}) == pointers
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"{\"port\":1,\"port\":2}", b"\xff", b"{\"address\": }"])
+@pytest.mark.parametrize("body", [b"{", b"{\"port\":1,\"port\":2}", b"\xff", b"{\"address\": }"])
 def test_what_is_no_json_is_told_with_its_place(asking, body):
     response = asking.raw(body)
     assert response.status == 400 and "line 1" in response.json["detail"], response
 
 
-@pytest.mark.parametrize("body", [b"[]", b"1", b"null"])
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'{"address":"\\u0000","port":1}'])
 def test_a_question_is_an_object(asking, body):
     assert asking.raw(body).status == 422
+    assert asking.raw(b"").status == 400
 
 
 def test_the_interface_is_kept(asking):

@@ -584,9 +584,10 @@ TEST(proxies_are_shown_with_their_worst_state)
           NULL);
     CHECK_INT(ask_proxies("/api/v1/proxies/8").status, 404);
     CHECK_STR(ask_proxies("/api/v1/proxies?state=REQUESTED&fields=id").body,
-              "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"3\"}],\"next\":null,\"event\":\"0.0\"}");
+              "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"3\"}],\"next\":null,\"total\":1,\"event\":\"0.0\"}");
     struct asked acked = ask_proxies("/api/v1/proxies?state=ACKED&fields=id");
-    CHECK_STR(acked.body, "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"1\"}],\"next\":null,\"event\":\"0.0\"}");
+    CHECK_STR(acked.body,
+              "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"1\"}],\"next\":null,\"total\":1,\"event\":\"0.0\"}");
 }
 
 TEST(resources_of_a_proxy_come_in_pages_by_type_and_name)
@@ -602,7 +603,7 @@ TEST(resources_of_a_proxy_come_in_pages_by_type_and_name)
     (void)snprintf(target, sizeof(target), "/api/v1/proxies/7/resources?fields=name,type&after=%.*s",
                    (int)strcspn(next, "\""), next);
     CHECK_STR(ask_proxies(target).body, "{\"kind\":\"ProxyResourceList\",\"items\":[{\"name\":\"a\",\"type\":"
-                                        "\"LISTENER\"}],\"next\":null,\"event\":\"0.0\"}");
+                                        "\"LISTENER\"}],\"next\":null,\"total\":3,\"event\":\"0.0\"}");
     CHECK(strstr(ask_proxies("/api/v1/proxies/7/resources?state=NACKED").body, "no such thing") != NULL);
     CHECK_INT(ask_proxies("/api/v1/proxies/8/resources").status, 404);
 }
