@@ -591,6 +591,7 @@ const struct collection topology_exposure_collection = {
     .expect = expect_exposures,
     .first = first_exposure,
     .next = next_exposure,
+    .count = count_exposures,
     .key = exposure_key,
     .compare_keys = exposure_name_compare,
     .write = topology_write_exposure,
