@@ -54,6 +54,9 @@ struct daemon {
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     struct loop_timer *heartbeat;   /* of streams of events; NULL: there is no API */
     struct edit_queue *edits;       /* NULL: there is no API */
+    pthread_mutex_t notes_lock; /* of the two below; nothing else is taken while it is held */
+    struct notes notes;         /* of proxies, the newest set, on its way to the store */
+    bool has_notes;             /* and it is not there yet */
     struct port_range reserved[RESERVED_MAX];
     struct store_options store_options;
     int signal_fd;
@@ -106,6 +109,39 @@ static void on_told(void *arg, const char *kind, const char *name, enum event_ch
 {
     const struct daemon *d = arg;
     store_announce_passing(d->store, kind, name, change);
+}
+
+/* In the core's thread. */
+static void keep_notes(struct daemon *d)
+{
+    pthread_mutex_lock(&d->notes_lock);
+    struct notes newest = d->notes;
+    bool is_new = d->has_notes;
+    d->notes = (struct notes){0};
+    d->has_notes = false;
+    pthread_mutex_unlock(&d->notes_lock);
+    if (is_new)
+        store_set_notes(d->store, &newest);
+}
+
+static void on_noted(void *arg, bool run)
+{
+    if (run)
+        keep_notes(arg);
+}
+
+/* In the xDS thread. */
+static void on_note(void *arg, struct notes *notes)
+{
+    struct daemon *d = arg;
+    pthread_mutex_lock(&d->notes_lock);
+    struct notes before = d->notes;
+    d->notes = *notes;
+    d->has_notes = true;
+    pthread_mutex_unlock(&d->notes_lock);
+    *notes = (struct notes){0};
+    notes_clear(&before);
+    loop_post(d->loop, on_noted, d);
 }
 
 /* Whose filter chain it is: the exposure that holds it; NULL: it is not there any more. Borrowed from the view. */
@@ -359,6 +395,8 @@ static int start_xds(struct daemon *d, struct err *e)
         .max_streams = c->max_streams,
         .nacked = on_nacked,
         .tell = on_told,
+        .notes = store_notes(d->store),
+        .note = on_note,
         .arg = d,
     };
     return xds_server_start(&options, &d->xds, e);
@@ -797,6 +835,7 @@ static bool xds_turns(void *arg)
 
 static int start(struct daemon *d, struct err *e)
 {
+    pthread_mutex_init(&d->notes_lock, NULL);
     d->alarms = alarm_board_new();
     int r = loop_new(NULL, &d->loop, e);
     if (!r)
@@ -828,8 +867,10 @@ static void stop(struct daemon *d)
         xds_server_stop(d->xds);
     translator_free(d->translator);
     pointers_clear(&d->faulty);
-    if (d->store)
+    if (d->store) {
+        keep_notes(d);
         store_close(d->store);
+    }
     loop_timer_free(d->heartbeat);
     loop_timer_free(d->store_timer);
     loop_io_free(d->signals);
@@ -838,6 +879,7 @@ static void stop(struct daemon *d)
     loop_free(d->loop);
     alarm_board_free(d->alarms);
     edit_queue_free(d->edits);
+    pthread_mutex_destroy(&d->notes_lock);
 }
 
 int daemon_run(const struct config *config, struct activation *sockets, const struct daemon_hooks *hooks,

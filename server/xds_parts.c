@@ -40,6 +40,7 @@ struct xds_mix {
     uint32_t slot;
     uint64_t current, held, changes; /* versions; of the refusals */
     bool confirmed;
+    unsigned asked;        /* types that the client had told of */
     struct xds_form *form; /* a reference; NULL: nothing of it can be sent */
     size_t *bad, n_bad;    /* the current form's parts that were refused */
 };
@@ -63,13 +64,15 @@ struct search {
 
 /* ---- what may stand in ---- */
 
-/* Whether the client can have it, or does have it though nobody else can any more. */
+/* Whether the client can have it, or does have it though nobody else can any more. In state of the world, one that
+ * comes back says what it has by asking for it. */
 static bool is_there(struct xds_session *s, enum xds_type type, const char *name)
 {
     const struct xds_sub *sub = &s->subs[type];
     uint32_t slot = xds_slot_find(sub->table->space, name, strlen(name));
 
-    return slot != XDS_NO_SLOT && (xds_current(sub->table, slot) || xds_held(sub, slot));
+    return slot != XDS_NO_SLOT &&
+           (xds_current(sub->table, slot) || xds_held(sub, slot) || (sub->presumed && bits_get(&sub->named, slot)));
 }
 
 /* It was not refused, and all that it refers to is there. */
@@ -310,11 +313,22 @@ static bool is_under_way(const struct xds_session *s, const struct xds_sub *sub,
            !xds_is_refused(s, sub->type, held->version);
 }
 
+/* One that comes back says type by type what it has. */
+static unsigned count_asked(const struct xds_session *s)
+{
+    unsigned n = 0;
+
+    for (unsigned type = 0; type < XDS_TYPES; type++)
+        n += s->subs[type].asked;
+    return n;
+}
+
 struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current)
 {
     struct xds_form *held = xds_held(sub, slot);
     uint64_t version = held ? held->version : 0;
     bool confirmed = bits_get(&sub->confirmed, slot);
+    unsigned asked = count_asked(s);
     struct xds_mix *m = find_mix(sub, slot);
     struct search q = {0};
 
@@ -325,7 +339,7 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
     }
     if (is_under_way(s, sub, held, current))
         return held;
-    if (m && m->current == current->version && m->held == version && m->confirmed == confirmed &&
+    if (m && m->current == current->version && m->held == version && m->confirmed == confirmed && m->asked == asked &&
         m->changes == xds_refusing_changes(s->refusing))
         return m->form;
     if (!m) {
@@ -341,6 +355,7 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
     m->current = current->version;
     m->held = version;
     m->confirmed = confirmed;
+    m->asked = asked;
     m->changes = xds_refusing_changes(s->refusing);
     return m->form;
 }

@@ -115,22 +115,13 @@ bool xds_progress_has_needs(const struct xds_session *s, const struct xds_form *
     return true;
 }
 
-/* Something was sent of it that the client did not answer: nobody knows whether it has that already. */
-static bool is_under_way(const struct xds_sub *sub, uint32_t slot)
-{
-    for (const struct xds_response *r = sub->first; r; r = r->next)
-        if (!r->answered && (xds_find_brought(r, slot) < r->n || xds_find_removed(r, slot) < r->n_removed))
-            return true;
-    return false;
-}
-
 /* There is no current form any more: whether the client dropped it. */
 static bool is_dropped(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
 {
     /* There is no word for "gone" in these: the client drops it by itself. */
     if (s->options.variant == XDS_SOTW && !xds_is_full(s, sub->type))
         return true;
-    return !xds_held(sub, slot) && !is_under_way(sub, slot);
+    return !xds_held(sub, slot) && !xds_is_under_way(sub, slot);
 }
 
 /* Whether the client took what this slot was after the batch, or later. */

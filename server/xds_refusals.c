@@ -11,7 +11,9 @@
 
 struct xds_refusing {
     struct xds_refusing *older, *newer; /* among those without a stream */
+    struct xds_refusals *owner;
     uint64_t proxy;
+    char *gateway; /* the one that it had last */
     unsigned refs;
     struct map refusals;
     struct map parted; /* resources of which parts were refused, by type and name */
@@ -30,6 +32,7 @@ struct xds_refusals {
     struct map proxies;
     struct xds_refusing *oldest, *newest; /* without a stream */
     size_t n_idle;
+    uint64_t changes;
 };
 
 struct xds_refusals *xds_refusals_new(void)
@@ -90,9 +93,15 @@ size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type
 
 /* ---- refusals ---- */
 
-static void drop_refusal(struct xds_refusing *p, struct xds_refusal *f)
+static void changed(struct xds_refusing *p)
 {
     p->changes++;
+    p->owner->changes++;
+}
+
+static void drop_refusal(struct xds_refusing *p, struct xds_refusal *f)
+{
+    changed(p);
     if (f->key[1] >= XDS_TYPES)
         uncount_part(p, f);
     *(f->older ? &f->older->newer : &p->oldest) = f->newer;
@@ -110,6 +119,7 @@ static void drop_proxy(struct xds_refusals *r, struct xds_refusing *p)
     map_clear(&p->refusals);
     map_clear(&p->parted);
     map_remove(&r->proxies, (const char *)&p->proxy, sizeof(p->proxy));
+    mem_free(p->gateway);
     mem_free(p);
 }
 
@@ -125,27 +135,27 @@ void xds_refusals_free(struct xds_refusals *r)
 {
     if (!r)
         return;
-    while (r->oldest) {
-        struct xds_refusing *p = r->oldest;
-
-        leave_idle(r, p);
-        drop_proxy(r, p);
-    }
+    xds_refusals_forget(r);
     assert(r->proxies.count == 0);
     map_clear(&r->proxies);
     mem_free(r);
 }
 
-struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy)
+struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, const char *gateway)
 {
     struct xds_refusing *p = map_get(&r->proxies, (const char *)&proxy, sizeof(proxy));
 
     if (!p) {
         p = mem_new(struct xds_refusing);
+        p->owner = r;
         p->proxy = proxy;
         map_put(&r->proxies, (const char *)&p->proxy, sizeof(p->proxy), p);
     } else if (p->refs == 0) {
         leave_idle(r, p);
+    }
+    if (!p->gateway || strcmp(p->gateway, gateway) != 0) {
+        mem_free(p->gateway);
+        p->gateway = mem_strdup(gateway);
     }
     p->refs++;
     return p;
@@ -172,6 +182,20 @@ void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p)
     }
 }
 
+void xds_refusals_forget(struct xds_refusals *r)
+{
+    struct xds_refusing *p;
+
+    while (r->oldest) {
+        p = r->oldest;
+        leave_idle(r, p);
+        drop_proxy(r, p);
+    }
+    for (size_t i = 0; (p = xds_refusals_next(r, &i));)
+        while (p->oldest)
+            drop_refusal(p, p->oldest);
+}
+
 size_t xds_refusing_count(const struct xds_refusing *p)
 {
     return p->refusals.count;
@@ -180,6 +204,33 @@ size_t xds_refusing_count(const struct xds_refusing *p)
 uint64_t xds_refusing_changes(const struct xds_refusing *p)
 {
     return p->changes;
+}
+
+uint64_t xds_refusals_changes(const struct xds_refusals *r)
+{
+    return r->changes;
+}
+
+struct xds_refusing *xds_refusals_next(const struct xds_refusals *r, size_t *i)
+{
+    struct map_entry *e;
+
+    return map_next(&r->proxies, i, &e) ? e->value : NULL;
+}
+
+uint64_t xds_refusing_proxy(const struct xds_refusing *p)
+{
+    return p->proxy;
+}
+
+const char *xds_refusing_gateway(const struct xds_refusing *p)
+{
+    return p->gateway;
+}
+
+const struct xds_refusal *xds_refusing_newest(const struct xds_refusing *p)
+{
+    return p->newest;
 }
 
 static const struct xds_refusal *find(const struct xds_refusing *p, uint64_t type, uint64_t version)
@@ -216,7 +267,7 @@ static void add(struct xds_refusing *p, uint64_t type, uint64_t version, const c
     *(p->newest ? &p->newest->newer : &p->oldest) = f;
     p->newest = f;
     map_put(&p->refusals, (const char *)f->key, sizeof(f->key), f);
-    p->changes++;
+    changed(p);
     if (type >= XDS_TYPES)
         count_part(p, f);
     if (p->refusals.count > XDS_REFUSALS_MAX)

@@ -32,9 +32,13 @@ struct xds_refusals *xds_refusals_new(void);
 /* All proxies must have been given back. */
 void xds_refusals_free(struct xds_refusals *r);
 
-/* The proxy with this number (a hash of what identifies it); one reference more, so that it stays. */
-struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy);
+/* The proxy with this number (a hash of what identifies it), which has this gateway now; one reference more, so that
+ * it stays. */
+struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, const char *gateway);
 void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p); /* NULL is allowed */
+
+/* All of them are forgotten, of all proxies. */
+void xds_refusals_forget(struct xds_refusals *r);
 
 /* How many there are, so that nobody asks in vain. */
 size_t xds_refusing_count(const struct xds_refusing *p);
@@ -48,7 +52,15 @@ void xds_refusing_add_part(struct xds_refusing *p, enum xds_type type, uint64_t 
                            const char *words);
 /* How many parts of the resource with that name were refused. */
 size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type, const char *name);
-/* Another number after each change. */
+/* Another number after each change: of this proxy's, of any's. */
 uint64_t xds_refusing_changes(const struct xds_refusing *p);
+uint64_t xds_refusals_changes(const struct xds_refusals *r);
+
+/* for (size_t i = 0; (p = xds_refusals_next(r, &i));) ...: the proxies, in whatever order, with what they refused. */
+struct xds_refusing *xds_refusals_next(const struct xds_refusals *r, size_t *i);
+uint64_t xds_refusing_proxy(const struct xds_refusing *p);
+const char *xds_refusing_gateway(const struct xds_refusing *p);
+/* The others are behind it, by `older`. NULL: there is none. */
+const struct xds_refusal *xds_refusing_newest(const struct xds_refusing *p);
 
 #endif

@@ -279,6 +279,13 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
     return s->options.variant == XDS_SOTW && !xds_is_full(s, type);
 }
 
+/* The client came with this form, refused another one, and did not say since that it has this; while nobody else had
+ * its bytes it could not be sent. */
+static bool is_unsure(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
+{
+    return s->options.variant == XDS_DELTA && !bits_get(&sub->confirmed, slot) && !xds_is_under_way(sub, slot);
+}
+
 /* ret_target: what to send, where that is to be done. */
 /* lint: complex because it is the decision table of one slot, best read in one place */
 static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot, clock_ns now,
@@ -296,7 +303,7 @@ static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
             return STEP_NONE;
         return may_remove(s, sub->type, slot, now) ? STEP_REMOVE : STEP_WAIT;
     }
-    if (held && held->version == target->version && !owed) {
+    if (held && held->version == target->version && !owed && !is_unsure(s, sub, slot)) {
         xds_hold(sub, slot, target);
         return STEP_NONE;
     }
@@ -403,6 +410,14 @@ uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot)
     while (i < r->n_removed && r->removed[i]->slot != slot)
         i++;
     return i;
+}
+
+bool xds_is_under_way(const struct xds_sub *sub, uint32_t slot)
+{
+    for (const struct xds_response *r = sub->first; r; r = r->next)
+        if (!r->answered && (xds_find_brought(r, slot) < r->n || xds_find_removed(r, slot) < r->n_removed))
+            return true;
+    return false;
 }
 
 static void drop_oldest(struct xds_sub *sub)
@@ -725,13 +740,19 @@ static bool send_lot(struct xds_session *s, struct xds_sub *sub, clock_ns now, s
     return p.lot != NULL;
 }
 
+/* And what it claims to have was looked at. */
+static bool is_asked(const struct xds_sub *sub)
+{
+    return sub->asked && !sub->claims;
+}
+
 /* Sends what is new or changed of a type, or answers that there is nothing. */
 static bool send_adds(struct xds_session *s, struct xds_sub *sub, clock_ns now, struct xds_message *m)
 {
     bool full = xds_is_full(s, sub->type), sent = false;
     struct picked p;
 
-    if (!sub->asked || (sub->pending.count == 0 && !sub->groups && !sub->answer_due) || must_wait(s, sub, now))
+    if (!is_asked(sub) || (sub->pending.count == 0 && !sub->groups && !sub->answer_due) || must_wait(s, sub, now))
         return false;
     if (send_group(s, sub, now, m) || send_lot(s, sub, now, m))
         return true;
@@ -757,7 +778,7 @@ static bool send_removes(struct xds_session *s, struct xds_sub *sub, clock_ns no
     struct picked p;
     size_t bytes = 0, n = 0;
 
-    if (!sub->asked || sub->pending.count == 0 || is_partial(s, sub->type) || must_wait(s, sub, now))
+    if (!is_asked(sub) || sub->pending.count == 0 || is_partial(s, sub->type) || must_wait(s, sub, now))
         return false;
     look_at_pending(s, sub, now, &p);
     /* Adding was tried before: what is left to add waits for a message of its own. */
@@ -893,10 +914,17 @@ static void hold_targets(struct xds_session *s, struct xds_sub *sub)
  * State of the world: a client that comes with the version of just what it asks for now has it. Anything weaker
  * proves nothing.
  */
-static void check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now)
+void xds_check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now)
 {
-    struct hash128 sum = sum_of_targets(s, sub);
+    struct hash128 sum;
 
+    /* What stands in for a refused part of a listener may need a route configuration that only the client has. */
+    if (sub->type == XDS_LISTENER && s->options.aggregated && xds_refusing_count(s->refusing) > 0 &&
+        !s->subs[XDS_ROUTE].asked && now < s->grace_until) {
+        wake_at(s, s->grace_until);
+        return;
+    }
+    sum = sum_of_targets(s, sub);
     sub->claims = false;
     if (!hash128_equal(sum, sub->claim))
         return;
@@ -928,7 +956,7 @@ int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *m,
     bridges_until = xds_bridges_pass(s, now);
     for (unsigned type = 0; type < XDS_TYPES; type++)
         if (s->subs[type].claims)
-            check_claim(s, &s->subs[type], now);
+            xds_check_claim(s, &s->subs[type], now);
     for (size_t i = 0; i < ARRAY_LEN(adding); i++)
         if (send_adds(s, &s->subs[adding[i]], now, m))
             return 1;

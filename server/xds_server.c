@@ -21,6 +21,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "server/xds_acceptor.h"
+#include "server/xds_notes.h"
 #include "server/xds_session.h"
 #include "server/xds_status.h"
 
@@ -126,6 +127,8 @@ struct xds_server {
     struct xds_common common;
     struct xds_status *status;
     clock_ns status_at; /* when it wants to go on at the latest; 0: at once */
+    struct xds_notes *notes;
+    clock_ns notes_at; /* likewise */
     char *default_gateway;
     size_t max_streams;
 
@@ -150,8 +153,8 @@ struct xds_server {
 
     pthread_mutex_t lock;
     struct inbox *inbox, **inbox_end;
-    bool waking, stopping;
-    bool asked; /* whether it turns, and it did not turn since */
+    bool waking, stopping, forgets; /* forgets: what was refused is to be tried again */
+    bool asked;                     /* whether it turns, and it did not turn since */
 };
 
 /* ---- services ---- */
@@ -624,9 +627,18 @@ static void on_accept(struct accept *a, bool ok, clock_ns now)
 
 /* ---- the thread ---- */
 
+static void forget_refusals(struct xds_server *s)
+{
+    xds_refusals_forget(s->common.refusals);
+    for (struct stream *stream = s->streams; stream; stream = stream->next)
+        if (stream->session)
+            xds_session_try_again(stream->session);
+}
+
 static void take_inbox(struct xds_server *s, bool *ret_stopping)
 {
     struct inbox *list;
+    bool forgets;
 
     pthread_mutex_lock(&s->lock);
     list = take_ptr(s->inbox);
@@ -634,12 +646,17 @@ static void take_inbox(struct xds_server *s, bool *ret_stopping)
     s->waking = false;
     s->asked = false;
     *ret_stopping = s->stopping;
+    forgets = s->forgets;
+    s->forgets = false;
     pthread_mutex_unlock(&s->lock);
+    if (forgets)
+        forget_refusals(s);
     while (list) {
         struct inbox *next = list->next;
 
         xds_status_changed(s->status);
         xds_directory_apply(s->common.directory, list->batch);
+        xds_notes_applied(s->notes);
         xds_status_applied(s->status, list->batch);
         xds_batch_free(list->batch);
         mem_free(list);
@@ -740,6 +757,8 @@ static gpr_timespec next_deadline(const struct xds_server *s)
         at = s->cancel_at;
     if (s->status_at < at)
         at = s->status_at;
+    if (s->notes_at < at)
+        at = s->notes_at;
     if (at == INT64_MAX)
         return gpr_inf_future(GPR_CLOCK_MONOTONIC);
     return (gpr_timespec){
@@ -759,6 +778,7 @@ static void *run(void *arg)
         pass_time(s, now);
         pump_ready(s, now);
         s->status_at = xds_status_run(s->status, now);
+        s->notes_at = xds_notes_run(s->notes, now);
     }
     return NULL;
 }
@@ -892,6 +912,10 @@ void xds_server_reload(struct xds_server *s)
             log_err(LOG_LEVEL_ERROR, &e, "xDS certificates are not renewed", "address", s->listeners[i].address,
                     NULL);
     }
+    pthread_mutex_lock(&s->lock);
+    s->forgets = true;
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- addresses ---- */
@@ -1084,6 +1108,7 @@ static void server_free(struct xds_server *s)
     xds_message_clear(&s->message);
     buf_clear(&s->bytes);
     xds_status_free(s->status);
+    xds_notes_free(s->notes);
     xds_directory_free(s->common.directory);
     xds_refusals_free(s->common.refusals);
     pthread_mutex_destroy(&s->lock);
@@ -1111,7 +1136,8 @@ static struct xds_server *server_new(const struct xds_options *options)
                                     .tell = options->tell,
                                     .arg = options->arg};
     s->status = xds_status_new(&s->common, wake_for_status, s);
-    s->status_at = INT64_MAX;
+    s->notes = xds_notes_new(s->common.directory, s->common.refusals, options->notes, options->note, options->arg);
+    s->status_at = s->notes_at = INT64_MAX;
     buf_init(&s->bytes, XDS_REQUEST_MAX + 1);
     s->ready_end = &s->ready;
     s->inbox_end = &s->inbox;

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "proto/resource.h"
 #include "server/xds_news.h"
+#include "store/notes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,6 +52,10 @@ struct xds_options {
     /* Called in the xDS thread; must not block. */
     void (*nacked)(void *arg, const struct xds_report *r);
     xds_tell tell; /* of proxies, now and then; NULL: nobody wants to know */
+    /* What was noted of proxies before (borrowed for the start), and what is now: takes the set, which is all of it,
+     * and must not block. Also called by xds_server_stop(). NULL: nothing is. */
+    const struct notes *notes;
+    void (*note)(void *arg, struct notes *notes);
     void *arg;
 };
 
@@ -67,7 +72,8 @@ bool xds_server_turned(struct xds_server *s);
 /* What its proxies have: see server/xds_status.h. Borrowed; valid until xds_server_stop(). */
 struct xds_status;
 struct xds_status *xds_server_status(const struct xds_server *s);
-/* Any thread: certificates are read again (SIGHUP). */
+/* Any thread (SIGHUP): certificates are read again; what proxies refused is forgotten and sent once more, for what it
+ * needs on their side may be there by now. */
 void xds_server_reload(struct xds_server *s);
 /* Ends the streams (UNAVAILABLE), within 2 s, and frees. */
 void xds_server_stop(struct xds_server *s);

@@ -228,6 +228,11 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
     }
 }
 
+void xds_session_try_again(struct xds_session *s)
+{
+    on_change(&s->watcher, NULL, 0);
+}
+
 static struct xds_gateway *find_gateway(const struct xds_session *s, const char *name)
 {
     return name && *name ? xds_directory_find(s->common->directory, name, strlen(name)) : NULL;
@@ -267,7 +272,7 @@ static int resolve_gateway(struct xds_session *s, clock_ns now, struct err *e)
     s->gateway = xds_gateway_ref(g);
     for (unsigned type = 0; type < XDS_TYPES; type++)
         s->subs[type].table = &g->tables[type];
-    s->refusing = xds_refusing_get(s->common->refusals, s->proxy);
+    s->refusing = xds_refusing_get(s->common->refusals, s->proxy, g->name);
     xds_unwatch(&s->watcher);
     xds_watch(&g->watchers, &s->watcher);
     xds_progress_join(s, now);
@@ -417,6 +422,7 @@ static bool unsubscribe(struct xds_sub *sub, uint32_t slot)
         return false;
     if (!sub->wildcard)
         forget(sub, slot);
+    sub->claims = false;
     xds_slot_unref(sub->table->space, slot);
     return true;
 }
@@ -754,6 +760,9 @@ static int take_sotw(struct xds_session *s, struct xds_sub *sub, const struct xd
 
     if (!sub->asked)
         return take_first_sotw(s, sub, request, e);
+    /* What it came with, before it drops something of that. */
+    if (sub->claims)
+        xds_check_claim(s, sub, now);
     if (sub->nonce && nonce != sub->nonce) {
         /* A stale request: it is not answered. What it says of an earlier response counts. */
         if (nonce)

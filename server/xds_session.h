@@ -72,6 +72,8 @@ int xds_session_request(struct xds_session *s, const uint8_t *p, size_t n, clock
 bool xds_session_takes_requests(const struct xds_session *s);
 /* 1 and a message (which was empty or reset), 0 when there is nothing to send now, or an error as above. */
 int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *ret, struct err *e);
+/* What the client refused was forgotten: all is looked at again, and ready() called. */
+void xds_session_try_again(struct xds_session *s);
 /* When to call xds_session_next() again at the latest; INT64_MAX: never. Valid after it returned 0. */
 clock_ns xds_session_deadline(const struct xds_session *s);
 /* Of the proxy, for logs: its node's id and gateway, NULL before the first request or while it is not known. */

@@ -177,6 +177,10 @@ void xds_response_free(struct xds_response *r);
 /* Where the slot is in what the response brought, r->n when it is not there; and the same in what it took away. */
 uint32_t xds_find_brought(const struct xds_response *r, uint32_t slot);
 uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot);
+/* Something was sent of it that the client did not answer: nobody knows whether it has that already. */
+bool xds_is_under_way(const struct xds_sub *sub, uint32_t slot);
+/* Whether a client that came with a version has what that stands for. */
+void xds_check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now);
 
 /* ---- xds_parts.c ---- */
 /*

@@ -298,6 +298,19 @@ void xds_form_accept(struct xds_form *f)
         return;
     xds_form_unref(t->accepted[f->slot]);
     t->accepted[f->slot] = xds_form_ref(f);
+    f->gateway->directory->accepts++;
+}
+
+void xds_accepted_restore(struct xds_gateway *g, struct resource *r)
+{
+    struct xds_table *t = &g->tables[r->type];
+    uint32_t slot = xds_slot_find(t->space, r->name, strlen(r->name));
+
+    if (slot == XDS_NO_SLOT || !xds_current(t, slot) || t->accepted[slot])
+        return;
+    t->accepted[slot] = form_of(g, r, slot);
+    t->accepted[slot]->accepted = true;
+    g->directory->accepts++;
 }
 
 struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g, uint32_t slot)

@@ -133,6 +133,7 @@ struct xds_directory {
     struct map gateways; /* by name */
     bool complete;       /* a complete batch came: it is known which gateways there are */
     uint64_t sequence;   /* of the last batch: 1, 2, ... */
+    uint64_t accepts;    /* another number when some table's accepted[] is another */
     struct xds_rollouts *rollouts;
     struct xds_watcher
         unresolved; /* sessions that wait for their gateway; told with NULL after each complete batch */
@@ -189,6 +190,9 @@ const struct parts *xds_form_parts(struct xds_form *f);
 void xds_form_drop_parts(struct xds_form *f);
 /* A client took this form. */
 void xds_form_accept(struct xds_form *f);
+/* The same, before the daemon was started anew: it counts where there is a form of that name and none was taken
+ * since. r stays the caller's. */
+void xds_accepted_restore(struct xds_gateway *g, struct resource *r);
 /* The form that stands in for an assignment that was refused and never had a good form: it has no endpoints, so that
  * its cluster does not wait for it. Borrowed from the table. */
 struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g, uint32_t slot);

@@ -607,6 +607,23 @@ static int read_event(struct store *s, const struct db_value *row, void *arg, st
     return 0;
 }
 
+/* One that another key sealed is nothing to go on from; it is dropped with the next set. */
+static int read_note(struct store *s, const struct db_value *row, void *arg, struct err *e)
+{
+    struct bytes plain = {0};
+    struct note *note;
+
+    (void)arg; /* nothing more is needed */
+    (void)e;
+    notes_add(&s->notes, mem_strdup(row[0].bytes), NULL);
+    note = &s->notes.items[s->notes.n - 1];
+    if (row_unseal_note(s, row[0].bytes, &row[1], &plain) == 0) {
+        note->bytes = plain.data;
+        note->len = plain.len;
+    }
+    return 0;
+}
+
 static int compare_events(const void *a, const void *b)
 {
     const struct loaded_event *x = a, *y = b;
@@ -705,6 +722,8 @@ int load_observed(struct store *s, struct db *db, struct loading *l, struct err 
         r = check_complete(s, e);
     if (r == 0)
         r = read_table(s, db, file, "events", "iit", read_event, l, e);
+    if (r == 0)
+        r = read_table(s, db, file, "notes", "tb", read_note, NULL, e);
     if (r == 0)
         r = read_table(s, db, file, "secrets", "ttTBTTTT", read_secret, l, e);
     if (r == 0 && (l->n_lost || l->n_lost_secrets))

@@ -77,6 +77,11 @@ static const char *const observed_migrations[] = {
      */
     "CREATE TABLE events (place INTEGER PRIMARY KEY NOT NULL, seq INTEGER NOT NULL, event TEXT NOT NULL,"
     " digest INTEGER NOT NULL);",
+    /* 3
+     * notes      what proxies refused, and what stands in for it (server/xds_notes.h); sealed, for it may hold keys
+     */
+    "CREATE TABLE notes (name TEXT PRIMARY KEY NOT NULL, sealed BLOB NOT NULL, digest INTEGER NOT NULL)"
+    " WITHOUT ROWID;",
 };
 
 /* "igwC" and "igwO" as numbers. */

@@ -60,7 +60,9 @@ enum {
     DROP_ENDPOINTS,
     PUT_SECRET,
     DROP_SECRET,
-    PUT_EVENT
+    PUT_EVENT,
+    PUT_NOTE,
+    DROP_NOTE
 };
 
 const char *const observed_statements[] = {
@@ -74,6 +76,8 @@ const char *const observed_statements[] = {
     [PUT_SECRET] = "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [DROP_SECRET] = "DELETE FROM secrets WHERE path = ?",
     [PUT_EVENT] = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
+    [PUT_NOTE] = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+    [DROP_NOTE] = "DELETE FROM notes WHERE name = ?",
 };
 const size_t n_observed_statements = ARRAY_LEN(observed_statements);
 
@@ -216,6 +220,41 @@ void row_drop_secret(struct store *s, const char *path)
     _cleanup_(mem_free_p) char *key = mem_printf("x%s", path);
 
     keeper_put(s->observed, key, DROP_SECRET, false, &value, 1);
+}
+
+/* Of a note; also what its sealed bytes belong to. */
+static char *note_row_key(const char *name)
+{
+    return mem_printf("n%s", name);
+}
+
+void row_put_note(struct store *s, const struct note *note)
+{
+    _cleanup_(mem_free_p) char *key = note_row_key(note->name);
+    struct buf sealed;
+
+    buf_init(&sealed, 0);
+    if (crypt_seal(s->key, key, note->bytes, note->len, &sealed) == 0) {
+        const struct db_value values[] = {db_text(note->name), db_blob(sealed.data, sealed.len)};
+
+        keeper_put(s->observed, key, PUT_NOTE, true, values, ARRAY_LEN(values));
+    }
+    buf_clear(&sealed);
+}
+
+int row_unseal_note(struct store *s, const char *name, const struct db_value *sealed, struct bytes *ret)
+{
+    _cleanup_(mem_free_p) char *key = note_row_key(name);
+
+    return crypt_unseal(s->key, key, sealed->bytes, sealed->len, &ret->data, &ret->len);
+}
+
+void row_drop_note(struct store *s, const char *name)
+{
+    const struct db_value value = db_text(name);
+    _cleanup_(mem_free_p) char *key = note_row_key(name);
+
+    keeper_put(s->observed, key, DROP_NOTE, false, &value, 1);
 }
 
 /* ---- config.db ---- */

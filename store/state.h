@@ -175,6 +175,7 @@ struct store {
     uint64_t wanted_version;
 
     struct event_ring *events;
+    struct notes notes;
     double expiry_looked,
         expiry_next;           /* as wall clock: up to when it is told what runs out; when it is the next time */
     uint64_t revision, claims; /* claims: the clock of since */
@@ -309,6 +310,8 @@ void row_drop_service(struct store *s, int64_t id);
 void row_put_endpoints(struct store *s, int64_t id, const void *addresses, size_t n);
 void row_put_secret(struct store *s, const struct secret *secret);
 void row_drop_secret(struct store *s, const char *path);
+void row_put_note(struct store *s, const struct note *note);
+void row_drop_note(struct store *s, const char *name);
 void row_put_gateway(struct store *s, const struct gateway *g);
 void row_put_port(struct store *s, const struct port_row *row);
 void row_drop_port(struct store *s, const struct port_row *row);
@@ -321,6 +324,7 @@ int row_unseal_document(struct store *s, const char *kind, const char *name, con
 /* What is sealed; the caller frees with mem_free_secret(data, len). -EBADMSG: the key does not fit. */
 int row_unseal_form(struct store *s, int64_t id, const struct db_value *resources, struct bytes *ret);
 int row_unseal_secret(struct store *s, const char *path, const struct db_value *sealed, struct bytes *ret);
+int row_unseal_note(struct store *s, const char *name, const struct db_value *sealed, struct bytes *ret);
 
 /* ---- load.c ---- */
 

@@ -69,6 +69,9 @@ static void observed_remade(struct store *s)
         if (entry->secret)
             row_put_secret(s, entry->secret);
     }
+    for (size_t i = 0; i < s->notes.n; i++)
+        if (s->notes.items[i].bytes)
+            row_put_note(s, &s->notes.items[i]);
     if (s->events)
         row_put_meta(s, "epoch", 0); /* events from before are not there any more: the next start begins anew */
     s->whole = s->kept_whole = false;
@@ -305,6 +308,7 @@ static void clear_observed(struct store *s)
     pointers_clear(&s->touched);
     pointers_clear(&s->dirty);
     pointers_clear(&s->waiting);
+    notes_clear(&s->notes);
     s->whole = s->kept_whole = false;
     s->kept_revision = s->claims = s->kept_claims = 0;
 }

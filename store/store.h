@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "store/facts.h"
+#include "store/notes.h"
 #include "store/view.h"
 
 enum { STORE_OBSERVED_WAIT_MS = 100, STORE_REVISIONS_MAX = 1000 /* default retention */ };
@@ -121,6 +122,10 @@ clock_ns store_poll(struct store *s, bool *ret_commit, bool *ret_fetch);
  * is wrong with an object stands on that object.
  */
 struct view_delta *store_commit(struct store *s, const char *cause);
+/* Replaces the notes of before; takes those, and leaves none there. No disk is waited for. */
+void store_set_notes(struct store *s, struct notes *notes);
+/* The present ones, right after store_open() those of before; borrowed until they are replaced. */
+const struct notes *store_notes(const struct store *s);
 /* Events that are no difference between views: of alarms, of what translation found. The disk is waited for once. */
 void store_announce(struct store *s, const char *kind, const char *const *names, size_t n, enum event_change change);
 /* Any thread: the same of what passes (store/events.h): no disk is waited for. */

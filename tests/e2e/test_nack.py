@@ -1,6 +1,7 @@
 """What only Envoy refuses: the culprit is found and named, its last accepted form or nothing is put in its place, and
 all else goes on."""
 
+import signal
 import threading
 import time
 
@@ -153,20 +154,48 @@ def test_several_culprits_of_several_types_at_once(nacked, sotw):
     assert not set(envoy.dynamic_clusters()) & {"test/svc/s%d.expose#0" % n for n in (7, 8, 41)}
 
 
-def test_a_restart_of_igwd_or_envoy_finds_the_culprit_again(nacked):
+def test_what_was_refused_and_what_stands_in_for_it_outlives_a_restart_of_igwd(nacked, sotw):
     lab = nacked
     for n in range(20):
         lab.add("test/svc/s%d" % n, l4(lab.one.address, lab.at(10000 + n)))
     lab.agent.set_keywords("test/svc/s5", {"expose#0.cluster_data": BAD_CLUSTER})
     wanted = [lab.at(10000 + n) + "/tcp" for n in range(20) if n != 5]
-    envoy = lab.up()
+    lab.igwd = lab.world.igwd(agent=lab.agent)
+    envoy = lab.world.envoy(lab.igwd, sotw=sotw).wait_live()
     wait_listening(envoy, *wanted)
-    lab.igwd.restart(kill=True)
-    lab.add("test/svc/more", l4(lab.one.address, lab.at(9000)))
-    wait_listening(envoy, *wanted, lab.at(9000) + "/tcp")
+    lab.agent.set_keywords("test/svc/s6", {"expose#0.cluster_data": BAD_CLUSTER})
+    lab.igwd.wait_logged("test/svc/s6.expose#0", "isolated")
+    rejected = envoy.rejected()
+    with Load(lab.at(10006), workers=1) as load:
+        load.wait_answered(10)
+        lab.igwd.restart(kill=True)
+        lab.add("test/svc/more", l4(lab.one.address, lab.at(9000)))
+        wait_listening(envoy, *wanted, lab.at(9000) + "/tcp")
+        load.wait_answered(10)
+        assert envoy.rejected() == rejected, "refused bytes were sent again"
+    load.assert_clean()
     envoy.kill()
-    second = lab.world.envoy(lab.igwd).wait_live()
+    # An Envoy that was never there before gets the last accepted form too.
+    second = lab.envoy = lab.world.envoy(lab.igwd, sotw=sotw).wait_live()
     wait_listening(second, *wanted, lab.at(9000) + "/tcp")
+    wait_answer(lab.at(10006), backend="b10")
+
+
+def test_what_was_refused_is_tried_again_when_igwd_is_told_to_reload(nacked, ca):
+    """What it needs on Envoy's side may be there by now: the same bytes are good then."""
+    lab = nacked
+    good, _, _ = fault(SDS, lab)
+    lab.add("test/svc/s0", good(0, 0))
+    lab.agent.set_keywords("test/svc/s0", {"certificate#front.certificate_chain_filename": lab.world.path("late.pem")})
+    lab.igwd = lab.world.igwd(agent=lab.agent)
+    lab.envoy = lab.world.envoy(lab.igwd)
+    lab.igwd.wait_logged("late.pem", "isolated")
+    lab.world.write("late.pem", open(lab.chain, encoding="ascii").read())
+    # An Envoy that runs takes the same secret for one that it has, and does not look for the file again.
+    lab.envoy.kill()
+    lab.igwd.signal(signal.SIGHUP)
+    lab.envoy.start()
+    wait_until(lambda: answers_of(lab, SDS, 0, 0, ca).backend == "b10")
 
 
 def test_one_envoys_refusal_is_not_anothers(nacked):
@@ -258,7 +287,7 @@ def test_words_that_name_nobody_are_followed_up_by_halves(nacked, kind, sotw):
         assert wrong not in refuser.held[kind]
         lab.igwd.wait_logged(bad, '"no"')
         assert len(refuser.refused) <= 14, "more refusals than halves"
-        # Others go on while it is out; the same bytes never come again.
+        # Others go on while it is out; the same bytes do not come again by themselves.
         refused = len(refuser.refused)
         lab.agent.set_keywords("test/svc/s3", {"expose#0.lb_policy": "random"})
         lab.agent.resource_down("test/svc/s4", "n1")
@@ -266,6 +295,9 @@ def test_words_that_name_nobody_are_followed_up_by_halves(nacked, kind, sotw):
                    or not list(refuser.held[EDS]["test/svc/s4.expose#0"].endpoints[0].lb_endpoints))
         wait_until(lambda: refuser.held[CDS]["test/svc/s3.expose#0"].lb_policy)
         assert len(refuser.refused) == refused
+        # When igwd is told to reload they do.
+        lab.igwd.signal(signal.SIGHUP)
+        wait_until(lambda: len(refuser.refused) > refused)
         # Once its bytes differ it is tried again.
         refuser.refuse = lambda *_: None
         lab.agent.set_keywords("test/svc/s37", {"expose#0.port": "8001", "expose#0.lb_policy": "random",

@@ -1,6 +1,7 @@
 """What only Envoy refuses in a listener or route configuration that many exposures share: the exposure at fault is
 found and named, its last accepted form or nothing is put in its place, and all others go live."""
 
+import contextlib
 import time
 
 import pytest
@@ -69,6 +70,16 @@ class Shared:
         self.lab.envoy = self.lab.world.envoy(self.lab.igwd, handmade=True, sotw=sotw)
         return self.lab.envoy
 
+    def live(self, sotw):
+        """All are good, and answer."""
+        for n in range(COUNT):
+            self.add(n)
+        self.lab.following()
+        envoy = self.envoy(sotw)
+        for n in range(COUNT):
+            self.wait(n)
+        return envoy
+
     def name(self, n):
         return "test/svc/s%d.expose#0" % n
 
@@ -110,12 +121,7 @@ def test_a_bad_part_is_refused_alone_and_all_others_go_live(shared, sotw):
 
 
 def test_the_last_accepted_form_of_a_part_stays_while_the_others_change(shared, sotw):
-    for n in range(COUNT):
-        shared.add(n)
-    shared.lab.following()
-    envoy = shared.envoy(sotw)
-    for n in range(COUNT):
-        shared.wait(n)
+    envoy = shared.live(sotw)
     with Load(shared.lab.at(8443), path=shared.path(BAD), workers=2, **shared.options(BAD)) as load:
         load.wait_answered(10)
         shared.spoil(BAD)
@@ -181,3 +187,25 @@ def test_a_newer_envoy_takes_what_an_older_one_refuses(lab, ca):
     strict.kill()
     lab.world.envoy(lab.igwd).wait_live()
     wait_answer(lab.at(8443), "/abc/x", host=shared.host(2), backend="b10")
+
+
+def test_a_restart_of_igwd_harms_nobody_beside_a_part_that_is_refused(shared, sotw):
+    """Neither who shares the resource nor the part's last accepted form is lost, and nothing is refused again."""
+    envoy = shared.live(sotw)
+    shared.spoil(BAD)
+    wait_until(lambda: shared.condition(BAD)["state"] == "failed")
+    wait_until(lambda: shared.condition(0)["state"] == "ok")
+    rejected = envoy.rejected()
+    loads = [Load(shared.lab.at(8443), path=shared.path(n), workers=1, **shared.options(n))
+             for n in (0, BAD - 1, BAD, COUNT - 1)]
+    with contextlib.ExitStack() as running:
+        for load in loads:
+            running.enter_context(load).wait_answered(10)
+        shared.lab.igwd.restart(kill=True)
+        shared.add(COUNT)
+        shared.wait(COUNT)
+        wait_until(lambda: shared.condition(BAD)["state"] == "failed")
+        wait_until(lambda: shared.condition(COUNT)["state"] == "ok")
+    for load in loads:
+        load.assert_clean(at_least=10)
+    assert envoy.rejected() == rejected, "refused bytes were sent again"

@@ -10,7 +10,7 @@ from declare import l4
 from harness import wait_answer, wait_until
 
 # What each migration after the first one added to a layout: undone, it is the layout of the first release.
-ADDED = {"config.db": ["documents", "history", "authors", "members"], "observed.db": ["events"]}
+ADDED = {"config.db": ["documents", "history", "authors", "members"], "observed.db": ["events", "notes"]}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 /* The store and its disk: kill -9, damage, full disks, wrong keys, a second daemon, what must never be readable. */
 #include "store/store.h"
 
+#include "base/map.h"
 #include "store/migrations.h"
 #include "store/sqlite.h"
 #include "tests/unit/certs.h"
@@ -412,6 +413,83 @@ TEST(observed_db_that_is_lost_while_running_is_rebuilt_from_memory_and_the_agent
     CHECK(world_is_complete(&w));
     after = world_dump(&w);
     CHECK_STR(after, good);
+    world_clear(&w);
+}
+
+static void set_notes(struct world *w, const char *const *pairs)
+{
+    struct notes notes = {0};
+
+    for (; pairs[0]; pairs += 2) {
+        struct buf b;
+
+        buf_init(&b, 0);
+        buf_append_str(&b, pairs[1]);
+        notes_add(&notes, mem_strdup(pairs[0]), &b);
+    }
+    store_set_notes(w->store, &notes);
+    CHECK_INT(notes.n, 0);
+}
+
+/* "name=bytes ", sorted by name; "?" for what could not be read. */
+static const char *notes_of(struct world *w, char ret[256])
+{
+    const struct notes *notes = store_notes(w->store);
+    struct map by_name = {0};
+    _cleanup_(mem_free_p) void **sorted = NULL;
+
+    for (size_t i = 0; i < notes->n; i++)
+        map_puts(&by_name, notes->items[i].name, &notes->items[i]);
+    sorted = map_sorted_values(&by_name);
+    ret[0] = '\0';
+    for (size_t i = 0, at = 0; i < notes->n; i++) {
+        const struct note *note = sorted[i];
+
+        at += (size_t)snprintf(ret + at, 256 - at, "%s=%s ", note->name, note->bytes ? (char *)note->bytes : "?");
+    }
+    map_clear(&by_name);
+    return ret;
+}
+
+TEST(notes_are_found_again_as_the_last_set_was)
+{
+    struct world w;
+    char text[256];
+
+    world_init(&w);
+    world_open(&w);
+    set_notes(&w, (const char *const[]){"a", "one secret word", "b", "", "c", "3", NULL});
+    set_notes(&w, (const char *const[]){"a", "one secret word", "b", "2", "d", "4", NULL});
+    CHECK_STR(notes_of(&w, text), "a=one secret word b=2 d=4 ");
+    world_reopen(&w);
+    CHECK_STR(notes_of(&w, text), "a=one secret word b=2 d=4 ");
+    CHECK(!world_files_hold(&w, "secret word"));
+    /* The file that is made anew has them too. */
+    CHECK(unlink(world_file(&w, "observed.db")) == 0);
+    set_notes(&w, (const char *const[]){"a", "one secret word", "d", "5", NULL});
+    world_until(&w, is_alarmed, "observed.db");
+    world_sync_nothing(&w);
+    world_until(&w, is_quiet, "observed.db");
+    world_reopen(&w);
+    CHECK_STR(notes_of(&w, text), "a=one secret word d=5 ");
+    world_clear(&w);
+}
+
+TEST(notes_that_another_key_sealed_say_nothing_and_go_with_the_next_set)
+{
+    struct world w;
+    char text[256];
+
+    world_init(&w);
+    world_open(&w);
+    set_notes(&w, (const char *const[]){"a", "1", "b", "2", NULL});
+    world_close(&w);
+    CHECK(unlink(world_file(&w, "key")) == 0);
+    world_open(&w);
+    CHECK_STR(notes_of(&w, text), "a=? b=? ");
+    set_notes(&w, (const char *const[]){"b", "2", NULL});
+    world_reopen(&w);
+    CHECK_STR(notes_of(&w, text), "b=2 ");
     world_clear(&w);
 }
 

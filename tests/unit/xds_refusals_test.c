@@ -8,7 +8,7 @@
 TEST(what_a_proxy_refused_is_known_as_long_as_it_is_and_after)
 {
     struct xds_refusals *r = xds_refusals_new();
-    struct xds_refusing *p = xds_refusing_get(r, 7), *other = xds_refusing_get(r, 8);
+    struct xds_refusing *p = xds_refusing_get(r, 7, "g"), *other = xds_refusing_get(r, 8, "g");
 
     CHECK(xds_refusing_find(p, XDS_CLUSTER, 1) == NULL);
     xds_refusing_add(p, XDS_CLUSTER, 1, "a", "it is bad", 9);
@@ -18,7 +18,7 @@ TEST(what_a_proxy_refused_is_known_as_long_as_it_is_and_after)
     CHECK(xds_refusing_find(p, XDS_CLUSTER, 2) == NULL);
     CHECK(xds_refusing_find(other, XDS_CLUSTER, 1) == NULL);
     xds_refusing_put(r, p);
-    p = xds_refusing_get(r, 7);
+    p = xds_refusing_get(r, 7, "g");
     CHECK_INT(xds_refusing_count(p), 1);
     CHECK(xds_refusing_find(p, XDS_CLUSTER, 1) != NULL);
     xds_refusing_put(r, p);
@@ -30,7 +30,7 @@ TEST(what_a_proxy_refused_is_known_as_long_as_it_is_and_after)
 TEST(two_streams_of_a_proxy_share_what_it_refused)
 {
     struct xds_refusals *r = xds_refusals_new();
-    struct xds_refusing *one = xds_refusing_get(r, 7), *two = xds_refusing_get(r, 7);
+    struct xds_refusing *one = xds_refusing_get(r, 7, "g"), *two = xds_refusing_get(r, 7, "g");
 
     CHECK(one == two);
     xds_refusing_put(r, one);
@@ -43,7 +43,7 @@ TEST(two_streams_of_a_proxy_share_what_it_refused)
 TEST(the_newest_words_stand_and_long_ones_are_cut_between_characters)
 {
     struct xds_refusals *r = xds_refusals_new();
-    struct xds_refusing *p = xds_refusing_get(r, 7);
+    struct xds_refusing *p = xds_refusing_get(r, 7, "g");
     char words[2 * XDS_REFUSAL_WORDS_MAX];
     const char *kept;
 
@@ -61,7 +61,7 @@ TEST(the_newest_words_stand_and_long_ones_are_cut_between_characters)
 TEST(the_oldest_refusal_goes_past_the_limit)
 {
     struct xds_refusals *r = xds_refusals_new();
-    struct xds_refusing *p = xds_refusing_get(r, 7);
+    struct xds_refusing *p = xds_refusing_get(r, 7, "g");
 
     for (uint64_t i = 1; i <= XDS_REFUSALS_MAX + 1; i++)
         xds_refusing_add(p, XDS_ROUTE, i, "a", "no", 2);
@@ -78,17 +78,41 @@ TEST(the_proxy_that_was_away_longest_is_forgotten_past_the_limit)
     struct xds_refusing *p;
 
     for (uint64_t i = 0; i <= XDS_REFUSING_PROXIES_MAX; i++) {
-        p = xds_refusing_get(r, i);
+        p = xds_refusing_get(r, i, "g");
         xds_refusing_add(p, XDS_ROUTE, 1, "a", "no", 2);
         xds_refusing_put(r, p);
         if (i == 5) /* number 0 was here once more */
-            xds_refusing_put(r, xds_refusing_get(r, 0));
+            xds_refusing_put(r, xds_refusing_get(r, 0, "g"));
     }
-    p = xds_refusing_get(r, 1);
+    p = xds_refusing_get(r, 1, "g");
     CHECK_INT(xds_refusing_count(p), 0);
     xds_refusing_put(r, p);
-    p = xds_refusing_get(r, 0);
+    p = xds_refusing_get(r, 0, "g");
     CHECK_INT(xds_refusing_count(p), 1);
+    xds_refusing_put(r, p);
+    xds_refusals_free(r);
+}
+
+TEST(what_is_forgotten_can_be_refused_again)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p = xds_refusing_get(r, 7, "g"), *idle = xds_refusing_get(r, 8, "g");
+    uint64_t changes;
+
+    xds_refusing_add(p, XDS_ROUTE, 1, "a", "no", 2);
+    xds_refusing_add_part(p, XDS_LISTENER, 2, "l", "no");
+    xds_refusing_add(idle, XDS_ROUTE, 1, "a", "no", 2);
+    xds_refusing_put(r, idle);
+    changes = xds_refusals_changes(r);
+    xds_refusals_forget(r);
+    CHECK(xds_refusals_changes(r) != changes);
+    CHECK_INT(xds_refusing_count(p), 0);
+    CHECK_INT(xds_refusing_count_parts(p, XDS_LISTENER, "l"), 0);
+    idle = xds_refusing_get(r, 8, "g");
+    CHECK_INT(xds_refusing_count(idle), 0);
+    xds_refusing_add(p, XDS_ROUTE, 1, "a", "no", 2);
+    CHECK(xds_refusing_find(p, XDS_ROUTE, 1) != NULL);
+    xds_refusing_put(r, idle);
     xds_refusing_put(r, p);
     xds_refusals_free(r);
 }

@@ -424,6 +424,35 @@ TEST(what_was_sent_and_taken_away_is_gone_once_the_client_says_so)
     }
 }
 
+TEST(what_a_client_brought_along_is_acked_when_it_comes_back_after_a_refusal)
+{
+    struct resource *first = wire_resource_new(XDS_CLUSTER, "c", "1", NULL, NULL, NULL);
+    struct world w;
+    struct client a;
+    char version[17];
+
+    snprintf(version, sizeof(version), "%016llx", (unsigned long long)first->version);
+    world_init(&w);
+    publish(&w, "g", "other", "1");
+    open_client(&a, &w, XDS_DELTA, "g", "a");
+    send(&a, (struct wire_request){
+                 .type = XDS_CLUSTER, .names = LIST("c"), .have = LIST("c"), .have_versions = LIST(version)});
+    ask(&a, XDS_LISTENER, NULL);
+    publish(&w, "g", "c", "2");
+    CHECK_INT(receive(&a), XDS_CLUSTER);
+    answer(&a, XDS_CLUSTER, "it is bad");
+    CHECK_INT(receive(&a), XDS_LISTENER); /* it has none; nor has it to be told of a form that it has itself */
+    answer(&a, XDS_LISTENER, NULL);
+    CHECK_INT(receive(&a), XDS_TYPES);
+    publish(&w, "g", "c", "1");
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_PENDING);
+    take(&a, XDS_CLUSTER);
+    CHECK_INT(state_of(&w, 3), XDS_ROLLOUT_ACKED);
+    close_client(&a);
+    world_clear(&w);
+    resource_unref(first);
+}
+
 TEST(a_refusal_is_told_at_once_and_stays)
 {
     struct world w;

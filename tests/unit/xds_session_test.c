@@ -699,6 +699,28 @@ TEST(sotw_a_client_that_comes_back_with_the_current_version_is_sent_nothing)
     world_free(w);
 }
 
+TEST(sotw_what_is_dropped_and_asked_for_before_the_first_answer_is_sent)
+{
+    struct world *w = world_new(XDS_SOTW);
+    char version[TEXT];
+    struct wire_response *r;
+
+    change(w, XDS_ENDPOINT, "a", "0");
+    change(w, XDS_ENDPOINT, "b", "0");
+    ask(w, XDS_ENDPOINT, LIST("a", "b"));
+    r = expect(w, XDS_ENDPOINT, LIST("a", "b"));
+    snprintf(version, sizeof(version), "%s", r->version);
+    ack_with(w, r, LIST("a", "b"));
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .version = version, .names = LIST("a", "b")});
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .version = version, .names = LIST("a")});
+    send(w, (struct wire_request){.type = XDS_ENDPOINT, .version = version, .names = LIST("a", "b")});
+    r = expect(w, XDS_ENDPOINT, LIST("b"));
+    ack_with(w, r, LIST("a", "b"));
+    expect_nothing(w);
+    world_free(w);
+}
+
 TEST(sotw_a_stale_request_is_not_answered)
 {
     struct world *w = world_new(XDS_SOTW);

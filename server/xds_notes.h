@@ -1,0 +1,38 @@
+/*
+ * What has to be known of proxies after a restart of the daemon, as notes (store/notes.h): what each refused, and
+ * the last accepted forms that stand in for it. Without them, bytes that were refused would be sent again to all that
+ * come back; where a refused part is one of many, good ones would be taken from their proxy while it is found out
+ * once more which one is bad; and what stood in for it would be gone.
+ *
+ * Notes are made when something of that changed, of a refusal at most once in XDS_NOTES_HASTE_MS, else in
+ * XDS_NOTES_GAP_MS, and are few: of each proxy its XDS_NOTES_REFUSALS_MAX newest refusals, of all proxies
+ * XDS_NOTES_MAX. What is not noted is found out again.
+ *
+ * Owned by the xDS thread; pure.
+ */
+#ifndef SERVER_XDS_NOTES_H
+#define SERVER_XDS_NOTES_H
+
+#include "base/clock.h"
+#include "server/xds_refusals.h"
+#include "server/xds_table.h"
+#include "store/notes.h"
+
+enum { XDS_NOTES_HASTE_MS = 10, XDS_NOTES_GAP_MS = 100, XDS_NOTES_REFUSALS_MAX = 256, XDS_NOTES_MAX = 20000 };
+
+struct xds_notes;
+
+/*
+ * Takes in what was noted before; directory and refusals are borrowed. note: takes a new set; called by
+ * xds_notes_run(), xds_notes_free(), must not block; NULL: nothing is noted.
+ */
+struct xds_notes *xds_notes_new(struct xds_directory *d, struct xds_refusals *r, const struct notes *before,
+                                void (*note)(void *arg, struct notes *notes), void *arg);
+/* A batch was applied; no session has been served since. */
+void xds_notes_applied(struct xds_notes *n);
+/* Returns when to be called again at the latest. */
+clock_ns xds_notes_run(struct xds_notes *n, clock_ns now);
+/* Notes what is not noted yet. The directory and the refusals are still there. NULL is allowed. */
+void xds_notes_free(struct xds_notes *n);
+
+#endif
