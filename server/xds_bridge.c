@@ -123,6 +123,7 @@ static struct xds_form *make(struct move *m, struct xds_form *held, struct xds_f
     if (r)
         return xds_form_composed(current, held->version, r);
     current->keeps_none = held->version;
+    current->keeps_none_at = current->gateway->directory->sequence;
     /* There may be as many of these as chains. */
     xds_form_drop_parts(current);
     xds_form_drop_parts(held);
@@ -140,9 +141,22 @@ static struct xds_form *find_or_make(struct xds_session *s, struct xds_form *hel
 
     if (f)
         return xds_form_ref(f);
-    if (!m.listener || current->keeps_none == held->version || !anything_gained(&m))
+    /* Another chain may have gained since what this one lost before. */
+    if (current->keeps_none == held->version && current->keeps_none_at == current->gateway->directory->sequence)
+        return NULL;
+    if (!m.listener || !anything_gained(&m))
         return NULL;
     return make(&m, held, current);
+}
+
+/* One more may keep something. */
+static bool has_room(const struct xds_sub *sub)
+{
+    size_t n = 0;
+
+    for (const struct xds_bridge *b = sub->bridges; b; b = b->next)
+        n++;
+    return n < XDS_BRIDGES_MAX;
 }
 
 /* Whether the client's listener is about to lead elsewhere; XDS_NO_SLOT: no. Else which one it is. */
@@ -177,6 +191,8 @@ struct xds_form *xds_bridged(struct xds_session *s, struct xds_sub *sub, struct 
         return current;
     if (b && held->keeps && held->basis == current->version)
         return held;
+    if (!b && !has_room(sub))
+        return current;
     listener = moving_listener(s, current, b);
     f = listener != XDS_NO_SLOT ? find_or_make(s, held, current, listener) : NULL;
     if (!f || xds_is_refused(s, sub->type, f->version)) {

@@ -30,6 +30,9 @@
 #define XDS_LINGER (5 * CLOCK_NS_PER_S)
 /* For a listener to lead elsewhere, all in all: Envoy's patience with what it needs, and a linger. */
 #define XDS_BRIDGE_MAX (XDS_WARMING + XDS_LINGER)
+/* Of one client's route configurations so many keep something at a time: each is compared with all others of its
+ * listener. What moves beyond that is not kept. */
+enum { XDS_BRIDGES_MAX = 256 };
 /* For the types that a client has not asked for yet at the beginning of a stream. */
 #define XDS_GRACE (100 * (clock_ns)CLOCK_NS_PER_MS)
 

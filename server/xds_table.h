@@ -45,9 +45,9 @@ struct xds_form {
     uint64_t keeps;                 /* it is all of that, and more of the form of this version (xds_bridge.c); or 0 */
     struct xds_form *next_composed; /* of its table */
     struct parts *parts;            /* made when they are asked for */
-    uint64_t keeps_none;            /* of this version there is nothing to keep */
-    uint32_t len;                   /* its wire_len */
-    struct hash128 hash;            /* of its name and version; not of a form that only a client has */
+    uint64_t keeps_none, keeps_none_at; /* of this version there is nothing to keep, as of that batch */
+    uint32_t len;                       /* its wire_len */
+    struct hash128 hash;                /* of its name and version; not of a form that only a client has */
     /* The batches (their sequence in the directory) that made it current and that ended that; until: UINT64_MAX while
      * it is, both 0 for a form that never was. */
     uint64_t since, until;

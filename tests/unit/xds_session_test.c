@@ -1801,6 +1801,81 @@ TEST(a_domain_that_is_gone_from_all_chains_is_not_kept)
     }
 }
 
+TEST(a_domain_that_one_chain_lost_before_another_gains_it_is_kept_if_the_client_still_has_it)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_of_domains(v);
+        struct xds_sub *routes = &w->session->subs[XDS_ROUTE];
+        uint32_t slot = xds_slot_find(routes->table->space, "l|tls:1", 7);
+
+        change_domains(w, "1", "a.test", "c.test d.test");
+        /* The stream is busy with something else: what is due was looked at, and is not sent yet. */
+        CHECK(xds_target(w->session, routes, slot)->keeps == 0);
+        change_domains(w, "2", "a.test", "b.test c.test d.test");
+        take_domains(w, "a.test b.test", "b.test c.test d.test");
+        expect_and_ack(w, XDS_LISTENER, LIST("l"));
+        expect_nothing(w);
+        world_free(w);
+    }
+}
+
+/* As many chains as may keep something, and one more; each loses its second domain to the one behind it. */
+static void shift_domains(struct world *w, const char *listener, bool shifted, unsigned n)
+{
+    struct wire_batch *b = begin_batch();
+    const char **names = mem_array(const char *, n + 1);
+
+    for (unsigned i = 0; i < n; i++) {
+        _cleanup_(mem_free_p) char *domains = mem_printf("o%u.test m%u.test", i, (i + shifted) % n);
+
+        names[i] = mem_printf("l|tls:%03u", i);
+        put_domains(b, names[i], domains);
+    }
+    put_using(b, XDS_LISTENER, "l", listener, NULL, names);
+    apply(w, b, true);
+    for (unsigned i = 0; i < n; i++)
+        mem_free((char *)names[i]);
+    mem_free(names);
+}
+
+TEST(of_very_many_domains_that_move_at_once_some_are_kept)
+{
+    enum { CHAINS = XDS_BRIDGES_MAX + 1 };
+    struct world *w = world_new(XDS_DELTA);
+    struct wire_response *r;
+    unsigned n_kept = 0;
+
+    shift_domains(w, "0", false, CHAINS);
+    ask(w, XDS_CLUSTER, NULL);
+    ask(w, XDS_LISTENER, NULL);
+    ask(w, XDS_ROUTE, LIST("*"));
+    while ((r = next(w)))
+        ack(w, r);
+    shift_domains(w, "1", true, CHAINS);
+    r = next(w);
+    CHECK_INT(r->type, XDS_ROUTE);
+    CHECK_INT(r->n_resources, CHAINS);
+    for (unsigned i = 0; i < CHAINS; i++) {
+        _cleanup_(mem_free_p) char *name = mem_printf("l|tls:%03u", i), *domain = mem_printf("m%u.test", i);
+        const struct wire_resource *found = wire_find(r, name);
+        size_t len = strlen(domain);
+        _cleanup_(mem_free_p) char *field = mem_printf("%c%c%s", 0x12, (int)len, domain);
+
+        n_kept += memmem(found->bytes, found->len, field, len + 2) != NULL;
+    }
+    CHECK_INT(n_kept, XDS_BRIDGES_MAX);
+    ack(w, r);
+    while ((r = next(w)))
+        ack(w, r);
+    w->now += XDS_LINGER;
+    r = next(w);
+    CHECK_INT(r->n_resources, XDS_BRIDGES_MAX);
+    ack(w, r);
+    expect_nothing(w);
+    world_free(w);
+}
+
 TEST(a_domain_that_moves_between_chains_of_a_listener_that_stays_as_it_is_is_not_kept)
 {
     EACH_VARIANT(v)
