@@ -26,6 +26,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,9 +55,9 @@ struct daemon {
     struct loop_timer *store_timer; /* when the store wants to be polled again */
     struct loop_timer *heartbeat;   /* of streams of events; NULL: there is no API */
     struct edit_queue *edits;       /* NULL: there is no API */
-    pthread_mutex_t notes_lock; /* of the two below; nothing else is taken while it is held */
-    struct notes notes;         /* of proxies, the newest set, on its way to the store */
-    bool has_notes;             /* and it is not there yet */
+    pthread_mutex_t notes_lock;     /* of the two below; nothing else is taken while it is held */
+    struct notes notes;             /* of proxies, the newest set, on its way to the store */
+    bool has_notes;                 /* and it is not there yet */
     struct port_range reserved[RESERVED_MAX];
     struct store_options store_options;
     int signal_fd;
