@@ -507,6 +507,7 @@ static const struct {
                 {"backup", CONFIG_BACKUP, 1, "DIRECTORY"},
                 {"restore", CONFIG_RESTORE, 1, "DIRECTORY"},
                 {"token", CONFIG_TOKEN, 3, "create NAME ROLE [--expires WHEN]"},
+                {"ready", CONFIG_READY},
                 {"--check-config", CONFIG_CHECK},
                 {"--print-config", CONFIG_PRINT},
                 {"--help", CONFIG_HELP},
@@ -746,7 +747,7 @@ static int check_together(struct config *c, struct err *e)
         if (!socket_address_is_local(&c->xds[i].at) && !all)
             return err_set(e, -EINVAL, "xds", NULL,
                            "%s is not on loopback: it needs xds-cert, xds-key and xds-client-ca", c->xds[i].address);
-    return check_api(c, e);
+    return c->command == CONFIG_READY ? 0 : check_api(c, e); /* who asks needs not what who serves needs */
 }
 
 int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e)
@@ -813,6 +814,8 @@ char *config_help(void)
                          "       igwd token create NAME ROLE  make a token over the REST interface (--api); ROLE is "
                          "viewer,\n"
                          "                                    admin or operator=GATEWAY,...\n"
+                         "       igwd ready [OPTION...]       ask the daemon at --api whether it has a state to "
+                         "serve\n"
                          "       igwd backup DIRECTORY        copy what people made out of --state, while igwd runs\n"
                          "       igwd restore DIRECTORY       put a backup back into --state, while it does not\n"
                          "       igwd validate ENVOY          hand the bootstrap on standard input to an Envoy in a "

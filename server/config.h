@@ -32,6 +32,7 @@ enum config_command {
     CONFIG_BACKUP,
     CONFIG_RESTORE,
     CONFIG_TOKEN,
+    CONFIG_READY,
     CONFIG_CHECK,
     CONFIG_PRINT,
     CONFIG_HELP,

@@ -6,6 +6,7 @@
 #include "server/daemon.h"
 #include "server/envoy_check.h"
 #include "server/notify.h"
+#include "server/ready.h"
 #include "server/sandbox.h"
 #include "server/token.h"
 #include "server/version.h"
@@ -88,6 +89,12 @@ static int make_token(const struct config *c)
     if (token_create(c, c->words[1], c->words[2], &token, &e))
         return fail(&e, EXIT_FAILURE);
     return print(token);
+}
+
+static int ask_ready(const struct config *c)
+{
+    struct err e = {0};
+    return ready_ask(c, &e) ? fail(&e, EXIT_FAILURE) : print(mem_strdup("ready\n"));
 }
 
 /* The settings have been read; whether the binary that they name can be asked is found out by asking it. */
@@ -193,6 +200,8 @@ static int command(int argc, char **argv, const struct config *c)
         return restore(c);
     case CONFIG_TOKEN:
         return make_token(c);
+    case CONFIG_READY:
+        return ask_ready(c);
     case CONFIG_RUN:
         return run(argc, argv, c);
     }

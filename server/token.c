@@ -1,68 +1,23 @@
-/* One request over HTTP/1.0, which ends the connection with its answer: so that is all there is to read. */
+/* A POST, and the secret out of its answer. */
 #include "server/token.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/wellknown.h"
+#include "server/ask.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-enum { ANSWER_MAX = 1 << 20, PIECE = 4096, TIMEOUT_S = 30, TIME_TEXT = 32 };
+enum { TIMEOUT_S = 30, TIME_TEXT = 32 };
 
-static const char *socket_path(const struct config *c)
+static const struct socket_address *find_socket(const struct config *c)
 {
     for (size_t i = 0; i < c->n_api; i++)
         if (c->api[i].at.path[0])
-            return c->api[i].at.path;
+            return &c->api[i].at;
     return NULL;
-}
-
-static int system_error(struct err *e, const char *path, const char *what)
-{
-    return err_set(e, -errno, path, NULL, "%s: %s", what, strerrordesc_np(errno));
-}
-
-static int connect_to(const char *path, int *ret_fd, struct err *e)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const struct timeval timeout = {.tv_sec = TIMEOUT_S};
-    if (strlen(path) >= sizeof(address.sun_path))
-        return err_set(e, -ENAMETOOLONG, path, NULL, "the socket's path is too long");
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (*ret_fd < 0 || setsockopt(*ret_fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) ||
-        setsockopt(*ret_fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
-        connect(*ret_fd, (const struct sockaddr *)&address, sizeof(address)))
-        return system_error(e, path, "the daemon can't be reached");
-    return 0;
-}
-
-static int exchange(int fd, const char *path, const struct buf *request, struct buf *answer, struct err *e)
-{
-    for (size_t at = 0; at < request->len;) {
-        ssize_t n = send(fd, request->data + at, request->len - at, MSG_NOSIGNAL);
-        if (n < 0)
-            return system_error(e, path, "the daemon can't be asked");
-        at += (size_t)n;
-    }
-    for (;;) {
-        uint8_t *p = buf_reserve(answer, PIECE);
-        if (!p)
-            return err_set(e, -EMSGSIZE, path, NULL, "the daemon's answer is too large");
-        ssize_t n = recv(fd, p, PIECE, 0);
-        if (n < 0)
-            return system_error(e, path, "the daemon does not answer");
-        if (n == 0)
-            return 0;
-        answer->len += (size_t)n;
-    }
 }
 
 /* A duration from now with its unit ("90d"), a day (its beginning, UTC), or a time as RFC 3339 has it. */
@@ -107,12 +62,12 @@ static json_t *wanted(const char *name, const char *role, const char *expires_at
 }
 
 /* The answer's content, or what it says is wrong. */
-static int read_answer(const char *text, char **ret_token, struct err *e)
+static int read_answer(struct buf *answer, char **ret_token, struct err *e)
 {
-    const char *content = strstr(text, "\r\n\r\n");
-    const char *status = strchr(text, ' ');
+    const char *content;
+    unsigned status = ask_status(answer, &content);
     json_t *json = NULL;
-    if (!content || !status || json_parse(content + 4, strlen(content + 4), &json, NULL))
+    if (!status || json_parse(content, strlen(content), &json, NULL))
         return err_set(e, -EPROTO, NULL, NULL, "the daemon's answer is not understood");
     const char *token = json_string_value(json_object_get(json, "token"));
     const char *detail = json_string_value(json_object_get(json, "detail"));
@@ -122,16 +77,16 @@ static int read_answer(const char *text, char **ret_token, struct err *e)
     if (token)
         *ret_token = mem_printf("%s\n", token);
     else
-        r = err_set(e, -EPERM, NULL, NULL, "%s%s%s (status %.3s)", detail ? detail : "no token was made",
-                    fault ? ": " : "", fault ? fault : "", status + 1);
+        r = err_set(e, -EPERM, NULL, NULL, "%s%s%s (status %u)", detail ? detail : "no token was made",
+                    fault ? ": " : "", fault ? fault : "", status);
     json_decref(json);
     return r;
 }
 
 int token_create(const struct config *c, const char *name, const char *role, char **ret_token, struct err *e)
 {
-    const char *path = socket_path(c);
-    if (!path)
+    const struct socket_address *at = find_socket(c);
+    if (!at)
         return err_set(e, -EINVAL, "--api", NULL,
                        "a unix socket is expected: --api unix:/PATH, as the daemon has it");
     char expires_at[TIME_TEXT];
@@ -143,19 +98,13 @@ int token_create(const struct config *c, const char *name, const char *role, cha
     json_decref(body);
     struct buf request, answer;
     buf_init(&request, 0);
-    buf_init(&answer, ANSWER_MAX);
     (void)buf_printf(&request,
                      "POST /api/v1/tokens HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                      "Content-Length: %zu\r\n\r\n%s",
                      strlen(content), content); /* far below the buffer's limit */
-    int fd = -1;
-    r = connect_to(path, &fd, e);
+    r = ask_daemon(at, &request, TIMEOUT_S, &answer, e);
     if (!r)
-        r = exchange(fd, path, &request, &answer, e);
-    if (!r)
-        r = read_answer(buf_cstr(&answer), ret_token, e);
-    if (fd >= 0)
-        close(fd);
+        r = read_answer(&answer, ret_token, e);
     if (answer.data)
         mem_wipe(answer.data, answer.len);
     buf_clear(&request);

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from declare import l4
-from harness import ROOT, Igwd, wait_answer
+from harness import ROOT, Igwd, wait_answer, wait_until
 
 DIST = ROOT / "dist"
 DEFINITIONS = ["failover", "flex"]
@@ -29,10 +29,23 @@ def test_the_recipe_of_the_image_follows_the_rules():
 
 def test_the_recipe_takes_a_release_of_the_distribution_and_the_package():
     text = (DIST / "container" / "Containerfile").read_text()
-    images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    assert len(images) == 2 and len(set(images)) == 1 and re.fullmatch(r"debian:12\.\d+-slim", images[0])
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE}"] * 2
+    assert re.search(r"^ARG BASE=debian:12\.\d+-slim$", text, re.MULTILINE)
     assert re.search(r'^ENTRYPOINT \["/usr/sbin/igwd"\]$', text, re.MULTILINE)
     assert " make deb " in text and "build/deb/igwd_*.deb" in text
+
+
+def test_the_health_check_of_the_image_asks_the_daemon_where_the_definitions_open_it(world):
+    text = (DIST / "container" / "Containerfile").read_text()
+    program, *words = json.loads(re.search(r"^HEALTHCHECK .*CMD (\[.*\])$", text, re.MULTILINE).group(1))
+    assert program == "/usr/sbin/igwd" and words == ["ready"]
+    asked = Igwd(world).run(*words, "--config", "/dev/null", check=False)
+    assert asked.returncode == 1 and "unix:/run/igwd/api.sock" in asked.stderr
+    for name in DEFINITIONS:
+        assert "--api unix:/run/igwd/api.sock" in Definition(name).get("container#igwd", "run_command")
+    here = {"IGWD_API": "unix:" + world.path("api.sock")}
+    igwd = world.igwd(agent=world.agent(nodes=["n1"]), args=["--api", here["IGWD_API"]])
+    wait_until(lambda: igwd.run(*words, env=here, check=False).returncode == 0)
 
 
 def test_the_image_is_built_from_nothing_that_was_made_outside():

@@ -163,6 +163,29 @@ def test_it_says_when_it_is_ready_to_who_asked(world):
         wait_until(lambda: b"READY=1" in notify.recv(4096), what="the daemon to say that it is ready")
 
 
+def test_ready_says_whether_there_is_a_state_to_serve_and_why_not(world):
+    where, tcp = "unix:" + world.path("api.sock"), world.ip(4) + ":8001"
+    asker = Igwd(world)
+
+    def ready(*args):
+        done = asker.run("ready", *args, check=False)
+        return done.returncode, done.stdout, done.stderr
+    assert ready("--api", where) == (1, "", "igwd: %s: the daemon can't be reached: No such file or directory\n" % where)
+    tokens = world.write("tokens", "", 0o600)
+    igwd = world.igwd(args=["--api", where, "--api", tcp, "--api-token-file", tokens])
+    code, said, why = ready("--api", where)
+    assert (code, said) == (1, "") and "not ready: no state was persisted" in why and "(status 503)" in why
+    world.agent(nodes=["n1"])
+    wait_until(lambda: ready("--api", where) == (0, "ready\n", ""))
+    assert ready("--api", tcp) == (0, "ready\n", ""), "without a token"
+    assert ready("--api", tcp, "--api", where)[0] == 0
+    igwd.terminate()
+    assert ready("--api", tcp)[0] == 1 and "Connection refused" in ready("--api", tcp)[2]
+    assert ready("--api", "192.0.2.1:80")[2] == (
+        "igwd: --api: a unix socket, or an address on loopback without TLS, is expected\n")
+    assert ready("--api", "nowhere")[0] == 2
+
+
 def test_logfmt_lines(world):
     agent = world.agent(nodes=["n1"])
     igwd = world.igwd(agent=agent, args=[])
