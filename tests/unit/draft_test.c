@@ -622,7 +622,7 @@ static void check_verdict(const struct draft *d, const struct view *v, const str
 
 /* ---- a random world ---- */
 
-enum { WORLDS = 10, STEPS = 40 };
+enum { WORLDS = TEST_ROUNDS(10), STEPS = 40 };
 
 static uint64_t seed;
 static unsigned edit_counts[DOCUMENT_KINDS];
@@ -1028,11 +1028,11 @@ TEST(what_a_draft_says_of_listeners_and_services_is_what_the_edits_make)
     }
     /* All of it was tried. */
     for (size_t i = 0; i < ARRAY_LEN(seen); i++)
-        CHECK(seen[i] >= 8);
+        CHECK(seen[i] >= TEST_ROUNDS(8));
     for (size_t i = 0; i < ARRAY_LEN(translated); i++)
-        CHECK(translated[i] >= 50);
+        CHECK(translated[i] >= TEST_ROUNDS(50));
     for (int i = 0; i < DOCUMENT_TOKEN; i++)
-        CHECK(edit_counts[i] >= 20);
+        CHECK(edit_counts[i] >= TEST_ROUNDS(20));
     for (size_t i = 0; i < ARRAY_LEN(certificates); i++)
         mem_free(certificates[i]);
 }

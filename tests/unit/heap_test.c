@@ -7,12 +7,6 @@
 
 enum { ENTRIES = 60, STEPS = 20000, TIMES = 40 };
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return *state >> 33;
-}
-
 /* The one that is due first, looked for one by one; NULL: none is in. */
 static const struct heap_entry *earliest(const struct heap_entry *entries)
 {
@@ -34,10 +28,10 @@ TEST(the_first_is_the_earliest_and_of_those_the_one_that_was_put_in_first)
     uint64_t state = 1;
 
     for (unsigned i = 0; i < STEPS; i++) {
-        struct heap_entry *e = &entries[next_random(&state) % ENTRIES];
-        clock_ns at = (clock_ns)(next_random(&state) % TIMES);
+        struct heap_entry *e = &entries[test_random(&state) % ENTRIES];
+        clock_ns at = (clock_ns)(test_random(&state) % TIMES);
 
-        switch (next_random(&state) % 4) {
+        switch (test_random(&state) % 4) {
         case 0:
             heap_remove(&h, e);
             break;

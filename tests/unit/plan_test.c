@@ -1160,7 +1160,7 @@ static const char *const probes_sni[] = {"",        "a.org",     "b.org",     "q
 static const char *const probes_host[] = {"a.org", "b.org", "q.x.org", "y.x.org", "foo.bar", "z.y.x.org", "no.org"};
 static const char *const probes_path[] = {"/", "/a", "/a/b", "/a/b/c", "/c"};
 
-enum { ROUNDS = 1000 };
+enum { ROUNDS = TEST_ROUNDS(1000) };
 
 TEST(the_order_of_claims_does_not_matter)
 {
@@ -1323,7 +1323,7 @@ TEST(who_is_first_has_all_it_claims)
 
 /* ---- cost ---- */
 
-enum { CROWD = 10000 };
+enum { CROWD = TEST_ROUNDS(10000) };
 
 /* format has one %d, or none. */
 static clock_ns cost_of_crowd(const char *format, bool shared, enum verdict_kind expected)
@@ -1369,7 +1369,7 @@ static clock_ns cost_of_crowd(const char *format, bool shared, enum verdict_kind
     return took;
 }
 
-TEST(ten_thousand_claims_are_planned_without_looking_at_each_other)
+TEST(a_crowd_of_claims_is_planned_without_looking_at_each_other)
 {
     static const struct {
         const char *format;

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS = 400, RESOURCES = 64 };
+enum { ROUNDS = TEST_ROUNDS(400), RESOURCES = 64 };
 
 static void check_json(json_t *json, const char *expected)
 {

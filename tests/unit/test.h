@@ -36,6 +36,12 @@ void test_check_mem(const char *file, int line, const char *text, const void *a,
 bool test_aborts(void (*f)(void *arg), void *arg);
 /* How often the part stands in the text. */
 unsigned test_count(const char *text, const char *part);
+/* How many rounds of n a random test of one thread makes: the thread sanitizer looks for races, and there are none. */
+#ifdef __SANITIZE_THREAD__
+#define TEST_ROUNDS(n) ((n) / 5)
+#else
+#define TEST_ROUNDS(n) (n)
+#endif
 /* A sequence of random numbers that is the same in every run; *state is the seed. */
 uint64_t test_random(uint64_t *state);
 

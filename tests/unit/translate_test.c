@@ -691,7 +691,7 @@ TEST(the_order_of_keys_and_objects_does_not_show)
 
 /* ---- any sequence of changes ends in what a fresh start makes of it ---- */
 
-enum { SERVICES = 12, SECRETS = 3, STEPS = 400 };
+enum { SERVICES = 12, SECRETS = 3, STEPS = TEST_ROUNDS(400) };
 
 static json_t *random_certificate(uint64_t *seed)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RUNS = 100 };
+enum { RUNS = TEST_ROUNDS(100) };
 
 static void run_model(const struct model_options *o)
 {
