@@ -36,7 +36,7 @@ void test_check_mem(const char *file, int line, const char *text, const void *a,
 bool test_aborts(void (*f)(void *arg), void *arg);
 /* How often the part stands in the text. */
 unsigned test_count(const char *text, const char *part);
-/* How many rounds of n a random test of one thread makes: the thread sanitizer looks for races, and there are none. */
+/* How many of n rounds a random test makes that has one thread: the thread sanitizer could find no race in it. */
 #ifdef __SANITIZE_THREAD__
 #define TEST_ROUNDS(n) ((n) / 5)
 #else
