@@ -197,6 +197,7 @@ function App() {
         find();
         const follow = () => setRoute(readRoute());
         addEventListener("hashchange", follow);
+        follow(); // who was quick went on before there was anybody to hear of it
         const stop = onSignedOut(() => setMe(null));
         // The stream of events found out: who is it, then?
         const stopState = onLiveState(({ state }) => state === "signed-out" && find());

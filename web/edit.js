@@ -23,6 +23,7 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     const [theirs, setTheirs] = useState(null); // {base, etag}: somebody else's
     const [applying, setApplying] = useState(false);
     const [applied, setApplied] = useState(null);
+    const [again, setAgain] = useState(0);
     const now = useRef({}); // for what was begun before this was drawn
     now.current = { from, applying };
     const isNew = method === "PUT" && !etag;
@@ -32,14 +33,19 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     const options = () => ({ body, ...(isNew ? { ifNoneMatch: "*" } : { ifMatch: now.current.from.etag }) });
 
     // What stands there now, if it is not what the draft began with. The draft's own way there is nobody else's edit: its
-    // event may come before its answer.
+    // event may come before its answer. Returns whether only the tag is another.
     const look = async (signal) => {
-        if (isNew || now.current.applying) return;
+        if (isNew || now.current.applying) return false;
         const found = await get(path, { signal });
         const next = { base: pick(found.data), etag: found.etag };
-        if (now.current.applying) return;
-        if (same(next.base, now.current.from.base)) now.current.from.etag = next.etag;
-        else setTheirs(next);
+        if (now.current.applying) return false;
+        if (!same(next.base, now.current.from.base)) {
+            setTheirs(next);
+            return false;
+        }
+        const isTagged = now.current.from.etag !== next.etag;
+        now.current.from.etag = next.etag;
+        return isTagged;
     };
 
     useEffect(() => {
@@ -55,15 +61,15 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
                 setTrial({ state: "good", answer: data, problem: null });
             } catch (problem) {
                 if (abort.signal.aborted) return;
-                if (problem.status === 412 && !isNew) await look(abort.signal).catch(() => {});
-                setTrial({ state: "bad", answer: null, problem });
+                if (problem.status === 412 && !isNew && await look(abort.signal).catch(() => false)) setAgain((n) => n + 1);
+                else setTrial({ state: "bad", answer: null, problem });
             }
         }, TRY_AFTER_MS);
         return () => {
             clearTimeout(timer);
             abort.abort();
         };
-    }, [body, broken, theirs, path]);
+    }, [body, broken, theirs, path, again]);
 
     // Somebody else's edit is told before it is in the way.
     useEffect(() => {

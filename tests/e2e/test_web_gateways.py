@@ -72,6 +72,7 @@ def test_settings_are_tried_out_while_written_applied_and_set_back(desk):
 
 
 def test_somebody_elses_edit_is_not_written_over(desk):
+    desk.expect("status of 412 .*/gateways/envoy")  # where the dry run is quicker than the news
     desk.furnish().start()
     page = desk.page(address="#/gateways/envoy?edit=1")
     page.get_by_label("Last port to allocate").fill("4000")

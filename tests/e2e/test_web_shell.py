@@ -59,6 +59,21 @@ def test_no_page_has_a_violation(shown, theme, size):
     assert not found, "\n".join(found)
 
 
+HASTE = """new MutationObserver((_, observer) => {
+    if (!document.querySelector("#app *")) return;
+    observer.disconnect();
+    location.hash = "#/exposures?q=front";
+}).observe(document, {childList: true, subtree: true})"""
+
+
+def test_who_goes_on_while_the_page_is_still_beginning_comes_there(shown):
+    page = shown.page()
+    page.add_init_script(HASTE)
+    page.reload()
+    page.get_by_role("link", name="shop/svc/front.expose#0").wait_for()
+    page.get_by_role("heading", name="Exposures", level=1).wait_for()
+
+
 def test_who_signs_in_is_told_what_is_wrong_and_comes_to_where_the_address_leads(shown):
     shown.expect("status of 401")
     page = shown.page(role=None, address="#/exposures?q=front")
