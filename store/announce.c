@@ -12,6 +12,7 @@
 struct announcing {
     const struct view_delta *delta;
     double now;
+    size_t n, skip; /* how many there were; of these, that are not emitted */
     announce_one emit;
     void *arg;
     struct buf b;
@@ -38,7 +39,8 @@ const char *announce_text(struct buf *b, const char *kind, const char *name, enu
 
 static void say(struct announcing *a, const char *kind, const char *name, enum event_change change)
 {
-    a->emit(a->arg, announce_text(&a->b, kind, name, change, a->delta->after->revision, a->now));
+    if (a->n++ >= a->skip)
+        a->emit(a->arg, announce_text(&a->b, kind, name, change, a->delta->after->revision, a->now));
 }
 
 static enum event_change change_of(const void *before, const void *after)
@@ -98,34 +100,45 @@ static void say_service(struct announcing *a, const struct view_change *c)
         say(a, "Service", c->key, change_of(before, after));
 }
 
-void announce_delta(const struct view_delta *delta, double now, announce_one emit, void *arg)
+static void say_all(struct announcing *a)
 {
     static const char *const kinds[] = {
         [VIEW_GATEWAY] = "Gateway",
         [VIEW_LISTENER] = "Listener",
     };
-    struct announcing a = {.delta = delta, .now = now, .emit = emit, .arg = arg};
+    const struct view_delta *delta = a->delta;
 
-    buf_init(&a.b, EVENT_BYTES_MAX);
     for (size_t i = 0; i < delta->n_changes; i++) {
         const struct view_change *c = &delta->changes[i];
 
         if (c->kind == VIEW_SERVICE)
-            say_service(&a, c);
+            say_service(a, c);
         else if (c->kind == VIEW_SECRET)
-            say_secret(&a, c);
+            say_secret(a, c);
         else
-            say(&a, kinds[c->kind], c->key, change_of(c->before, c->after));
+            say(a, kinds[c->kind], c->key, change_of(c->before, c->after));
     }
     if (delta->before && delta->before->stale != delta->after->stale)
-        say(&a, "Alarm", "agent", delta->after->stale ? EVENT_ADDED : EVENT_REMOVED);
+        say(a, "Alarm", "agent", delta->after->stale ? EVENT_ADDED : EVENT_REMOVED);
     if (delta->before && delta->after->revision != delta->before->revision) {
         char number[24];
 
         snprintf(number, sizeof(number), "%" PRIu64, delta->after->revision);
-        say(&a, "Revision", number, EVENT_ADDED);
+        say(a, "Revision", number, EVENT_ADDED);
     }
+}
+
+size_t announce_delta(const struct view_delta *delta, double now, size_t max, announce_one emit, void *arg)
+{
+    struct announcing count = {.delta = delta, .now = now, .skip = SIZE_MAX};
+
+    say_all(&count);
+    struct announcing a = {
+        .delta = delta, .now = now, .skip = count.n > max ? count.n - max : 0, .emit = emit, .arg = arg};
+    buf_init(&a.b, EVENT_BYTES_MAX);
+    say_all(&a);
     buf_clear(&a.b);
+    return a.n;
 }
 
 /* ---- what is to become live ---- */

@@ -6,8 +6,8 @@
  *     for (at most STORE_PORT_WAIT_MS): they are not served before.
  *  3. Services are put together, indexed, and their rows handed over; then secrets; then the plans of the listeners
  *     that any of it touches. What turns out equal to what was there stays, and is no change.
- *  4. observed.db has the rows, or is late; only then the view is shown to anybody. Rows may go in two transactions:
- *     a revision, and that the state is whole, come last.
+ *  4. observed.db has the rows, or is late; only then the view is shown to anybody. Rows may go in two transactions,
+ *     those of a first fetch in more: a revision, and that the state is whole, come last.
  *
  * An endpoint that changes passes steps 3 and 4 alone: no index, no plan, no revision.
  */
@@ -28,6 +28,8 @@
 
 /* How many services a slow disk writes in a millisecond: a first fetch of thousands is no reason for an alarm. */
 enum { SERVICES_A_MS = 10 };
+/* How many services of a first fetch the disk gets at a time, beside the work on the next ones. */
+enum { SERVICES_A_FLUSH = 512 };
 
 /* An object whose configuration changed: for the revision. */
 static void note(struct commit *c, const char *kind, const char *name)
@@ -339,6 +341,9 @@ static void make_services(struct commit *c)
             remove_service(c, c->works[i].record);
         else
             make_service(c, &c->works[i]);
+        /* What is not whole yet is nothing to anybody: it needs no transaction of its own. */
+        if (!c->store->kept_whole && i % SERVICES_A_FLUSH == SERVICES_A_FLUSH - 1)
+            keeper_flush(c->store->observed);
     }
     ports_settle(c->store);
 }
@@ -595,30 +600,33 @@ static void add_text(void *arg, const char *json)
     pointers_add(arg, mem_strdup(json));
 }
 
-static void put_events(struct store *s, const struct pointers *texts)
+/* skipped: how many there were before them, which the ring would not hold. */
+static void put_events(struct store *s, size_t skipped, const struct pointers *texts)
 {
-    uint64_t first = event_ring_last(s->events).seq + 1;
+    uint64_t first = event_ring_last(s->events).seq + skipped + 1;
 
-    /* A ring holds no more: who watched has to read everything again. */
-    for (size_t i = texts->count > EVENTS_MAX ? texts->count - EVENTS_MAX : 0; i < texts->count; i++)
+    for (size_t i = 0; i < texts->count; i++)
         row_put_event(s, first + i, texts->items[i]);
 }
 
-/* Events go to the disk with what they are about; they are told when it can be seen. */
-static void prepare_events(struct commit *c, struct pointers *texts)
+/* Events go to the disk with what they are about; they are told when it can be seen. Returns how many are skipped. */
+static size_t prepare_events(struct commit *c, struct pointers *texts)
 {
     struct store *s = c->store;
 
     c->after->event = event_ring_last(s->events);
     if (s->loading)
-        return;
-    announce_delta(c->delta, clock_wall(), add_text, texts);
-    put_events(s, texts);
-    c->after->event.seq += texts->count;
+        return 0;
+    size_t n = announce_delta(c->delta, clock_wall(), EVENTS_MAX, add_text, texts), skipped = n - texts->count;
+    put_events(s, skipped, texts);
+    c->after->event.seq += n;
+    return skipped;
 }
 
-static void tell_events(struct store *s, struct pointers *texts)
+static void tell_events(struct store *s, size_t skipped, struct pointers *texts)
 {
+    if (skipped)
+        event_ring_skip(s->events, skipped);
     for (size_t i = 0; i < texts->count; i++) {
         event_ring_add(s->events, texts->items[i]);
         mem_free(texts->items[i]);
@@ -633,16 +641,17 @@ static unsigned observed_wait_ms(const struct store *s)
 
 void store_announce(struct store *s, const char *kind, const char *const *names, size_t n, enum event_change change)
 {
+    size_t skipped = n > EVENTS_MAX ? n - EVENTS_MAX : 0;
     struct pointers texts = {0};
     struct buf b;
 
     buf_init(&b, EVENT_BYTES_MAX);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = skipped; i < n; i++)
         add_text(&texts, announce_text(&b, kind, names[i], change, s->revision, clock_wall()));
     buf_clear(&b);
-    put_events(s, &texts);
+    put_events(s, skipped, &texts);
     keeper_wait(s->observed, keeper_flush(s->observed), observed_wait_ms(s));
-    tell_events(s, &texts);
+    tell_events(s, skipped, &texts);
 }
 
 void store_announce_passing(struct store *s, const char *kind, const char *name, enum event_change change)
@@ -725,7 +734,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
     settle(&c);
     settle_expiry(&c);
     view_delta_sort(c.delta);
-    prepare_events(&c, &texts);
+    size_t skipped = prepare_events(&c, &texts);
     keeper_flush(s->config);
     ticket = keeper_flush(s->observed);
     keeper_wait(s->observed, ticket, observed_wait_ms(s) + (unsigned)c.n_works / SERVICES_A_MS);
@@ -735,7 +744,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
         view_delta_free(c.delta);
         c.delta = NULL;
     }
-    tell_events(s, &texts);
+    tell_events(s, skipped, &texts);
     view_unref(c.after);
     arena_free(c.arena);
     return c.delta;

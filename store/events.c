@@ -128,6 +128,14 @@ uint64_t event_ring_add(struct event_ring *r, const char *json)
     return seq;
 }
 
+void event_ring_skip(struct event_ring *r, uint64_t n)
+{
+    pthread_mutex_lock(&r->lock);
+    r->last += n;
+    r->first = r->last + 1;
+    pthread_mutex_unlock(&r->lock);
+}
+
 static struct passing **place_of(struct event_ring *r, uint64_t number)
 {
     return &r->passing[number % EVENTS_PASSING_MAX];

@@ -348,6 +348,39 @@ TEST(events_are_replayed_after_a_restart_and_go_on_without_a_hole)
     world_clear(&w);
 }
 
+TEST(of_more_events_than_are_kept_the_last_ones_are_told_and_who_stood_before_them_reads_everything)
+{
+    enum { SERVICES = 1500 }; /* each is three events: it, its exposure, its listener */
+    struct world w;
+    struct event_place before, after, first, too_early;
+    bool lost;
+
+    _Static_assert((int)SERVICES * 3 > (int)EVENTS_MAX, "more than are kept");
+    world_init(&w);
+    world_open(&w);
+    before = event_ring_last(store_events(w.store));
+    for (unsigned i = 0; i < SERVICES; i++) {
+        _cleanup_(mem_free_p) char *path = mem_printf("web%04u", i),
+                                   *keywords = mem_printf("\"port\":80,\"listener_port\":%u", 2000 + i);
+        world_put(&w, path, keywords, "10.0.0.1", true);
+    }
+    world_committed(&w);
+    after = event_ring_last(store_events(w.store));
+    CHECK(after.seq - before.seq > SERVICES * UINT64_C(3)); /* and the revision's */
+    world_reopen(&w);
+    CHECK_INT(event_ring_last(store_events(w.store)).seq, after.seq);
+    first = too_early = (struct event_place){.epoch = after.epoch, .seq = after.seq - EVENTS_MAX};
+    too_early.seq--;
+    _cleanup_(mem_free_p) char *text = events_since(&w, &first, &lost);
+
+    CHECK(!lost);
+    CHECK_INT(test_count(text, "id: "), EVENTS_MAX);
+    CHECK_INT(test_count(text, "\"Revision\""), 1);
+    mem_free(events_since(&w, &too_early, &lost));
+    CHECK(lost);
+    world_clear(&w);
+}
+
 TEST(without_what_was_told_before_a_new_epoch_begins)
 {
     struct world w;
