@@ -89,14 +89,34 @@ struct left_out exposure_left_out(struct call *c, const struct service_exposure 
     return found;
 }
 
+static bool is_unread(const struct view *v, const char *secret)
+{
+    return secret && !view_secret(v, secret);
+}
+
+/* The first secret that it waits for. */
+static const char *unread_certificate(const struct view *v, const struct exposure *x)
+{
+    const struct certificate *one;
+
+    for (size_t i = 0; (one = exposure_certificate(x, i)) != NULL; i++) {
+        if (is_unread(v, one->secret))
+            return one->secret;
+        if (is_unread(v, one->validation_secret))
+            return one->validation_secret;
+    }
+    return "its certificates";
+}
+
 /* What the declaration, the gateway and the others on the listener make of it. */
 static struct condition judged(struct call *c, const struct service_exposure *sx)
 {
     const struct exposure *x = sx->declared;
 
     if (sx->kept && x->valid)
-        return (struct condition){CONDITION_WARNING, "kept",
-                                  "the form before it is served until its certificates were read"};
+        return (struct condition){
+            CONDITION_WARNING, "kept",
+            arena_printf(c->arena, "the form before it is served until %s was read", unread_certificate(c->view, x))};
     if (sx->kept)
         return (struct condition){
             CONDITION_WARNING, "kept",

@@ -142,6 +142,8 @@ static char *text_of(const struct fault_origin *place, enum fault_part part, con
     case FAULT_CLUSTER:
         return mem_printf("the cluster can't be made, requests are answered with an error: %s", e->text);
     case FAULT_ENDPOINT:
+        return mem_printf("the endpoints can't be made: %s", e->text);
+    case FAULT_CHANGE:
         return mem_printf("the endpoints stay as they were before: %s", e->text);
     case FAULT_SECRET:
         return mem_printf("%s can't be made: %s", place->name, e->text);
@@ -345,7 +347,7 @@ size_t faults_read(struct faults *f, const char *exposure, struct arena *arena, 
         items = arena_array(arena, struct problem, gather(o, NULL));
         n = gather(o, items);
         for (const struct fault *one = o->first; one; one = one->next_of_owner)
-            whole |= one->part != FAULT_ROUTE;
+            whole |= one->part != FAULT_ROUTE && one->part != FAULT_CHANGE;
     }
     for (size_t i = 0; i < n; i++) {
         items[i].field = arena_strdup(arena, items[i].field);

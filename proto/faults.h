@@ -16,7 +16,8 @@
 /* What is left out. */
 enum fault_part {
     FAULT_CLUSTER,  /* its cluster: one without endpoints stands in its place */
-    FAULT_ENDPOINT, /* the newest endpoints */
+    FAULT_ENDPOINT, /* its endpoints */
+    FAULT_CHANGE,   /* the newest endpoints: those from before serve */
     FAULT_SECRET,   /* the newest form of a certificate, or its validation */
     FAULT_LISTENER, /* its filter chain, or the whole listener */
     FAULT_ROUTE,    /* one of its routes, or a virtual host */

@@ -318,7 +318,8 @@ static void emit_assignment(struct translator *t, struct emission *em)
         return;
     }
     err_field_to_text(&e);
-    tell_emission(t, em, XDS_ENDPOINT, FAULT_ENDPOINT, &e);
+    tell_emission(t, em, XDS_ENDPOINT,
+                  ledger_has(t->ledger, em->group->name, XDS_ENDPOINT, em->name) ? FAULT_CHANGE : FAULT_ENDPOINT, &e);
 }
 
 /* Cluster and assignment once more, whatever they are made of. */

@@ -27,7 +27,8 @@ struct agent_options {
     uint64_t max_status_bytes;  /* of one daemon_status answer; 0: 256 MiB */
     unsigned jitter_seed;
     clock_ns silence; /* of its events, after which it is asked whether it is alive; 0: it may be silent for ever */
-    /* It hangs (in words), or does no longer (NULL): an alarm of that name. May be NULL. */
+    /* "agent": it hangs (in words), or does no longer (NULL); "secrets": it does not say what some hold. May be
+     * NULL. */
     void (*alarm)(void *arg, const char *name, const char *text);
     /* Called after the store was given something that should be published now, with the cause in words. The owner
      * commits and calls agent_after_commit(). Never called from within agent_after_commit(). */

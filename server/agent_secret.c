@@ -41,12 +41,14 @@ struct secret_job {
     struct agent *agent;
     char *path;
     enum job_state state;
-    bool wanted;   /* services refer to it, as of the last commit */
-    bool first;    /* the first state waits for it */
-    char *have;    /* the csum of what the store has; "" */
-    char *asked;   /* the csum at the beginning of what is being read, or failed */
-    char *missing; /* the words that the store was given, NULL: none */
-    unsigned step; /* of the backoff */
+    bool wanted;       /* services refer to it, as of the last commit */
+    bool first;        /* the first state waits for it */
+    char *have;        /* the csum of what the store has; "" */
+    char *asked;       /* the csum at the beginning of what is being read, or failed */
+    char *missing;     /* the words that the store was given, NULL: none */
+    unsigned step;     /* of the backoff */
+    clock_ns asked_at; /* the first time since its values were known; 0: they are */
+    bool silent;       /* no word of it for AGENT_REQUEST_TIMEOUT_S */
     struct loop_timer *timer;
     struct secret_job *next; /* in the queue */
 
@@ -102,6 +104,38 @@ static void leave_queue(struct secret_job *j)
     if (a->queue_end == &j->next)
         a->queue_end = at;
     j->next = NULL;
+}
+
+/* The alarm is about all that the agent is silent of; it names the first. */
+static void tell_silent(struct agent *a)
+{
+    const struct secret_job *first = NULL;
+    _cleanup_(mem_free_p) char *text = NULL;
+    struct map_entry *e;
+    size_t n = 0;
+
+    for (size_t i = 0; map_next(&a->secrets, &i, &e);) {
+        const struct secret_job *j = e->value;
+
+        n += j->silent;
+        if (j->silent && (!first || strcmp(j->path, first->path) < 0))
+            first = j;
+    }
+    if (first)
+        text = n > 1 ? mem_printf("the agent does not say what %s and %zu others hold", first->path, n - 1)
+                     : mem_printf("the agent does not say what %s holds", first->path);
+    if (a->options.alarm)
+        a->options.alarm(a->options.arg, "secrets", text);
+}
+
+static void set_silent(struct secret_job *j, bool silent)
+{
+    if (!silent)
+        j->asked_at = 0;
+    if (j->silent == silent)
+        return;
+    j->silent = silent;
+    tell_silent(j->agent);
 }
 
 static void job_free(struct secret_job *j)
@@ -172,6 +206,7 @@ static void on_retry(void *arg)
 /* The store keeps the last good values beside the words. */
 static void tell_missing(struct secret_job *j, const char *words)
 {
+    set_silent(j, false);
     if (j->missing && strcmp(j->missing, words) == 0)
         return;
     set_text(&j->missing, words);
@@ -188,7 +223,9 @@ static void failed(struct secret_job *j, const struct err *e, const char *words)
 
     if (words)
         tell_missing(j, words);
-    else
+    else if (loop_now(a->loop) - j->asked_at >= AGENT_REQUEST_TIMEOUT_S * CLOCK_NS_PER_S)
+        set_silent(j, true);
+    if (!words)
         log_err(j->step ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, e, "secret not read yet", "secret", j->path, NULL);
     stopped(j, JOB_WAITING);
     loop_timer_set(j->timer, loop_now(a->loop) + agent_backoff(a, BACKOFF_STEP + j->step++));
@@ -210,6 +247,7 @@ static void put_values(struct secret_job *j)
     store_put_secret(j->agent->store, j->path, j->asked, &values, NULL);
     set_text(&j->have, j->asked);
     mem_free(take_ptr(j->missing));
+    set_silent(j, false);
     j->step = 0;
     log_event(LOG_LEVEL_INFO, "secret read", "secret", j->path, NULL);
     agent_commit_soon(j->agent, "agent: secrets");
@@ -334,6 +372,8 @@ static void run(struct secret_job *j)
     const char *csum = mirror_secret_csum(j->agent->mirror, j->path);
 
     set_text(&j->asked, csum ? csum : "");
+    if (!j->asked_at)
+        j->asked_at = loop_now(j->agent->loop);
     ask(j, "object_keys", "GET", NULL, on_keys);
 }
 
@@ -355,6 +395,7 @@ static void check(struct secret_job *j)
         return;
     }
     if (strcmp(csum, j->have) == 0) {
+        set_silent(j, false);
         first_settled(j);
         return;
     }
@@ -443,6 +484,7 @@ static void take_wanted(struct agent *a)
         if (j->wanted)
             continue;
         map_removes(&a->secrets, j->path);
+        set_silent(j, false);
         job_free(j);
     }
     mem_free(old);

@@ -31,7 +31,7 @@ struct scene {
     uint64_t patch; /* id of the last one */
     const char *sockets[3];
     clock_ns silence;
-    char alarm[256]; /* "": none */
+    char alarm[256], secrets_alarm[256]; /* "": none */
     struct buf log;
 };
 
@@ -75,8 +75,8 @@ static void on_alarm(void *arg, const char *name, const char *text)
 {
     struct scene *s = arg;
 
-    CHECK_STR(name, "agent");
-    snprintf(s->alarm, sizeof(s->alarm), "%s", text ? text : "");
+    CHECK(strcmp(name, "agent") == 0 || strcmp(name, "secrets") == 0);
+    snprintf(strcmp(name, "secrets") == 0 ? s->secrets_alarm : s->alarm, sizeof(s->alarm), "%s", text ? text : "");
 }
 
 static void start_agent(struct scene *s)
@@ -1036,6 +1036,39 @@ TEST(a_secret_that_cannot_be_read_keeps_its_last_good_form_and_is_asked_again)
     patch(&s, "[[" AT_CONFIG "\"ns/sec/cert\"]]");
     CHECK_VIEW(&s, d->fingerprint);
     CHECK_VIEW(&s, "the agent has no such secret");
+    scene_end(&s);
+}
+
+TEST(that_the_agent_is_silent_of_a_secret_is_an_alarm_after_half_a_minute)
+{
+    _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.org");
+    struct scene s;
+
+    scene_with_secret(&s, c);
+    s.fake.hold_secrets = true;
+    patch(&s, NEW_CSUM("s2"));
+    for (unsigned i = 0; i < AGENT_REQUEST_TIMEOUT_S - 1; i++) {
+        pass(&s, 1);
+        patch(&s, ""); /* it is there, and follows what it is told */
+    }
+    CHECK_STR(s.secrets_alarm, "");
+    pass(&s, 1.1);
+    CHECK_STR(s.secrets_alarm, "the agent does not say what ns/sec/cert holds");
+    CHECK_VIEW(&s, c->fingerprint);
+    s.fake.hold_secrets = false;
+    fake_agent_release(&s.fake);
+    for (unsigned i = 0; i < 6; i++)
+        pass(&s, 1);
+    CHECK_VIEW(&s, "secret ns/sec/cert csum=s2");
+    CHECK_STR(s.secrets_alarm, "");
+    /* Once more; then nobody refers to it any more. */
+    s.fake.hold_secrets = true;
+    patch(&s, NEW_CSUM("s3"));
+    pass(&s, AGENT_REQUEST_TIMEOUT_S + 1);
+    CHECK_STR(s.secrets_alarm, "the agent does not say what ns/sec/cert holds");
+    patch(&s, "[[" AT_STATUS "\"ns/svc/tls\"]]");
+    pass(&s, 1);
+    CHECK_STR(s.secrets_alarm, "");
     scene_end(&s);
 }
 

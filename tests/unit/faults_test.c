@@ -142,6 +142,33 @@ TEST(who_reads_gets_copies_and_hears_whether_it_is_a_part)
     faults_free(f);
 }
 
+TEST(endpoints_that_stay_as_they_were_are_a_part_and_none_at_all_the_whole)
+{
+    static const struct fault_origin endpoints = {"envoy", XDS_ENDPOINT, "a"};
+    static const struct {
+        enum fault_part part;
+        bool whole;
+        const char *text;
+    } cases[] = {{FAULT_CHANGE, false, "the endpoints stay as they were before: bad"},
+                 {FAULT_ENDPOINT, true, "the endpoints can't be made: bad"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_(arena_free_p) struct arena *a = arena_new();
+        struct faults *f = faults_new();
+        const struct problem *items;
+        struct err e = {0};
+        bool whole;
+
+        err_set(&e, -EINVAL, NULL, NULL, "bad");
+        faults_add(f, &endpoints, "a", cases[i].part, &e);
+        faults_settle(f, NULL, NULL);
+        CHECK_INT(faults_read(f, "a", a, &items, &whole), 1);
+        CHECK(whole == cases[i].whole);
+        CHECK_STR(items[0].text, cases[i].text);
+        faults_free(f);
+    }
+}
+
 enum { ROUNDS = 2000 };
 
 static void *read_on(void *arg)
