@@ -115,7 +115,8 @@ def test_operations_tells_of_every_metric_and_of_no_other(world):
 def test_operations_tells_of_every_alarm():
     names = set()
     for path in sources():
-        for function, place in (("store_set_alarm", 1), ("alarm_board_set", 1), ("add_alarm", 2)):
+        for function, place in (("store_set_alarm", 1), ("alarm_board_set", 1), ("add_alarm", 2),
+                                ("a->options.alarm", 1)):
             for arguments in calls_of(function, path):
                 names |= set(re.findall(r'^"([^"]*)"$', arguments[place] if len(arguments) > place else ""))
     assert {"config.db", "agent"} <= names
