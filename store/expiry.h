@@ -8,7 +8,7 @@
 #include "store/events.h"
 #include "store/view.h"
 
-enum { EXPIRY_CERTIFICATE_DAYS = 21, EXPIRY_TOKEN_DAYS = 14, EXPIRY_DAY_SECONDS = 86400 };
+enum { EXPIRY_CERTIFICATE_DAYS = 30, EXPIRY_TOKEN_DAYS = 14, EXPIRY_DAY_SECONDS = 86400 };
 
 enum expiry_state { EXPIRY_FAR, EXPIRY_SOON, EXPIRY_OVER };
 

@@ -6,7 +6,7 @@ import { Choice, Search, Table } from "./table.js";
 import { Changes as Documents, Consequences } from "./diff.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import {
-    Ago, Button, Card, Confirm, CopyCurl, Empty, ErrorBox, Loading, PageHead, Pairs, Read, Tag, href, setQuery, toast, useMe,
+    Ago, Button, Card, Confirm, CopyCurl, Empty, ErrorBox, Loading, PageHead, Pairs, Read, Tag, causeOf, href, setQuery, toast, useMe,
     whyNotAdmin,
 } from "./ui.js";
 import { html, useState, useEffect } from "./html.js";
@@ -19,7 +19,7 @@ function Named({ text }) {
     const at = text.indexOf(" ");
     const [kind, name] = [text.slice(0, at), text.slice(at + 1)];
     const to = { service: () => href("exposures", [], { service: name }), secret: () => href("certificates", [name]),
-        listener: () => href("exposures", [], { listener: name }), gateway: () => href("gateways", [name]) }[kind];
+        listener: () => href("topology", [], { gateway: name.split("|")[0], listener: name }), gateway: () => href("gateways", [name]) }[kind];
     return html`${kind} ${to ? html`<a href=${to()}><code>${name}</code></a>` : html`<code>${name}</code>`}`;
 }
 
@@ -32,7 +32,7 @@ const COLUMNS = [
     { key: "time", title: "When", cell: (item) => html`<${Ago} time=${item.time} />` },
     { key: "author", title: "Who", cell: (item) => html`<${Who} author=${item.author} />` },
     { key: "what", title: "What", cell: whatOf },
-    { key: "cause", title: "Cause", kind: "clip", narrow: false, cell: (item) => item.cause },
+    { key: "cause", title: "Cause", kind: "clip", narrow: false, cell: causeOf },
 ];
 
 function All({ query }) {
@@ -139,7 +139,7 @@ function One({ number, query }) {
             <div class="stack"><${Card} title="Who and why"><${Pairs} of=${[
                 ["When", html`<${Ago} time=${item.time} />`],
                 ["Who", html`<${Who} author=${item.author} />`],
-                ["Cause", item.cause && html`<code>${item.cause}</code>`],
+                ["Cause", item.cause && html`<code>${causeOf(item)}</code>`],
                 ["Request", item.request_id && html`<code>${item.request_id}</code>`],
                 ["Changed", String(item.n_changed)],
             ]} /><//>

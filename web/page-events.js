@@ -11,6 +11,11 @@ const REPLAYED = 500;
 const KINDS = ["Exposure", "Service", "Certificate", "Gateway", "Listener", "Revision", "Rollout", "Alarm", "Proxy", "Token"];
 const PAGES = { Exposure: "exposures", Certificate: "certificates", Gateway: "gateways", Revision: "changes", Rollout: "changes",
     Proxy: "proxies", Token: "access" };
+// Those that have no page of their own.
+const PLACES = {
+    Listener: (name) => href("topology", [], { gateway: name.split("|")[0], listener: name }),
+    Service: (name) => href("exposures", [], { service: name }),
+};
 const CHANGES = { added: "ok", modified: "", removed: "warning" };
 
 // The number of an event's place: EPOCH.SEQ.
@@ -85,9 +90,9 @@ const COLUMNS = [
     { key: "time", title: "When", cell: (item) => html`<${Ago} time=${item.time} />` },
     { key: "change", title: "Change", cell: (item) => html`<${Tag} kind=${CHANGES[item.change]}>${item.change}<//>` },
     { key: "kind", title: "Kind", cell: (item) => item.kind },
-    { key: "name", title: "Name", cell: ({ kind, name, change }) => (change !== "removed" && PAGES[kind]
-        ? html`<a href=${href(PAGES[kind], [name])}><code>${name}</code></a>`
-        : html`<code>${name}</code>`) },
+    { key: "name", title: "Name", cell: ({ kind, name, change }) => (change === "removed" || !(PAGES[kind] || PLACES[kind])
+        ? html`<code>${name}</code>`
+        : html`<a href=${PLACES[kind] ? PLACES[kind](name) : href(PAGES[kind], [name])}><code>${name}</code></a>`) },
     { key: "revision", title: "Revision", kind: "num", narrow: false, cell: (item) => (item.revision
         ? html`<a href=${href("changes", [String(item.revision)])}>${item.revision}</a>` : "–") },
     { key: "id", title: "Place", kind: "num", narrow: false, cell: (item) => html`<code>${item.id}</code>` },

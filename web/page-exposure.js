@@ -3,7 +3,7 @@ import { ask, segment } from "./api.js";
 import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { ExposureEditor } from "./page-exposure-edit.js";
 import { Table } from "./table.js";
-import { endpointState } from "./topology.js";
+import { endpointState, routeMore, routeText } from "./topology.js";
 import { Value } from "./diff.js";
 import {
     Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, ReadOnly, Tag, factsOf, href, go, namesOf, setQuery,
@@ -142,6 +142,15 @@ function Removal({ item, why }) {
                 : "is taken off its listener; its service goes on. An exposure of the agent's can't be deleted here, since the service declares it."}</p><//>`}`;
 }
 
+// Where requests go, by host and path.
+function Routes({ item }) {
+    if (!item.vhosts.length) return null;
+    return html`<${Card} title="Virtual hosts and routes"><ul class="rows">${item.vhosts.map((vhost) => html`<li key=${vhost.rid}><div>
+        <strong>${vhost.domains.join(", ") || "no domain"}</strong>
+        ${vhost.routes.map((route) => html`<p key=${route.rid}><code>${routeText(route)}</code> <span class="muted">${routeMore(route)}</span></p>`)}
+        ${!vhost.routes.length && html`<p class="muted">Everything goes to the endpoints.</p>`}</div></li>`)}</ul><//>`;
+}
+
 function Summary({ item }) {
     const names = namesOf(item);
     const { status: s } = item;
@@ -180,6 +189,6 @@ export default function Exposure({ name, query }) {
             <${Conditions} item=${item} />
             ${isEditing && html`<${ExposureEditor} item=${item} etag=${one.etag} why=${why} overrides=${overrides.items} onClose=${() => setQuery({ edit: null })} />`}
             <${Problems} problems=${item.status.accepted.problems} onEdit=${edit} />
-            <div class="columns"><${Endpoints} item=${item} why=${why} />
+            <div class="columns"><div class="stack"><${Endpoints} item=${item} why=${why} /><${Routes} item=${item} /></div>
                 <div class="stack"><${Summary} item=${item} /><${Overrides} item=${item} why=${why} list=${overrides} /></div></div>`}<//>`;
 }

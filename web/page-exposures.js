@@ -19,7 +19,7 @@ const cellOf = (which) => (item) => {
 };
 
 const COLUMNS = [
-    { key: "name", title: "Exposure", sort: "name", cell: (item) => item.name },
+    { key: "name", title: "Exposure", sort: "name", cell: (item) => html`${item.name.split(/(?<=[/.])/).map((part, i) => html`${i ? html`<wbr />` : ""}${part}`)}` },
     { key: "configuration", title: "Configuration", cell: cellOf("configuration") },
     { key: "endpoints", title: "Endpoints", sort: "endpoints_up", cell: cellOf("endpoints") },
     { key: "tls", title: "TLS", cell: cellOf("tls"), narrow: false },
@@ -69,6 +69,7 @@ function All({ query }) {
             here, of fixed endpoints.</p>
             <${Button} kind="primary" disabled=${whyReadOnly(me)} onClick=${() => setQuery({ make: "1" })}>Make an exposure<//><//>`;
     return html`<${PageHead} title="Exposures" sub=${list.loading ? "" : `${list.count}${list.complete ? "" : "+"} shown`}>
+            <${Button} aria-pressed=${sort === "-severity"} onClick=${() => setQuery({ sort: sort === "-severity" ? null : "-severity" })}>Trouble first<//>
             <${CopyCurl} request=${{ path: "/exposures" + queryText({ ...filters, sort, limit: 100 }) }} />
             <${Button} kind="primary" disabled=${whyReadOnly(me)} onClick=${() => setQuery({ make: "1" })}>Make an exposure<//><//>
         <${Filters} filters=${filters} />

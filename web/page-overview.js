@@ -2,7 +2,7 @@
 import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import { Bars } from "./curve.js";
-import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, href, days, useNow } from "./ui.js";
+import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, useNow } from "./ui.js";
 import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
@@ -99,14 +99,17 @@ function certificateTrouble({ name, status: { pair, pair_problem: problem, leaf 
 
 function Counts({ summary: s }) {
     const wrong = ({ failed }) => (failed ? html`<${Icon} state="failed" label=${failed + " failed"} /> ` : null);
+    const many = (n, one, more = one + "s") => (n === 1 ? one : more);
+    const refused = s.exposures.accepted.failed;
     return html`<nav class="counts" aria-label="Counts">
-        <a href=${href("exposures")}><b>${wrong(s.exposures.accepted)}${s.exposures.total}</b><span>exposures</span></a>
+        <a href=${href("exposures", [], { sort: "-severity" })}><b>${wrong(s.exposures.accepted)}${s.exposures.total}</b>
+            <span>${many(s.exposures.total, "exposure")}${refused ? `, ${refused} off` : ""}</span></a>
         <a href=${href("exposures", [], { sort: "endpoints_up" })}><b>${wrong(s.exposures.endpoints)}${s.endpoints.up}/${s.endpoints.total}</b>
             <span>endpoints up</span></a>
-        <a href=${href("proxies")}><b>${s.proxies}</b><span>Envoys connected</span></a>
-        <a href=${href("topology")}><b>${s.listeners}</b><span>open listeners</span></a>
-        <a href=${href("gateways")}><b>${s.gateways}</b><span>gateways</span></a>
-        <a href=${href("certificates")}><b>${s.certificates}</b><span>certificates</span></a>
+        <a href=${href("proxies")}><b>${s.proxies}</b><span>${many(s.proxies, "Envoy")} connected</span></a>
+        <a href=${href("topology")}><b>${s.listeners}</b><span>open ${many(s.listeners, "listener")}</span></a>
+        <a href=${href("gateways")}><b>${s.gateways}</b><span>${many(s.gateways, "gateway")}</span></a>
+        <a href=${href("certificates")}><b>${s.certificates}</b><span>${many(s.certificates, "certificate")}</span></a>
     </nav>`;
 }
 
@@ -123,9 +126,9 @@ function LastChanges() {
         <${Read} of=${list} empty=${html`<${Empty} title="Nothing was changed yet" />`}>
         <ul class="rows">${list.items.slice(0, 10).map((item) => html`<li key=${item.number}>
             <a class="num" href=${href("changes", [String(item.number)])}>${item.number}</a>
-            <div><span class="mono">${item.names.slice(0, 3).join(", ") || item.cause}</span>
+            <div><span class="mono">${item.names.slice(0, 3).join(", ") || causeOf(item)}</span>
                 ${item.n_changed > 3 && html` and ${item.n_changed - 3} more`}
-                <p class="muted">${item.author && html`<${Tag} kind="accent">${item.author}<//> `}${item.cause}</p></div>
+                <p class="muted">${item.author && html`<${Tag} kind="accent">${item.author}<//> `}${causeOf(item)}</p></div>
             <span class="muted"><${Ago} time=${item.time} /></span></li>`)}</ul><//><//>`;
 }
 

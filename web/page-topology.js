@@ -243,14 +243,14 @@ function EndpointsByNode({ item, fact }) {
     const items = item.endpoints;
     const rest = item.status.endpoints.total - Math.min(items.length, 4);
     return html`<span class="by-node"><${Fact} ...${fact} title=${fact.message} />
-        ${items.slice(0, 4).map((e) => html` <span key=${e.name}><${Icon} state=${endpointState(e)[0]} label=${endpointState(e)[1]} />
-            ${e.node && html`<b>${e.node} </b>`}<code>${e.name}</code></span>`)}${rest > 0 && ` and ${rest} more`}</span>`;
+        ${items.slice(0, 4).map((e) => html` <span key=${e.name} title=${`${e.name}: ${endpointState(e)[1]}`}><${Icon} state=${endpointState(e)[0]} label=${endpointState(e)[1]} />
+            ${e.node ? html`<b>${e.node} </b><code>${e.name}</code>` : html`<span>${e.name}</span>`}</span>`)}${rest > 0 && ` and ${rest} more`}</span>`;
 }
 
 const WAYS = [
-    { key: "listener", title: "Listener", kind: "whole", cell: (way) => html`<code>${way.listener}</code>` },
-    { key: "host", title: "Virtual host", kind: "clip", cell: (way) => way.host },
-    { key: "route", title: "Route", kind: "clip", cell: (way) => (way.route ? html`<code>${routeText(way.route)}</code> <span class="muted">${routeMore(way.route)}</span>` : way.rest || "–") },
+    { key: "listener", title: "Listener", kind: "whole", cell: (way) => html`<code>${way.listener.replace("/tcp", "")}</code>` },
+    { key: "host", title: "Virtual host", kind: "clip short", cell: (way) => way.host },
+    { key: "route", title: "Route", kind: "clip short", cell: (way) => (way.route ? html`<code>${routeText(way.route)}</code> <span class="muted">${routeMore(way.route)}</span>` : way.rest || "–") },
     { key: "exposure", title: "Exposure", cell: (way) => html`<a href=${href("exposures", [way.item.name])}>${way.item.name}</a>` },
     { key: "configuration", title: "Configuration", cell: (way) => html`<${Fact} ...${way.facts.configuration} title=${way.facts.configuration.message} />` },
     { key: "tls", title: "TLS", cell: (way) => html`<${Fact} ...${way.facts.tls} title=${way.facts.tls.message} />` },

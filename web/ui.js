@@ -134,6 +134,15 @@ export function days(n) {
 export const Linked = ({ text }) => html`${String(text ?? "").split(/([^\s",;()]+\.expose#\d+)/).map((part, i) => (i % 2
     ? html`<a href=${href("exposures", [part])}>${part}</a>` : part))}`;
 
+// What caused a revision, to be read: names in the path of a request as they are.
+export function causeOf({ cause }) {
+    try {
+        return decodeURIComponent(cause.replace(" /api/v1/", " /"));
+    } catch {
+        return cause;
+    }
+}
+
 // A short word in a frame: an origin, a role, a protocol.
 export const Tag = ({ kind = "", children }) => html`<span class=${"tag " + kind}>${children}</span>`;
 

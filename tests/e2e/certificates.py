@@ -62,7 +62,7 @@ class CA:
         self.certificate = builder.sign(parent.key if parent else self.key, hashes.SHA256())
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue(self, *names, kind="ec", client=False, days=30, since=-1, password=None, chain=()):
+    def issue(self, *names, kind="ec", client=False, days=90, since=-1, password=None, chain=()):
         """A certificate for DNS names or IP addresses (the first is the common name). `chain`: the intermediates
         that are sent along."""
         key = new_key(kind)

@@ -106,7 +106,7 @@ def test_a_conflict_names_the_winner(api):
 
 
 def test_private_keys_and_what_is_named_like_a_secret_never_come_out(api, ca):
-    certificate = ca.issue("a.example.org", days=5)
+    certificate = ca.issue("a.example.org", days=29)
     api.agent.set_secret("tls/sec/cert", certificate.secret())
     api.agent.add_service("tls/svc/x", l7(
         "10.2.0.1", "127.9.9.9:7001", ["a.example.org", "b.example.org"],

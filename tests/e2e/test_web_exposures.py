@@ -229,6 +229,19 @@ def test_filters_are_the_servers_and_stand_in_the_address(shown):
     page.get_by_text("No exposure is like that").wait_for()
 
 
+def test_trouble_comes_first_when_that_is_wanted_and_routes_are_shown_where_there_are_some(shown):
+    page = shown.page(address="#/exposures")
+    rows = page.get_by_role("row")
+    rows.nth(1).filter(has_text="infra/svc/db").wait_for()
+    page.get_by_role("button", name="Trouble first").click()
+    rows.nth(1).filter(has_text="team/svc/broken").wait_for()
+    assert page.get_by_role("button", name="Trouble first").get_attribute("aria-pressed") == "true"
+    assert not violations(page)
+    rows.filter(has_text="shop/svc/www").get_by_role("link").click()
+    page.get_by_role("heading", name="Virtual hosts and routes").wait_for()
+    page.get_by_text("becomes /v1").wait_for()
+
+
 def test_what_a_neighbour_on_its_listener_makes_way_for_is_seen_at_an_exposure(desk):
     desk.furnish().start()
     page = desk.page(address=address("team/svc/rival.expose#0"))

@@ -103,7 +103,7 @@ def test_the_table_says_the_same_as_the_drawing(shown):
     nodes = ["%s %s" % (node, one.address) for node, one in (("n1", shown.one), ("n2", shown.two), ("n3", shown.three))]
 
     def by_node():
-        text = " ".join(rows.filter(has_text="svc/cache").inner_text().split())
+        text = " ".join(rows.filter(has_text="svc/cache").text_content().split())
         return all(one in text for one in nodes)
     wait_until(by_node)
     assert all("team/svc/" in row.inner_text() for row in rows.all()[1:5]), "those with trouble come first"

@@ -450,13 +450,13 @@ TEST(what_runs_out_is_told_of_at_each_of_its_moments_once)
         {3600, "Token 0123456789abcdef 1\n"},
         {4500, "Token 0123456789abcdef 1\n"},
         {9.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 0\n"},
-        {30.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 1\n"},
+        {39.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 1\n"},
     };
     struct buf told;
 
     s->has_pair = true;
     s->pair_problem = s->trust_problem = NULL;
-    s->info.not_after = BEGAN + 30 * DAY;
+    s->info.not_after = BEGAN + 39 * DAY;
     v->secrets = pmap_put(v->secrets, &view_secrets, s);
     v->documents = documents_set(v->documents, DOCUMENT_TOKEN, d->name, d);
     buf_init(&told, 0);
