@@ -207,6 +207,21 @@ static void run(struct search *q)
     }
 }
 
+/* The form that the client has, as far as its answers tell: what is under way proves nothing. */
+static struct xds_form *known(const struct xds_sub *sub, uint32_t slot)
+{
+    for (const struct xds_response *r = sub->first; r; r = r->next) {
+        uint32_t i = r->answered ? r->n : xds_find_brought(r, slot);
+
+        if (i < r->n)
+            return xds_before(r, i);
+        i = r->answered ? r->n_removed : xds_find_removed(r, slot);
+        if (i < r->n_removed)
+            return r->removed[i];
+    }
+    return xds_held(sub, slot);
+}
+
 /* There is nothing that could go on without the rest. */
 static struct xds_form *settle_whole(const struct search *q)
 {
@@ -226,7 +241,7 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
     q->good = mem_array(bool, q->n);
     q->bad = mem_array(bool, q->n);
     q->suspects = mem_array(size_t, q->n);
-    choose_earlier(q, xds_held(sub, current->slot));
+    choose_earlier(q, known(sub, current->slot));
     sort_parts(q);
     if (q->n < 2)
         return q->found = settle_whole(q);
@@ -325,8 +340,7 @@ static unsigned count_asked(const struct xds_session *s)
 
 struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current)
 {
-    struct xds_form *held = xds_held(sub, slot);
-    uint64_t version = held ? held->version : 0;
+    struct xds_form *held = xds_held(sub, slot), *has;
     bool confirmed = bits_get(&sub->confirmed, slot);
     unsigned asked = count_asked(s);
     struct xds_mix *m = find_mix(sub, slot);
@@ -339,8 +353,9 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
     }
     if (is_under_way(s, sub, held, current))
         return held;
-    if (m && m->current == current->version && m->held == version && m->confirmed == confirmed && m->asked == asked &&
-        m->changes == xds_refusing_changes(s->refusing))
+    has = known(sub, slot);
+    if (m && m->current == current->version && m->held == (has ? has->version : 0) && m->confirmed == confirmed &&
+        m->asked == asked && m->changes == xds_refusing_changes(s->refusing))
         return m->form;
     if (!m) {
         m = mem_new(struct xds_mix);
@@ -353,7 +368,7 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
     note_bad(m, &q);
     search_clear(&q);
     m->current = current->version;
-    m->held = version;
+    m->held = has ? has->version : 0;
     m->confirmed = confirmed;
     m->asked = asked;
     m->changes = xds_refusing_changes(s->refusing);

@@ -930,7 +930,9 @@ void xds_check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now)
         return;
     hold_targets(s, sub);
     assert(hash128_equal(sub->sum, sum));
-    bits_reset(&sub->pending);
+    /* Of what was refused in parts there may be more to try, now that it is known which it has. */
+    if (xds_refusing_count(s->refusing) == 0)
+        bits_reset(&sub->pending);
     bits_reset(&sub->blocked);
     sub->answer_due = false;
     if (sub->type == XDS_CLUSTER)

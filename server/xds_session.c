@@ -213,9 +213,12 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
     for (size_t i = 0; i < n; i++) {
         struct xds_sub *sub = &s->subs[touched[i].type];
 
-        /* What the client has is not the current form any more. */
-        if (touched[i].before && bits_unset(&sub->same, touched[i].slot))
+        /* What the client has is not the current form any more. One that it came with was not taken in a response. */
+        if (touched[i].before && bits_unset(&sub->same, touched[i].slot)) {
             keep_other(sub, touched[i].slot, xds_form_ref(touched[i].before));
+            if (!touched[i].before->accepted && bits_get(&sub->confirmed, touched[i].slot))
+                xds_form_accept(touched[i].before);
+        }
         if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
             continue;
         bits_set(&sub->pending, touched[i].slot);
@@ -716,13 +719,20 @@ static int take_delta(struct xds_session *s, struct xds_sub *sub, const struct x
 }
 
 static int take_first_sotw(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request,
-                           struct err *e)
+                           clock_ns now, struct err *e)
 {
+    int r;
+
     sub->asked = true;
     sub->answer_due = xds_is_full(s, sub->type);
     sub->presumed = request->version.n > 0;
     sub->claims = xds_version_parse(request->version, &sub->claim);
-    return take_names(s, sub, request, e);
+    r = take_names(s, sub, request, e);
+    /* Before anything changes; that of another type may have waited for this one. */
+    for (unsigned type = 0; r == 0 && type < XDS_TYPES; type++)
+        if (s->subs[type].claims)
+            xds_check_claim(s, &s->subs[type], now);
+    return r;
 }
 
 /*
@@ -759,7 +769,7 @@ static int take_sotw(struct xds_session *s, struct xds_sub *sub, const struct xd
     uint64_t nonce = xds_nonce_parse(request->nonce);
 
     if (!sub->asked)
-        return take_first_sotw(s, sub, request, e);
+        return take_first_sotw(s, sub, request, now, e);
     /* What it came with, before it drops something of that. */
     if (sub->claims)
         xds_check_claim(s, sub, now);

@@ -1,5 +1,6 @@
 /* Sessions: what the protocol promises, one by one. All of it together: xds_model_test.c. */
 #include "proto/wire.h"
+#include "server/xds_notes.h"
 #include "server/xds_rollout.h"
 #include "server/xds_stream.h"
 
@@ -1970,7 +1971,7 @@ TEST(a_refused_form_that_keeps_a_domain_is_not_sent_again)
 
 enum { CHAINS = 100 };
 
-/* A listener with filter chains; contents: a letter each, 'b' is one that the client refuses. */
+/* A listener with filter chains; contents: a letter each, 'b' is one that the client refuses, ' ' is none. */
 static void change_chains(struct world *w, const char *contents)
 {
     struct wire_batch *b = begin_batch();
@@ -1981,6 +1982,8 @@ static void change_chains(struct world *w, const char *contents)
         char filter[TEXT], name[TEXT];
         size_t outer, inner;
 
+        if (contents[i] == ' ')
+            continue;
         snprintf(name, sizeof(name), "chain-%03u", i);
         snprintf(filter, sizeof(filter), "<%u%c>", i, contents[i]);
         wire_put_tag(&m, 3, WIRE_BYTES);
@@ -2169,6 +2172,189 @@ TEST(a_change_in_the_middle_of_the_trials_ends_in_the_newest_state)
         CHECK(strncmp(c.has, "ddddacdd--", 10) == 0 || strncmp(c.has, "ddddccdd--", 10) == 0);
         world_free(w);
     }
+}
+
+enum { RANDOM_CHAINS = 10, RANDOM_STEPS = 60, RANDOM_RUNS = 300, REFUSED_MAX = 1024 };
+
+/* A client that refuses what holds a 'b', in random interleavings with changes, cuts and restarts of the daemon. */
+struct random_chains {
+    struct world *w;
+    uint64_t seed, random;
+    bool names;
+    char contents[CHAINS + 1]; /* current ones; ' ': there is no such chain */
+    char has[CHAINS + 1];
+    char version[TEXT];           /* of what it has; incremental: of the listener */
+    struct wire_response *due[2]; /* not answered yet */
+    unsigned n_due, n_changes, changes_sent[2];
+    bool is_stranger; /* a new daemon does not know what it has: that is neither the present state nor was noted */
+    uint64_t refused[REFUSED_MAX];
+    size_t n_refused;
+};
+
+static void take_notes(void *arg, struct notes *notes)
+{
+    *(struct notes *)arg = *notes;
+    *notes = (struct notes){0};
+}
+
+static void subscribe_random(struct random_chains *c)
+{
+    bool delta = c->w->variant == XDS_DELTA, has = c->version[0] != '\0';
+
+    while (c->n_due > 0)
+        wire_response_free(c->due[--c->n_due]);
+    send(c->w, (struct wire_request){.type = XDS_LISTENER,
+                                     .version = delta ? NULL : c->version,
+                                     .have = delta && has ? LIST("shared") : NULL,
+                                     .have_versions = delta && has ? LIST(c->version) : NULL});
+    ask(c->w, XDS_ROUTE, LIST("none"));
+}
+
+/* It has what it can have. */
+static bool is_in_sync(const struct random_chains *c)
+{
+    for (unsigned i = 0; i < RANDOM_CHAINS; i++)
+        if (c->contents[i] == 'b' ? c->has[i] == 'b' : c->has[i] != (c->contents[i] == ' ' ? '-' : c->contents[i]))
+            return false;
+    return true;
+}
+
+static void change_random(struct random_chains *c)
+{
+    for (unsigned n = 1 + test_random(&c->random) % 3; n > 0; n--)
+        c->contents[test_random(&c->random) % RANDOM_CHAINS] = "aaccddb "[test_random(&c->random) % 8];
+    change_chains(c->w, c->contents);
+    c->n_changes++;
+}
+
+/* No chain is taken from the client that shall be there in some form; unless it was meant for an earlier state. */
+static void check_nothing_is_lost(const struct random_chains *c, const char *offered)
+{
+    for (unsigned i = 0; i < RANDOM_CHAINS && !c->is_stranger && c->changes_sent[0] == c->n_changes; i++)
+        if (c->has[i] != '-' && offered[i] == '-' && c->contents[i] != ' ')
+            test_fail(__FILE__, __LINE__, "seed %u: chain %u is taken away", (unsigned)c->seed, i);
+}
+
+static void answer_random(struct random_chains *c)
+{
+    struct wire_response *r = c->due[0];
+    const struct wire_resource *found = wire_find(r, "shared");
+    char offered[CHAINS + 1] = "", words[TEXT];
+    const char *bad;
+
+    read_chains(r, offered);
+    bad = strchr(offered, 'b');
+    snprintf(words, sizeof(words), "chain-%03u is bad", bad && c->names ? (unsigned)(bad - offered) : 999U);
+    if (bad) {
+        /* State of the world: of several that are under way, it is not clear which one the words are about. */
+        CHECK(c->n_refused < REFUSED_MAX);
+        if (c->w->variant == XDS_DELTA || c->n_due == 1)
+            c->refused[c->n_refused++] = hash_bytes(found->bytes, found->len);
+    } else if (found || c->w->variant == XDS_SOTW) {
+        check_nothing_is_lost(c, offered);
+        memcpy(c->has, offered, sizeof(offered));
+        c->is_stranger = false;
+        snprintf(c->version, sizeof(c->version), "%s", c->w->variant == XDS_SOTW ? r->version : found->version);
+    }
+    send(c->w, (struct wire_request){.type = XDS_LISTENER,
+                                     .nonce = r->nonce,
+                                     .version = c->w->variant == XDS_SOTW ? c->version : NULL,
+                                     .refusal = bad ? words : NULL});
+    wire_response_free(r);
+    c->due[0] = c->due[1];
+    c->changes_sent[0] = c->changes_sent[1];
+    c->n_due--;
+}
+
+/* False when there is nothing to be had. */
+static bool receive_random(struct random_chains *c)
+{
+    struct wire_response *r = NULL;
+    const struct wire_resource *found;
+
+    while (c->n_due < 2 && (r = next(c->w)) && r->type == XDS_ROUTE)
+        ack(c->w, r); /* there is none */
+    if (!r || c->n_due == 2)
+        return false;
+    found = wire_find(r, "shared");
+    for (size_t i = 0; found && i < c->n_refused; i++)
+        if (c->refused[i] == hash_bytes(found->bytes, found->len))
+            test_fail(__FILE__, __LINE__, "seed %u: refused bytes come again", (unsigned)c->seed);
+    c->changes_sent[c->n_due] = c->n_changes;
+    c->due[c->n_due++] = r;
+    return true;
+}
+
+static void restart_random(struct random_chains *c)
+{
+    struct world *w = c->w;
+    struct notes notes = {0};
+    bool is_behind = c->n_due > 0 || receive_random(c);
+    struct xds_notes *n = xds_notes_new(w->common.directory, w->common.refusals, NULL, take_notes, &notes);
+
+    xds_session_free(w->session);
+    xds_notes_free(n);
+    xds_directory_free(w->common.directory);
+    xds_refusals_free(w->common.refusals);
+    w->common.directory = xds_directory_new();
+    w->common.refusals = xds_refusals_new();
+    n = xds_notes_new(w->common.directory, w->common.refusals, &notes, NULL, NULL);
+    c->is_stranger |= !is_in_sync(c) || is_behind;
+    change_chains(w, c->contents);
+    xds_notes_applied(n);
+    xds_notes_free(n);
+    notes_clear(&notes);
+    open_session(w, true, XDS_TYPES);
+}
+
+static void step_random(struct random_chains *c)
+{
+    unsigned kind = test_random(&c->random) % 20;
+
+    if (kind < 4) {
+        change_random(c);
+    } else if (kind < 11) {
+        receive_random(c);
+    } else if (kind < 18) {
+        if (c->n_due > 0)
+            answer_random(c);
+    } else {
+        if (kind == 18)
+            reopen(c->w);
+        else
+            restart_random(c);
+        subscribe_random(c);
+    }
+}
+
+static void run_random(enum xds_variant v, uint64_t seed)
+{
+    struct random_chains c = {.w = world_new(v), .seed = seed, .random = seed, .names = seed & 1};
+    unsigned moves = 0;
+
+    memset(c.contents, 'a', RANDOM_CHAINS);
+    memset(c.has, '-', CHAINS);
+    change_chains(c.w, c.contents);
+    subscribe_random(&c);
+    for (unsigned i = 0; i < RANDOM_STEPS; i++)
+        step_random(&c);
+    for (unsigned idle = 0; idle < 30; idle++, c.w->now += CLOCK_NS_PER_S)
+        while (receive_random(&c) || c.n_due > 0) {
+            CHECK(++moves < 2000);
+            if (c.n_due > 0)
+                answer_random(&c);
+            idle = 0;
+        }
+    if (!is_in_sync(&c))
+        test_fail(__FILE__, __LINE__, "seed %u: held are %.10s of %.10s", (unsigned)seed, c.has, c.contents);
+    world_free(c.w);
+}
+
+TEST(parts_at_fault_are_found_whatever_changes_and_breaks_meanwhile)
+{
+    EACH_VARIANT(v)
+    for (uint64_t seed = 1; seed <= RANDOM_RUNS; seed++)
+        run_random(v, seed);
 }
 
 TEST(passed_through_resources_and_secrets_travel_alone)
