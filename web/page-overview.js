@@ -2,7 +2,7 @@
 import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import { Bars } from "./curve.js";
-import { Ago, Card, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, useNow } from "./ui.js";
+import { Ago, Card, CopyCurl, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, useNow } from "./ui.js";
 import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
@@ -160,7 +160,8 @@ function Pace() {
 export default function Overview() {
     const summary = useGet("/summary", () => true);
     const s = summary.data;
-    return html`<${PageHead} title="Overview" sub=${s && html`Agent: ${s.agent || "not connected"}${s.stale ? " (its last known state)" : ""}`} />
+    return html`<${PageHead} title="Overview" sub=${s && html`Agent: ${s.agent || "not connected"}${s.stale ? " (its last known state)" : ""}`}>
+            <${CopyCurl} request=${{ path: "/summary" }} /><//>
         <${Read} of=${summary}>${s && html`<${Counts} summary=${s} />
             <div class="columns"><div class="stack"><${Attention} summary=${s} /><${Pace} /></div>
             <div class="stack"><${Rollout} revision=${s.revision} /><${LastChanges} /></div></div>`}<//>`;

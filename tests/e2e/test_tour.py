@@ -42,7 +42,8 @@ def edit(desk, page):
 
 
 def topology(desk, page):
-    desk.go(page, "#/topology?listener=envoy%%7C%s%%3A8080%%2Ftcp" % desk.world.ip(1))
+    desk.go(page, "#/topology")
+    page.get_by_role("button", name=re.compile(re.escape(desk.at(8080)))).click()
     page.locator(".drawing").get_by_role("button", name=re.compile(r"route \/api")).click()
     page.get_by_role("region", name="The chosen way").wait_for()
     page.mouse.move(1, 1)
