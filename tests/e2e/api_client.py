@@ -1,10 +1,11 @@
-"""A daemon that serves the REST interface, and short ways to ask it."""
+"""A daemon that serves the REST interface, and short ways to ask it: whatever it answers is held against the contract."""
 
 import hashlib
 import json
 import socket
 import urllib.parse
 
+from contract import answer_faults
 from harness import SLOW, answers, exchange, wait_until
 
 TOKEN = "igwd_" + "V" * 43
@@ -71,7 +72,15 @@ class Api:
 
     def get(self, path, method="GET", headers=None, body=None, tcp=False):
         with self.connect(tcp) as s:
-            return exchange(s, path, method, headers=headers, body=body)
+            return self.exchange(s, path, method, headers=headers, body=body)
+
+    @staticmethod
+    def exchange(s, path, method="GET", **options):
+        """As harness.exchange()."""
+        response = exchange(s, path, method, **options)
+        faults = list(answer_faults(method, path, response))
+        assert not faults, "the contract does not tell of this answer to %s %s: %s\n%r" % (method, path, faults, response)
+        return response
 
     def json(self, path, **options):
         response = self.get(path, **options)

@@ -1,10 +1,11 @@
-"""The contract (openapi.yaml), and whether a request fits it as it was sent.
+"""The contract (openapi.yaml), whether a request fits it as it was sent, and whether an answer is one that it tells of.
 
 Generated requests are judged by what stands on the wire, not by what a generator meant by them: a number where a text
 is expected is a text in a query, a list of one is a value, and what holds nothing is not sent at all.
 """
 
 import functools
+import gzip
 import json
 import re
 import urllib.parse
@@ -195,3 +196,43 @@ def expected(method, template, request):
     if "another path" in faults.get("path", ()):
         wrong |= {405}
     return wrong, faults
+
+
+# ---- an answer ----
+
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+@functools.lru_cache(maxsize=None)
+def template_of(path):
+    """The contract's path for one that was asked; None: it has none. Paths without variables are the more exact ones."""
+    for template in sorted(CONTRACT["paths"], key=lambda one: one.count("{")):
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            return template
+    return None
+
+
+@functools.lru_cache(maxsize=None)
+def content_of(template, verb, status):
+    """Of an answer, its types, each with what judges it; None: it is not documented."""
+    operation = CONTRACT["paths"].get(template, {}).get(verb)
+    if operation and str(status) not in operation["responses"]:
+        return None
+    content = resolved(operation["responses"][str(status)]).get("content", {}) if operation else PROBLEM
+    return {kind.partition(";")[0]: validator(json.dumps(media["schema"])) for kind, media in content.items()}
+
+
+def answer_faults(method, target, response):
+    """Of an answer to whatever was sent: what the contract does not tell of."""
+    template = template_of(target.partition("?")[0])
+    if method == "OPTIONS" or template is None and response.status < 400:
+        return  # as of every resource; a page of the dashboard
+    content = content_of(template, "get" if method == "HEAD" else method.lower(), response.status)
+    kind = (response.headers.get("Content-Type") or "").partition(";")[0]
+    if content is None:
+        yield "status %d is not documented" % response.status
+    elif kind not in content and (content or response.body):
+        yield "content of the type %r, not of %s" % (kind, sorted(content))
+    elif kind.endswith("json") and method != "HEAD":
+        body = gzip.decompress(response.body) if response.headers.get("Content-Encoding") == "gzip" else response.body
+        yield from (error.message for error in content[kind].iter_errors(json.loads(body)))

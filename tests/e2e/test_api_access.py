@@ -50,7 +50,7 @@ def test_a_browser_logs_in_with_a_token_reads_writes_watches_and_logs_out(api):
                      "application/merge-patch+json", **browser)
     assert done.status == 200 and api.v1("/audit")["items"][0]["author"] == "boss"
     with api.connect(tcp=True) as s:
-        answer = exchange(s, "/api/v1/events?seconds=0&after=1.1", headers=browser["headers"])
+        answer = api.exchange(s, "/api/v1/events?seconds=0&after=1.1", headers=browser["headers"])
     assert answer.status == 200 and b"event: resync" in answer.body
     out = api.delete("/sessions", **browser)
     assert out.status == 204 and "igwd-80=; " in out.headers["Set-Cookie"]
@@ -215,7 +215,7 @@ def test_failed_logins_are_throttled_and_good_ones_never(api):
 def test_an_address_is_not_throttled_for_what_others_do(api):
     def from_(source):
         with socket.create_connection(tuple(api.tcp.rsplit(":", 1)), source_address=(source, 0)) as s:
-            return exchange(s, "/api/v1/version", headers={"Authorization": "Bearer wrong"})
+            return Api.exchange(s, "/api/v1/version", headers={"Authorization": "Bearer wrong"})
     statuses = [from_("127.0.0.9").status for _ in range(30)]
     assert statuses[:20] == [401] * 20 and 429 in statuses
     assert from_("127.0.0.8").status == 401

@@ -1,5 +1,6 @@
 """The contract against the daemon: every operation answers as openapi.yaml says, to good requests and to bad ones."""
 
+import json
 import os
 
 import pytest
@@ -12,10 +13,10 @@ from schemathesis.specs.openapi import checks as openapi_checks
 import cases
 from api_client import TOKEN, Api, bearer, certificate, drain, exposure, pointers, quote
 from certificates import CA
-from contract import (BODY_MAX, CONTRACT, FIELDS_MAX, TARGET_MAX, errors_of, expected, operations, parameters_of,
-                      resolved)
+from contract import (BODY_MAX, CONTRACT, FIELDS_MAX, TARGET_MAX, answer_faults, errors_of, expected, operations,
+                      parameters_of, resolved)
 from declare import l4, l7
-from harness import World, exchange, wait_until
+from harness import Response, World, exchange, wait_until
 from xds_client import Mirror
 
 CASES = int(os.environ.get("TEST_API_CASES", "10"))
@@ -381,3 +382,21 @@ def test_lists_show_every_kind_of_object(api):
 
 def test_the_daemon_serves_the_contract_it_was_built_with(api):
     assert yaml.safe_load(api.get("/api/v1/openapi.yaml").body) == CONTRACT
+
+
+def test_an_answer_that_the_contract_does_not_tell_of_is_noticed(api):
+    """As Api.exchange() looks for in whatever any test is answered."""
+    path = "/api/v1" + exposure("test/svc/web.expose#0")
+    with api.connect() as s:
+        good = exchange(s, path)
+    assert not list(answer_faults("GET", path, good))
+
+    def faults(status=200, kind="application/json", **more):
+        return list(answer_faults("GET", path, Response(status, {"Content-Type": kind},
+                                                         json.dumps({**good.json, **more}).encode())))
+    assert not faults()
+    assert "418 is not documented" in faults(status=418)[0]
+    assert "content of the type 'text/html'" in faults(kind="text/html")[0]
+    assert "'colour' was unexpected" in faults(colour="red")[0] and faults(port="x")
+    assert faults(status=404, kind="application/problem+json") and faults(status=304)
+    assert "of the type" in list(answer_faults("GET", "/nowhere", Response(404, {}, b"")))[0]

@@ -52,7 +52,7 @@ class SecureApi(Api):
 
     def ask(self, path, headers=None, host="localhost", context=None, method="GET"):
         with self.secure(context) as s:
-            return exchange(s, path, method, host=host, headers=headers)
+            return Api.exchange(s, path, method, host=host, headers=headers)
 
 
 @pytest.fixture

@@ -181,6 +181,6 @@ def test_asking_changes_nothing(asking, lab):
     with asking.api.connect() as s:
         for i in range(50):
             body = json.dumps({"address": lab.world.ip(1), "port": 8000, "host": "h%d" % i}).encode()
-            assert exchange(s, PATH, "POST", headers={"Content-Type": "application/json"}, body=body,
+            assert asking.api.exchange(s, PATH, "POST", headers={"Content-Type": "application/json"}, body=body,
                             close=False).status == 200
     assert (asking.api.get("/api/v1/exposures").body, asking.api.v1("/summary")["revision"]) == before
