@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { DEPTH_MAX = 64, STRING_MAX_DEFAULT = 1 << 20, LIST_MAX_DEFAULT = 1024 };
+enum { DEPTH_MAX = 64, STRING_MAX_DEFAULT = 1 << 20, LIST_MAX_DEFAULT = 1024, DURATION_TEXT_MAX = 64 };
 static const int64_t duration_max = INT64_C(1) << 62;
 
 /* jansson shares our fate when memory ends: nobody has an error path for that. Keys and passwords come as JSON, and
@@ -364,7 +364,7 @@ static int decode_duration(struct decoder *d, const json_t *value)
         if (!(exact >= 0 && exact < (double)duration_max))
             return wrong(d, expected);
         ns = json_is_integer(value) ? json_integer_value(value) * 1000000000 : llround(exact);
-    } else if (!text || duration_parse(text, &ns) < 0) {
+    } else if (!text || strlen(text) > DURATION_TEXT_MAX || duration_parse(text, &ns) < 0) {
         return wrong(d, expected);
     }
     r = check_bounds(d, (double)ns, "a number of seconds", 1e9);

@@ -23,7 +23,8 @@ enum json_type {
     JSON_FIELD_BOOL,        /* bool; "true"/"false" (any case), "yes"/"no", "1"/"0" as text too when lenient */
     JSON_FIELD_INT,         /* int64_t, min..max; a text of digits too when lenient */
     JSON_FIELD_DOUBLE,      /* double, min..max; a text too when lenient */
-    JSON_FIELD_DURATION,    /* int64_t nanoseconds; a number of seconds, or "15s", "2m", "1h30m", "250ms", "1d" */
+    JSON_FIELD_DURATION,    /* int64_t nanoseconds; a number of seconds, or a text of 64 characters at most: "15s",
+                             * "2m", "1h30m", "250ms", "1d" */
     JSON_FIELD_STRING_LIST, /* struct json_strings; a text of words separated by white space too when lenient */
     JSON_FIELD_ENUM,        /* int; one of names, compared without case, '-', '_' and ' ' when lenient */
     JSON_FIELD_JSON,        /* const char *: canonical JSON of an object; a text that holds JSON too when lenient */

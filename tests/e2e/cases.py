@@ -8,6 +8,7 @@ kinds of values in a hundredth of the time:
 - a text's other types are left out where all is text: in paths, queries and header fields.
 """
 
+import copy
 import functools
 import json
 import os
@@ -24,6 +25,7 @@ from schemathesis.generation import GenerationMode, coverage
 from schemathesis.generation.hypothesis import builder
 from schemathesis.specs.openapi import converter, patterns
 
+from contract import BODY_MAX, CONTRACT
 from harness import ROOT
 
 MERGED_MAX = 65536  # a pattern and a length as one expression become too large for its validator past that
@@ -104,10 +106,47 @@ schema.config.generation.update(with_security_parameters=False)
 schema.config.checks.missing_required_header.expected_statuses = ["428"]
 
 
+# What a whole takes of parts is what single requests take, which is tried at its bounds there: here each part has one
+# value. What a whole says of any other part is tried by
+# parts_of_wholes().
+PARTS = {
+    "ExposureInput": {"port": 8000, "listener_addr": "127.9.9.9", "listener_port": 7777},
+    "ExposurePatch": {"lb_policy": "random"}, "GatewayInput": {"port_min": 3000}, "GatewayPatch": {"port_min": 3000},
+    "CertificateInput": {"trusted_ca": "none"}, "GrantInput": {"reason": "x"},
+}
+WHOLES = {"/api/v1/config": "ConfigInput", "/api/v1/changesets": "ChangesetInput"}
+
+
+def with_fixed_parts(value):
+    if isinstance(value, list):
+        return [with_fixed_parts(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    part = value.get("$ref", "").rpartition("/")[2]
+    return {"const": PARTS[part]} if part in PARTS else {key: with_fixed_parts(one) for key, one in value.items()}
+
+
+def wholes():
+    """The contract with another schema of what wholes are sent as."""
+    raw = copy.deepcopy(CONTRACT)
+    for path, name in WHOLES.items():
+        for operation in raw["paths"][path].values():
+            if "requestBody" in operation:
+                operation["requestBody"]["content"]["application/json"]["schema"] = with_fixed_parts(
+                    CONTRACT["components"]["schemas"][name])
+    found = schemathesis.openapi.from_dict(raw)
+    found.config = schema.config
+    return found
+
+
+schema_of_wholes = wholes()
+
+
 def coverage_cases(method, path):
     """Those of an operation's coverage phase."""
+    of = schema_of_wholes if path in WHOLES and method != "GET" else schema
     return builder.generate_coverage_cases(
-        operation=schema[path][method], generation_modes=list(GenerationMode), auth_storage=None, as_strategy_kwargs={},
+        operation=of[path][method], generation_modes=list(GenerationMode), auth_storage=None, as_strategy_kwargs={},
         generate_duplicate_query_parameters=True,
         unexpected_methods=schema.config.phases.coverage.unexpected_methods,
         generation_config=schema.config.generation)
@@ -117,3 +156,32 @@ def pem_formats(certificate):
     """A text of these formats is of this certificate, so that pairs fit."""
     schemathesis.openapi.format("pem-certificates", st.just(certificate.chain))
     schemathesis.openapi.format("pem-private-key", st.just(certificate.key))
+
+
+def bodies_of(method, path):
+    """What an operation's coverage phase sends as content, each once; none that is too large with something around it."""
+    found = {json.dumps(case.body): case.body for case in coverage_cases(method, path)
+             if isinstance(case.body, (dict, list, str, int, float, type(None)))}
+    return [body for text, body in found.items() if len(text) < BODY_MAX * 9 // 10]
+
+
+# Kind, method and path of a single request; an object's name; where it stands in a whole document.
+SINGLE = [
+    ("Exposure", "PUT", "/api/v1/exposures/{name}", "own/svc/part.expose#0", "exposures"),
+    ("Exposure", "PATCH", "/api/v1/exposures/{name}", "test/svc/web.expose#0", "overrides"),
+    ("Gateway", "PUT", "/api/v1/gateways/{name}", "spare", "gateways"),
+    ("Gateway", "PATCH", "/api/v1/gateways/{name}", "envoy", None),
+    ("Certificate", "PUT", "/api/v1/certificates/{name}", "api/sec/part", "certificates"),
+    ("Grant", "PUT", "/api/v1/grants/{id}", "a|domain|b.org", "grants"),
+]
+
+
+def parts_of_wholes():
+    """Each content of single requests in their coverage phase, as a part of one whole and of the other in turn."""
+    for kind, method, path, name, section in SINGLE:
+        for i, body in enumerate(bodies_of(method, path)):
+            if section and i % 2:
+                yield "PUT", "/api/v1/config", {section: {name: body}}
+            else:
+                yield "POST", "/api/v1/changesets", {"operations": [
+                    {"method": method, "kind": kind, "name": name, "body": body}]}

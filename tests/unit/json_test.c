@@ -243,6 +243,15 @@ TEST(all_faults_are_reported_and_the_good_fields_are_decoded)
     CHECK_INT(decode("{\"name\":\"good\",\"port\":0}", 0, &t), -EINVAL);
     CHECK_STR(t.name, "good");
     CHECK_STR(faults_text, "port: must be an integer from 1 to 65535\n");
+    CHECK_INT(
+        decode("{\"name\":\"good\",\"timeout\":\"0000000000000000000000000000000000000000000000000000000000000001\"}",
+               0, &t),
+        0);
+    CHECK_INT(
+        decode(
+            "{\"name\":\"good\",\"timeout\":\"00000000000000000000000000000000000000000000000000000000000000001\"}",
+            0, &t),
+        -EINVAL);
     done();
 }
 
