@@ -172,7 +172,7 @@ static void look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_fo
     for (size_t i = 0; total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, &i));) {
         const char *gateway = xds_refusing_gateway(p);
         const struct xds_gateway *g = xds_directory_find(n->directory, gateway, strlen(gateway));
-        size_t count = 0;
+        size_t count = 0, n_worth = 0;
 
         for (const struct xds_refusal *f = xds_refusing_newest(p); f && count < XDS_NOTES_REFUSALS_MAX;
              f = f->older) {
@@ -180,9 +180,10 @@ static void look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_fo
 
             if (form)
                 on_form(arg, form);
+            n_worth += !xds_refusal_passes(f);
             count++;
         }
-        if (count > 0)
+        if (n_worth > 0)
             on_proxy(arg, p, count);
         total += count;
     }
@@ -220,15 +221,21 @@ static void write_proxy(void *arg, const struct xds_refusing *p, size_t n)
 {
     const struct xds_refusal *oldest = xds_refusing_newest(p);
     struct writing *w = arg;
+    size_t n_worth = !xds_refusal_passes(oldest);
     struct buf b;
+
+    for (size_t i = 1; i < n; i++) {
+        oldest = oldest->older;
+        n_worth += !xds_refusal_passes(oldest);
+    }
 
     begin(&b);
     pack_number(&b, xds_refusing_proxy(p));
     pack_text(&b, xds_refusing_gateway(p));
-    pack_number(&b, n);
-    for (size_t i = 1; i < n; i++)
-        oldest = oldest->older;
+    pack_number(&b, n_worth);
     for (const struct xds_refusal *f = oldest; f; f = f->newer) {
+        if (xds_refusal_passes(f))
+            continue;
         pack_number(&b, f->key[0]);
         pack_number(&b, f->key[1]);
         pack_text(&b, f->name);

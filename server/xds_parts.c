@@ -230,6 +230,14 @@ static struct xds_form *settle_whole(const struct search *q)
     return bad ? NULL : xds_form_ref(q->current);
 }
 
+/* It is about none of the parts. */
+static bool is_refused_for_now(const struct xds_session *s, const struct xds_form *current)
+{
+    const struct xds_refusal *whole = xds_refusing_find(s->refusing, current->type, current->version);
+
+    return whole && xds_refusal_passes(whole);
+}
+
 static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struct xds_form *current, struct search *q)
 {
     q->s = s;
@@ -243,7 +251,7 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
     q->suspects = mem_array(size_t, q->n);
     choose_earlier(q, known(sub, current->slot));
     sort_parts(q);
-    if (q->n < 2)
+    if (q->n < 2 || is_refused_for_now(s, current))
         return q->found = settle_whole(q);
     run(q);
     /* Each that is found to be at fault leaves others to be looked at, until one can be sent. */

@@ -161,6 +161,22 @@ struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, co
     return p;
 }
 
+bool xds_refusal_passes(const struct xds_refusal *f)
+{
+    return strstr(f->words, "cannot bind") != NULL;
+}
+
+static void drop_passing(struct xds_refusing *p)
+{
+    struct xds_refusal *next;
+
+    for (struct xds_refusal *f = p->oldest; f; f = next) {
+        next = f->newer;
+        if (xds_refusal_passes(f))
+            drop_refusal(p, f);
+    }
+}
+
 void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p)
 {
     if (!p)
@@ -168,6 +184,7 @@ void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p)
     assert(p->refs > 0);
     if (--p->refs > 0)
         return;
+    drop_passing(p);
     if (p->refusals.count == 0) {
         drop_proxy(r, p);
         return;

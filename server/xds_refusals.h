@@ -35,7 +35,11 @@ void xds_refusals_free(struct xds_refusals *r);
 /* The proxy with this number (a hash of what identifies it), which has this gateway now; one reference more, so that
  * it stays. */
 struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, const char *gateway);
-void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p); /* NULL is allowed */
+/* With the last stream goes what it refused for the moment. NULL is allowed. */
+void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p);
+/* Whether it is not about the bytes, but about what is there just now: a port that somebody else has. A proxy that
+ * comes back is asked again. */
+bool xds_refusal_passes(const struct xds_refusal *f);
 
 /* All of them are forgotten, of all proxies. */
 void xds_refusals_forget(struct xds_refusals *r);

@@ -2,6 +2,7 @@
 all else goes on."""
 
 import signal
+import socket
 import threading
 import time
 
@@ -196,6 +197,29 @@ def test_what_was_refused_is_tried_again_when_igwd_is_told_to_reload(nacked, ca)
     lab.igwd.signal(signal.SIGHUP)
     lab.envoy.start()
     wait_until(lambda: answers_of(lab, SDS, 0, 0, ca).backend == "b10")
+
+
+def test_a_port_that_somebody_else_has_is_taken_once_it_is_free(nacked):
+    """By an Envoy that goes on, when igwd is told to reload; by one that comes back, at once."""
+    lab = nacked
+    for n in range(3):
+        lab.add("test/svc/s%d" % n, l4(lab.one.address, lab.at(10000 + n)))
+    lab.igwd = lab.world.igwd(agent=lab.agent)
+
+    def taken(n):
+        return socket.create_server((lab.world.ip(1), 10000 + n))
+    with taken(1), taken(2):
+        lab.envoy = lab.world.envoy(lab.igwd)
+        for n in (1, 2):
+            lab.igwd.wait_logged("cannot bind", "isolated", "test/svc/s%d.expose#0" % n)
+        wait_answer(lab.at(10000), backend="b10")
+        lab.envoy.kill()
+    with taken(2):
+        lab.envoy.start()
+        wait_answer(lab.at(10001), backend="b10")
+        lab.igwd.wait_logged("cannot bind", "isolated", "test/svc/s2.expose#0", times=2)
+    lab.igwd.signal(signal.SIGHUP)
+    wait_answer(lab.at(10002), backend="b10")
 
 
 def test_one_envoys_refusal_is_not_anothers(nacked):

@@ -211,6 +211,35 @@ TEST(of_each_proxy_the_newest_refusals_are_noted)
     notes_clear(&notes);
 }
 
+TEST(what_is_refused_for_the_moment_is_not_noted)
+{
+    struct xds_refusing *p;
+    struct notes notes;
+    struct world w;
+
+    world_init(&w, NULL);
+    publish(&w, XDS_CLUSTER, "good");
+    p = xds_refusing_get(w.refusals, 7, "g");
+    xds_refusing_add(p, XDS_LISTENER, 1, "l", "cannot bind", 11);
+    CHECK_INT(xds_notes_run(w.notes, w.now), INT64_MAX);
+    CHECK_INT(w.n_noted, 0);
+    xds_refusing_add(p, XDS_LISTENER, 2, "l", "bad", 3);
+    xds_refusing_add(p, XDS_LISTENER, 3, "l", "cannot bind", 11);
+    w.now += CLOCK_NS_PER_S;
+    CHECK_INT(xds_notes_run(w.notes, w.now), INT64_MAX);
+    CHECK_INT(w.n_noted, 1);
+    xds_refusing_put(w.refusals, p);
+    notes = world_clear(&w);
+    world_init(&w, &notes);
+    p = xds_refusing_get(w.refusals, 7, "g");
+    CHECK_INT(xds_refusing_count(p), 1);
+    CHECK(xds_refusing_find(p, XDS_LISTENER, 2) != NULL);
+    xds_refusing_put(w.refusals, p);
+    notes_clear(&notes);
+    notes = world_clear(&w);
+    notes_clear(&notes);
+}
+
 /* The database's digests make it unlikely; another version of the program may have written it. */
 TEST(notes_that_are_cut_or_changed_do_no_harm)
 {

@@ -116,3 +116,20 @@ TEST(what_is_forgotten_can_be_refused_again)
     xds_refusing_put(r, p);
     xds_refusals_free(r);
 }
+
+TEST(what_is_refused_for_the_moment_is_forgotten_when_the_proxy_goes)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *one = xds_refusing_get(r, 7, "g"), *two = xds_refusing_get(r, 7, "g");
+
+    xds_refusing_add(one, XDS_LISTENER, 1, "l", "cannot bind '0.0.0.0:80': Address already in use", 48);
+    xds_refusing_add(one, XDS_LISTENER, 2, "m", "it is bad", 9);
+    xds_refusing_put(r, one);
+    CHECK(xds_refusing_find(two, XDS_LISTENER, 1) != NULL);
+    xds_refusing_put(r, two);
+    one = xds_refusing_get(r, 7, "g");
+    CHECK(xds_refusing_find(one, XDS_LISTENER, 1) == NULL);
+    CHECK(xds_refusing_find(one, XDS_LISTENER, 2) != NULL);
+    xds_refusing_put(r, one);
+    xds_refusals_free(r);
+}

@@ -2146,6 +2146,29 @@ TEST(a_fault_that_is_in_no_part_is_the_listeners_and_ends_the_trials)
     }
 }
 
+TEST(a_port_that_cannot_be_had_is_no_parts_fault)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_response *r;
+
+        change_chains(w, "aaaaaaaa");
+        ask(w, XDS_LISTENER, NULL);
+        for (unsigned i = 0; i < 2; i++) {
+            r = expect(w, XDS_LISTENER, LIST("shared"));
+            nack(w, r, "", "shared: cannot bind '0.0.0.0:80': Address already in use");
+            r = next(w);
+            CHECK(!r || r->n_resources == 0);
+            wire_response_free(r);
+            CHECK_INT(w->refusals, i + 1);
+            reopen(w);
+            ask(w, XDS_LISTENER, NULL);
+        }
+        world_free(w);
+    }
+}
+
 TEST(a_change_in_the_middle_of_the_trials_ends_in_the_newest_state)
 {
     EACH_VARIANT(v)
