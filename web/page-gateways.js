@@ -6,7 +6,7 @@ import { Editor, Field, useDraft } from "./edit.js";
 import { Search, Table } from "./table.js";
 import {
     Ago, Button, Card, Confirm, CopyCurl, Dialog, Empty, ErrorBox, Fact, Icon, Loading, PageHead, Pairs, Read, ReadOnly,
-    Tag, XDS_STATES, copy, go, href, setQuery, toast, useMe, whyNotAdmin,
+    Tag, XDS_STATES, copy, go, href, many, setQuery, toast, useMe, whyNotAdmin,
 } from "./ui.js";
 import { html, useState } from "./html.js";
 
@@ -243,9 +243,9 @@ function One({ name, query }) {
             <nav class="counts" aria-label="Counts">
                 <a href=${href("exposures", [], { gateway: name })}><b>${s.exposures_accepted < s.exposures && html`<${Icon} state="failed" label="some failed" /> `}
                     ${s.exposures_accepted}/${s.exposures}</b><span>exposures accepted</span></a>
-                <a href=${href("topology", [], { gateway: name })}><b>${s.listeners}</b><span>open listeners</span></a>
+                <a href=${href("topology", [], { gateway: name })}><b>${s.listeners}</b><span>open ${many(s.listeners, "listener")}</span></a>
                 <a href=${href("proxies", [], { gateway: name })}><b>${s.proxies === 0 && s.exposures > 0 && html`<${Icon} state="warning" label="none" /> `}${s.proxies}</b>
-                    <span>Envoys connected</span></a></nav>
+                    <span>${many(s.proxies, "Envoy")} connected</span></a></nav>
             ${query.get("edit") === "1" && html`<${Settings} item=${item} etag=${one.etag} why=${why} isEditing />`}
             <div class="columns"><div class="stack"><${Listeners} item=${item} query=${query} /><${Bootstrap} item=${item} /></div>
                 <div class="stack">${query.get("edit") !== "1" && html`<${Settings} item=${item} etag=${one.etag} why=${why} />`}

@@ -2,7 +2,7 @@
 import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import { Bars } from "./curve.js";
-import { Ago, Card, CopyCurl, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, useNow } from "./ui.js";
+import { Ago, Card, CopyCurl, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, many, useNow } from "./ui.js";
 import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
@@ -99,7 +99,6 @@ function certificateTrouble({ name, status: { pair, pair_problem: problem, leaf 
 
 function Counts({ summary: s }) {
     const wrong = ({ failed }) => (failed ? html`<${Icon} state="failed" label=${failed + " failed"} /> ` : null);
-    const many = (n, one, more = one + "s") => (n === 1 ? one : more);
     const refused = s.exposures.accepted.failed;
     return html`<nav class="counts" aria-label="Counts">
         <a href=${href("exposures", [], { sort: "-severity" })}><b>${wrong(s.exposures.accepted)}${s.exposures.total}</b>

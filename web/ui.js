@@ -134,6 +134,8 @@ export function days(n) {
 export const Linked = ({ text }) => html`${String(text ?? "").split(/([^\s",;()]+\.expose#\d+)/).map((part, i) => (i % 2
     ? html`<a href=${href("exposures", [part])}>${part}</a>` : part))}`;
 
+export const many = (n, one) => (n === 1 ? one : one + "s");
+
 // What caused a revision, to be read: names in the path of a request as they are.
 export function causeOf({ cause }) {
     try {
