@@ -1,6 +1,7 @@
 """The contract against the daemon: every operation answers as openapi.yaml says, to good requests and to bad ones."""
 
 import collections
+import http.cookiejar
 import json
 import os
 
@@ -8,7 +9,7 @@ import pytest
 import requests
 import requests.adapters
 import yaml
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from schemathesis.specs.openapi import checks as openapi_checks
 
 import cases
@@ -21,6 +22,7 @@ from harness import Response, World, exchange, wait_until
 from xds_client import Mirror
 
 CASES = int(os.environ.get("TEST_API_CASES", "10"))
+CHAINS = 2 * CASES
 AUTHORIZATION = bearer(TOKEN)["headers"]
 
 # What exists in the daemon of these tests, for the variables of paths.
@@ -118,6 +120,36 @@ def test_schemathesis_finds_nothing_at_the_bounds(method, path, operation, api, 
     for case in cases.coverage_cases(method, path):
         count_case(request.node)
         judge(api, session, case)
+
+
+def test_schemathesis_finds_nothing_in_chains_of_requests(api, request):
+    """What was made is there, and is there no more once it was removed: along the links of the contract."""
+    linked = schema.include(operation_id=["postToken", "getToken", "deleteToken", "postSession", "getSession",
+                                          "deleteSession"])
+    seen = collections.Counter()
+    session = requests.Session()
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))  # it comes with its token alone
+
+    class Chains(linked.as_state_machine()):
+        def get_call_kwargs(self, case):
+            return {"base_url": "http://" + api.tcp, "headers": AUTHORIZATION, "session": session}
+
+        def validate_response(self, response, case, additional_checks=None, **options):
+            count_case(request.node)
+            seen[case.operation.definition.raw["operationId"], response.status_code] += 1
+            case.validate_response(response, additional_checks=[is_as_expected], excluded_checks=REPLACED,
+                                   transport_kwargs=options)
+
+        def teardown(self):
+            """Each begins with what there was before: then the same steps have the same answers."""
+            for kind in ("/tokens/", "/sessions/"):
+                for one in api.v1(kind[:-1])["items"]:
+                    assert api.delete(kind + one["id"]).status in (200, 204)
+
+    Chains.run(settings=settings(max_examples=CHAINS, stateful_step_count=6, deadline=None, derandomize=True,
+                                 phases=[Phase.generate], suppress_health_check=list(HealthCheck)))
+    for one in (("getToken", 200), ("getSession", 200), ("deleteToken", 200), ("deleteSession", 204)):
+        assert seen[one] > 1, seen
 
 
 def test_whole_documents_and_change_sets_take_and_refuse_of_each_part_what_the_contract_says(api, request):
