@@ -279,11 +279,11 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
     return s->options.variant == XDS_SOTW && !xds_is_full(s, type);
 }
 
-/* The client came with this form, refused another one, and did not say since that it has this; while nobody else had
- * its bytes it could not be sent. */
-static bool is_unsure(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
+/* The client has this form, refused another one, and did not say since that it has this: there was none to be sent, or
+ * it was gone for a while. */
+static bool is_unsure(const struct xds_sub *sub, uint32_t slot)
 {
-    return s->options.variant == XDS_DELTA && !bits_get(&sub->confirmed, slot) && !xds_is_under_way(sub, slot);
+    return !bits_get(&sub->confirmed, slot) && !xds_is_under_way(sub, slot);
 }
 
 /* ret_target: what to send, where that is to be done. */
@@ -303,7 +303,7 @@ static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
             return STEP_NONE;
         return may_remove(s, sub->type, slot, now) ? STEP_REMOVE : STEP_WAIT;
     }
-    if (held && held->version == target->version && !owed && !is_unsure(s, sub, slot)) {
+    if (held && held->version == target->version && !owed && !is_unsure(sub, slot)) {
         xds_hold(sub, slot, target);
         return STEP_NONE;
     }

@@ -453,6 +453,56 @@ TEST(what_a_client_brought_along_is_acked_when_it_comes_back_after_a_refusal)
     resource_unref(first);
 }
 
+static void publish_route(struct world *w, const char *content)
+{
+    struct wire_batch *b = begin_batch();
+
+    wire_batch_put(b, "g", XDS_ROUTE, "r", content);
+    apply(w, b, w->revision + 1);
+}
+
+/* A client that wants the route configuration says so with each request. */
+static void answer_route(struct client *c, const char *version, const char *refusal)
+{
+    bool sotw = c->variant == XDS_SOTW;
+
+    send(c, (struct wire_request){.type = XDS_ROUTE,
+                                  .names = sotw ? LIST("r") : NULL,
+                                  .version = sotw ? version : NULL,
+                                  .nonce = c->nonce[XDS_ROUTE],
+                                  .refusal = refusal});
+}
+
+TEST(what_was_gone_while_another_form_was_refused_is_acked_when_it_comes_back)
+{
+    for (enum xds_variant v = XDS_SOTW; v < XDS_VARIANTS; v++) {
+        struct world w;
+        struct client a;
+        char version[40];
+
+        world_init(&w);
+        publish_route(&w, "1");
+        open_synced(&a, &w, v, "g", "a");
+        ask(&a, XDS_ROUTE, LIST("r"));
+        CHECK_INT(receive(&a), XDS_ROUTE);
+        answer_route(&a, a.version[XDS_ROUTE], NULL);
+        snprintf(version, sizeof(version), "%s", a.version[XDS_ROUTE]);
+        publish_route(&w, "2");
+        CHECK_INT(receive(&a), XDS_ROUTE);
+        publish_route(&w, NULL);
+        answer_route(&a, version, "r: it is bad");
+        while (receive(&a) != XDS_TYPES)
+            answer_route(&a, a.version[XDS_ROUTE], NULL);
+        publish_route(&w, "1");
+        CHECK_INT(receive(&a), XDS_ROUTE);
+        CHECK_INT(state_of(&w, 4), XDS_ROLLOUT_PENDING);
+        answer_route(&a, a.version[XDS_ROUTE], NULL);
+        CHECK_INT(state_of(&w, 4), XDS_ROLLOUT_ACKED);
+        close_client(&a);
+        world_clear(&w);
+    }
+}
+
 TEST(a_refusal_is_told_at_once_and_stays)
 {
     struct world w;
