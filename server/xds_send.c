@@ -279,8 +279,8 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
     return s->options.variant == XDS_SOTW && !xds_is_full(s, type);
 }
 
-/* The client has this form, refused another one, and did not say since that it has this: there was none to be sent, or
- * it was gone for a while. */
+/* The client has this form, refused another one, and did not say since that it has this: there was none to be sent,
+ * or it was gone for a while. */
 static bool is_unsure(const struct xds_sub *sub, uint32_t slot)
 {
     return !bits_get(&sub->confirmed, slot) && !xds_is_under_way(sub, slot);

@@ -213,12 +213,9 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
     for (size_t i = 0; i < n; i++) {
         struct xds_sub *sub = &s->subs[touched[i].type];
 
-        /* What the client has is not the current form any more. One that it came with was not taken in a response. */
-        if (touched[i].before && bits_unset(&sub->same, touched[i].slot)) {
+        /* What the client has is not the current form any more. */
+        if (touched[i].before && bits_unset(&sub->same, touched[i].slot))
             keep_other(sub, touched[i].slot, xds_form_ref(touched[i].before));
-            if (!touched[i].before->accepted && bits_get(&sub->confirmed, touched[i].slot))
-                xds_form_accept(touched[i].before);
-        }
         if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
             continue;
         bits_set(&sub->pending, touched[i].slot);

@@ -294,8 +294,7 @@ void xds_form_accept(struct xds_form *f)
     if (f->accepted || f->keeps)
         return;
     f->accepted = true;
-    /* There may be a newer one by now that nobody took yet. */
-    if (!xds_current(t, f->slot) || (t->accepted[f->slot] && t->accepted[f->slot]->since > f->since))
+    if (f != xds_current(t, f->slot) && !(f->composed && f->basis == t->versions[f->slot]))
         return;
     xds_form_unref(t->accepted[f->slot]);
     t->accepted[f->slot] = xds_form_ref(f);

@@ -2209,7 +2209,7 @@ struct random_chains {
     char version[TEXT];           /* of what it has; incremental: of the listener */
     struct wire_response *due[2]; /* not answered yet */
     unsigned n_due, n_changes, changes_sent[2];
-    bool is_stranger; /* a new daemon does not know what it has: that is neither the present state nor was noted */
+    bool is_stranger; /* a new stream does not know what it has: it was not up to date before */
     uint64_t refused[REFUSED_MAX];
     size_t n_refused;
 };
@@ -2312,7 +2312,6 @@ static void restart_random(struct random_chains *c)
 {
     struct world *w = c->w;
     struct notes notes = {0};
-    bool is_behind = c->n_due > 0 || receive_random(c);
     struct xds_notes *n = xds_notes_new(w->common.directory, w->common.refusals, NULL, take_notes, &notes);
 
     xds_session_free(w->session);
@@ -2322,7 +2321,6 @@ static void restart_random(struct random_chains *c)
     w->common.directory = xds_directory_new();
     w->common.refusals = xds_refusals_new();
     n = xds_notes_new(w->common.directory, w->common.refusals, &notes, NULL, NULL);
-    c->is_stranger |= !is_in_sync(c) || is_behind;
     change_chains(w, c->contents);
     xds_notes_applied(n);
     xds_notes_free(n);
@@ -2342,6 +2340,7 @@ static void step_random(struct random_chains *c)
         if (c->n_due > 0)
             answer_random(c);
     } else {
+        c->is_stranger |= c->n_due > 0 || receive_random(c) || !is_in_sync(c);
         if (kind == 18)
             reopen(c->w);
         else
