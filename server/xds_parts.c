@@ -38,9 +38,10 @@ enum {
 struct xds_mix {
     struct xds_mix *next;
     uint32_t slot;
-    uint64_t current, held, changes; /* versions; of the refusals */
-    bool confirmed;
-    unsigned asked;        /* types that the client had told of */
+    uint64_t current; /* the version */
+    /* The version that the client has, whether its bytes are known, and it was confirmed; of how many types the
+     * client had told; the changes of its refusals. */
+    uint64_t given[5];
     struct xds_form *form; /* a reference; NULL: nothing of it can be sent */
     size_t *bad, n_bad;    /* the current form's parts that were refused */
 };
@@ -349,8 +350,6 @@ static unsigned count_asked(const struct xds_session *s)
 struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current)
 {
     struct xds_form *held = xds_held(sub, slot), *has;
-    bool confirmed = bits_get(&sub->confirmed, slot);
-    unsigned asked = count_asked(s);
     struct xds_mix *m = find_mix(sub, slot);
     struct search q = {0};
 
@@ -362,8 +361,9 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
     if (is_under_way(s, sub, held, current))
         return held;
     has = known(sub, slot);
-    if (m && m->current == current->version && m->held == (has ? has->version : 0) && m->confirmed == confirmed &&
-        m->asked == asked && m->changes == xds_refusing_changes(s->refusing))
+    const uint64_t given[] = {has ? has->version : 0, has && has->resource, bits_get(&sub->confirmed, slot),
+                              count_asked(s), xds_refusing_changes(s->refusing)};
+    if (m && m->current == current->version && memcmp(m->given, given, sizeof(given)) == 0)
         return m->form;
     if (!m) {
         m = mem_new(struct xds_mix);
@@ -376,10 +376,7 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
     note_bad(m, &q);
     search_clear(&q);
     m->current = current->version;
-    m->held = has ? has->version : 0;
-    m->confirmed = confirmed;
-    m->asked = asked;
-    m->changes = xds_refusing_changes(s->refusing);
+    memcpy(m->given, given, sizeof(given));
     return m->form;
 }
 

@@ -304,8 +304,11 @@ static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
         return may_remove(s, sub->type, slot, now) ? STEP_REMOVE : STEP_WAIT;
     }
     if (held && held->version == target->version && !owed && !is_unsure(sub, slot)) {
+        bool learned = !held->resource && target->resource;
+
         xds_hold(sub, slot, target);
-        return STEP_NONE;
+        /* The bytes that it came with are known now: of what was refused in parts, more may be tried beside them. */
+        return learned ? look(s, sub, slot, now, ret_target) : STEP_NONE;
     }
     if (!target->resource || xds_is_refused(s, sub->type, target->version))
         return STEP_NONE;
