@@ -1,8 +1,7 @@
 /*
  * The request decoder: a reader of protobuf's wire format (protobuf.dev, "Encoding") over a bounded range, and the
- * two
- * messages as switches over field numbers. A first pass checks the whole message and notes where each repeated field
- * begins and ends; the lists are walked afterwards without checks, since the first pass made them.
+ * two messages as switches over field numbers. A first pass checks the whole message and notes where each repeated
+ * field begins and ends; the lists are walked afterwards without checks, since the first pass made them.
  *
  * Groups (wire types 3 and 4) are refused: no xDS message has one, and skipping them would take a stack.
  */

@@ -9,28 +9,23 @@
  * or route configuration name a cluster that the client does not hold, or whose assignment it was not sent.
  *
  *   - A listener or route configuration is held back while the client lacks one of its clusters or assignments
- *     (may_send). A cluster that it will not get (left out, not subscribed) is not waited for, nor an assignment
- * that it
- *     does not subscribe to within XDS_PATIENCE of taking the cluster, or within XDS_WARMING of being sent it.
+ *     (may_send). A cluster that it will not get (left out, not subscribed) is not waited for, nor an assignment that
+ *     it does not subscribe to within XDS_PATIENCE of taking the cluster, or within XDS_WARMING of being sent it.
  *   - One that replaces another form waits until the client took the clusters that are new to it, for at most
  *     XDS_READY: Envoy routes by it at once, but answers 503 for a cluster whose first health checks are not over.
  *   - A listener that replaces another form waits for what the client is about to get of its route configurations, so
  *     that what one of these gains is there when the listener leads there. What one loses to another it keeps for a
  *     while: see xds_bridge.c.
  *   - What is gone is held back while a form of a listener or route configuration that the client may still have
- * names
- *     it (in_use): one that is still to be replaced, or was replaced by a response that is not answered yet, for at
- * most
- *     XDS_PATIENCE after it was sent.
+ *     names it (in_use): one that is still to be replaced, or was replaced by a response that is not answered yet,
+ *     for at most XDS_PATIENCE after it was sent.
  *   - Each new or changed cluster is followed by its assignment, changed or not: Envoy warms a changed cluster until
- * the
- *     assignment comes, and asks for nothing.
+ *     the assignment comes, and asks for nothing.
  *
  * State of the world: responses of clusters and listeners hold all that is covered, each in the form that the client
  * is to hold, be it the one that it has. The other types hold what is new; as their version stands for all that the
- * client
- * holds, a response is not followed by another of the type before it is answered (or XDS_PATIENCE is over; then the
- * next one repeats what it brought).
+ * client holds, a response is not followed by another of the type before it is answered (or XDS_PATIENCE is over;
+ * then the next one repeats what it brought).
  *
  * What was refused is sent again in groups of suspects: see xds_verdict.c.
  */
@@ -688,8 +683,8 @@ static void release_trials(struct xds_sub *sub)
 
 /*
  * State of the world: whether a response that is not answered keeps others of its type back. Trials do, since the
- * next
- * one depends on what comes of them; and those that do not hold everything, since the version stands for all of it.
+ * next one depends on what comes of them; and those that do not hold everything, since the version stands for all of
+ * it.
  */
 static bool must_wait(struct xds_session *s, struct xds_sub *sub, clock_ns now)
 {

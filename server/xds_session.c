@@ -734,9 +734,8 @@ static int take_first_sotw(struct xds_session *s, struct xds_sub *sub, const str
 
 /*
  * What the client says to the response with that nonce. The version beside a refusal is that of what the client has:
- * if
- * it is that of this response, it was taken, and the words are about an earlier one (Envoy, while it warms, answers
- * for several at once); if it is that of an earlier one, that one was taken.
+ * if it is that of this response, it was taken, and the words are about an earlier one (Envoy, while it warms,
+ * answers for several at once); if it is that of an earlier one, that one was taken.
  */
 static void take_sotw_verdict(struct xds_session *s, struct xds_sub *sub, const struct xds_request *request,
                               uint64_t nonce, clock_ns now)

@@ -1,8 +1,7 @@
 /*
  * A session: one xDS stream as a pure state machine. Bytes of requests go in, responses are asked for one at a time
- * (when
- * the one before is on its way), and it says when it wants to be asked again although nothing happened. It follows
- * the tables of its gateway by itself.
+ * (when the one before is on its way), and it says when it wants to be asked again although nothing happened. It
+ * follows the tables of its gateway by itself.
  *
  * Protocol: Envoy's xds_protocol document, v3, both variants. Order: make before break, see xds_send.c. Refusals: see
  * xds_verdict.c.

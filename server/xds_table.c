@@ -2,10 +2,9 @@
  * The tables: names with their numbers, forms, and the bytes of neighbours in one piece.
  *
  * References: a slot is held by each form of it (also foreign ones), by each form that names it, and by each stream
- * that
- * subscribed to it. A form is held by current[], accepted[] and the streams. accepted[] alone keeps no slot alive for
- * ever: it is dropped with the current form when nobody else is left. So a number is given out again only when no
- * stream has any state for it.
+ * that subscribed to it. A form is held by current[], accepted[] and the streams. accepted[] alone keeps no slot
+ * alive for ever: it is dropped with the current form when nobody else is left. So a number is given out again only
+ * when no stream has any state for it.
  */
 #include "server/xds_table.h"
 

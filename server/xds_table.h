@@ -3,8 +3,8 @@
  * a stream keeps its state in arrays and bit sets instead of maps of names.
  *
  * A slot stands for a name and lives as long as anybody knows it: a resource, or a stream that named it or holds a
- * form
- * of it. Clusters and endpoint assignments share their numbers, since an assignment bears the name of its cluster.
+ * form of it. Clusters and endpoint assignments share their numbers, since an assignment bears the name of its
+ * cluster.
  *
  * A form is one version of one resource. It is held by the table while it is current, by every stream whose client
  * holds it, and by every response under way that carries it, so the bytes of a form are there as long as somebody may

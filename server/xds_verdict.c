@@ -2,10 +2,9 @@
  * What a client says to a response, and how the culprit of a refusal is found (see take_nack).
  *
  * A refusal accuses the whole response. Unless the client's words name the culprits, the resources that it brought
- * are
- * sent again in halves, each half in a response of its own, until a refused one holds a single resource: that is the
- * culprit. Its version is remembered for the proxy (xds_refusals.h) and is not sent to it again; its last good form
- * takes its place. What was refused with it was maybe lost with it, and is sent again.
+ * are sent again in halves, each half in a response of its own, until a refused one holds a single resource: that is
+ * the culprit. Its version is remembered for the proxy (xds_refusals.h) and is not sent to it again; its last good
+ * form takes its place. What was refused with it was maybe lost with it, and is sent again.
  *
  * Where a response holds everything (state of the world: clusters, listeners), a half is tried by sending it in its
  * new form and all other suspects as they were before.
@@ -235,9 +234,8 @@ static void correct_later(struct xds_response *r, const struct xds_form *sent, s
 
 /*
  * Takes back what a refused response brought; returns the slots that are to be sent again, in order. Where the
- * culprit
- * is known the client may have taken the others all the same, or lost them: they count as held, so that they are
- * taken away in their turn should they be gone meanwhile, but are sent again.
+ * culprit is known the client may have taken the others all the same, or lost them: they count as held, so that they
+ * are taken away in their turn should they be gone meanwhile, but are sent again.
  */
 static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, bool explained,
                            uint32_t *ret_n)
