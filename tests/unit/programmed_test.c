@@ -312,18 +312,20 @@ TEST(an_exposure_of_the_topology_tells_a_bounded_part_of_what_it_has)
 
 TEST(a_page_that_gets_too_long_ends_before_its_limit_and_the_next_goes_on)
 {
-    enum { TEXT_LENGTH = 60000 };
+    enum { TEXT_LENGTH = 60000, LONG_ONES = 100 };
     static char long_text[TEXT_LENGTH + 1];
     json_t *doc = many_services(false), *one;
     const char *path;
     char target[1024] = "/api/v1/exposures?limit=1000&fields=name,cluster_data";
-    size_t n = 0, pages = 0;
+    size_t n = 0, n_long = 0, pages = 0;
     struct backend b;
     struct buf body = {0};
 
     memset(long_text, 'x', TEXT_LENGTH);
     json_object_foreach(json_object_get(doc, "services"), path, one)
     {
+        if (n_long++ == LONG_ONES)
+            break;
         json_t *data = json_pack("{s: s}", "alt_stat_name", long_text);
         char *text = json_dumps(data, 0);
 
@@ -347,7 +349,7 @@ TEST(a_page_that_gets_too_long_ends_before_its_limit_and_the_next_goes_on)
         json_decref(answer);
     }
     CHECK_INT(n, MANY);
-    CHECK(pages > MANY * TEXT_LENGTH / (4 << 20) && pages < 10);
+    CHECK(pages > LONG_ONES * TEXT_LENGTH / (4 << 20) && pages < 10);
     buf_clear(&body);
     world_clear(&b.world);
 }
