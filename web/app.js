@@ -193,12 +193,16 @@ function App() {
             else setError(failure);
         }
     };
+    const leave = () => {
+        forgetAll();
+        setMe(null);
+    };
     useEffect(() => {
         find();
         const follow = () => setRoute(readRoute());
         addEventListener("hashchange", follow);
         follow(); // who was quick went on before there was anybody to hear of it
-        const stop = onSignedOut(() => setMe(null));
+        const stop = onSignedOut(leave);
         // The stream of events found out: who is it, then?
         const stopState = onLiveState(({ state }) => state === "signed-out" && find());
         return () => {
@@ -217,8 +221,7 @@ function App() {
             }
         }
         stopLive();
-        forgetAll();
-        setMe(null);
+        leave();
     };
     if (error) return html`<main class="login"><form><h1><${Logo} /> igwd</h1><${ErrorBox} error=${error} retry=${find} /></form></main>`;
     if (me === undefined) return html`<main class="login"><${Loading} /></main>`;

@@ -58,6 +58,7 @@ export class Feed {
         this.place = null;
         this.abort?.abort();
         this.wake?.();
+        this.become("signed-out"); // other tabs share the session
     }
 
     // Without waiting for the delay: the network may be back.

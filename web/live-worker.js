@@ -17,4 +17,6 @@ self.onconnect = ({ ports: [port] }) => {
     };
     port.start();
     port.postMessage({ type: "state", state: feed.state, at: feed.heardAt });
+    // What the page read before it came here may have become another meanwhile.
+    if (feed.state === "live") port.postMessage({ type: "resync" });
 };

@@ -124,6 +124,9 @@ def test_what_changes_in_the_cluster_is_shown_at_once_in_all_tabs_by_one_stream(
     row(page, "infra/svc/db").get_by_text("0/2 up").wait_for()
     other.get_by_text("0/2 up").wait_for()
     assert "igwd_http_streams 1" in desk.api.get("/metrics").body.decode().splitlines()
+    desk.expect("status of 401")
+    page.get_by_role("button", name="Sign out").click()
+    other.get_by_label("Token", exact=True).wait_for()  # the session was of both
 
 
 # Keeps the names that events tell of, once all of the page has heard them.
