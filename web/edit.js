@@ -33,19 +33,14 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
     const options = () => ({ body, ...(isNew ? { ifNoneMatch: "*" } : { ifMatch: now.current.from.etag }) });
 
     // What stands there now, if it is not what the draft began with. The draft's own way there is nobody else's edit: its
-    // event may come before its answer. Returns whether only the tag is another.
+    // event may come before its answer.
     const look = async (signal) => {
-        if (isNew || now.current.applying) return false;
+        if (isNew || now.current.applying) return;
         const found = await get(path, { signal });
         const next = { base: pick(found.data), etag: found.etag };
-        if (now.current.applying) return false;
-        if (!same(next.base, now.current.from.base)) {
-            setTheirs(next);
-            return false;
-        }
-        const isTagged = now.current.from.etag !== next.etag;
-        now.current.from.etag = next.etag;
-        return isTagged;
+        if (now.current.applying) return;
+        if (same(next.base, now.current.from.base)) now.current.from.etag = next.etag;
+        else setTheirs(next);
     };
 
     useEffect(() => {
@@ -56,12 +51,15 @@ export function useDraft({ path, method = "PATCH", base, etag, pick = (object) =
         const abort = new AbortController();
         setTrial((before) => ({ ...before, state: "trying" })); // what was said is of another draft
         const timer = setTimeout(async () => {
+            const { etag: tried } = now.current.from;
             try {
                 const { data } = await ask(method, path, { ...options(), dryRun: true, signal: abort.signal });
                 setTrial({ state: "good", answer: data, problem: null });
             } catch (problem) {
+                if (problem.status === 412) await look(abort.signal).catch(() => {});
                 if (abort.signal.aborted) return;
-                if (problem.status === 412 && !isNew && await look(abort.signal).catch(() => false)) setAgain((n) => n + 1);
+                // Only the tag is another, whoever found out.
+                if (problem.status === 412 && now.current.from.etag !== tried) setAgain((n) => n + 1);
                 else setTrial({ state: "bad", answer: null, problem });
             }
         }, TRY_AFTER_MS);
