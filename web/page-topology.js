@@ -108,7 +108,8 @@ function DrawingOfMore({ shown, ...props }) {
     const { listener } = props;
     const list = useList("/topology/exposures", { listener: listener.name, sort: "-severity,name" }, ON, PAGE);
     useEffect(() => list.show(0, shown), [list, shown, list.items]);
-    const exposures = useMemo(() => (list.items.length ? list.items.slice(0, shown) : listener.exposures), [list.items, shown, listener]);
+    // The first stay where they are, what was searched for among them.
+    const exposures = useMemo(() => once([...listener.exposures, ...list.items]).slice(0, shown).map(([one]) => one), [list.items, shown, listener]);
     return html`<${Drawing} ...${props} exposures=${exposures} error=${list.error} />`;
 }
 
@@ -197,6 +198,15 @@ function Listeners({ list }) {
     const seen = blocks.filter((one) => one.top + one.h > view.top - BEYOND && one.top < view.top + view.height + BEYOND);
     const [first, last] = [seen.find((one) => one.listener)?.index ?? 0, seen.findLast((one) => one.listener)?.index ?? 0];
     useEffect(() => list.show(first, last), [first, last, list.items]);
+    // The way that is chosen, while its drawing is out of sight and does not say what becomes of it.
+    const place = chosen && blocks.find((one) => one.isDrawing && one.listener.name === chosen.listener);
+    const isSeen = seen.includes(place);
+    useEffect(() => {
+        if (!chosen || isSeen) return;
+        const { boxes } = place ? layout(place.listener, place.listener.exposures, view.width) : { boxes: [] };
+        const found = boxes.find((one) => one.id === chosen.id);
+        setChosen(found ? { ...chosen, boxes, box: found } : null);
+    }, [place?.listener, isSeen]);
     useLayoutEffect(() => {
         const button = focus.current && box.current.querySelector(`[data-listener="${CSS.escape(focus.current)}"] button`);
         if (button) {

@@ -30,11 +30,11 @@ export const takenBy = (item) => (item.sni.length ? `SNI ${some(item.sni, item.s
 export const endpointState = ({ status: s }) => (s.refused ? ["failed", "address not allowed"] : s.drained ? ["warning", "draining"]
     : s.up ? ["ok", s.state || "up"] : ["failed", s.state || "down"]);
 
-// What igwd says of a part of an exposure: {isOff, state, why}, or nothing.
-function troubleAt(item, pointer) {
-    const found = item.status.accepted.problems.find((one) => one.pointer === pointer || one.pointer?.startsWith(pointer + "/"));
+// What igwd says of a part of an exposure: {isOff, state, why}, or nothing. Of a last good form that is kept nothing is off.
+function troubleAt({ status: { accepted } }, pointer) {
+    const found = accepted.problems.find((one) => one.pointer === pointer || one.pointer?.startsWith(pointer + "/"));
     if (!found) return {};
-    const isOff = found.code !== "warning";
+    const isOff = found.code !== "warning" && accepted.reason !== "kept";
     return { isOff, state: isOff ? "failed" : "warning", why: found.detail };
 }
 

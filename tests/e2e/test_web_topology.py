@@ -123,6 +123,12 @@ def test_what_happens_is_drawn_while_it_is_looked_at(desk):
     assert box(page, "endpoint ok n2").get_attribute("aria-pressed") == "true"
     desk.agent.add_service("new/svc/one", l7(desk.one.address, desk.at(9999), "new.example.org"))
     line(page, 9999).wait_for()
+    line(page, 5432).get_by_role("button").click()
+    page.get_by_role("region", name="The chosen way").wait_for(state="detached")
+    unfold(page, 8080)
+    desk.agent.set_keywords("shop/svc/www", {"route#0.route_timeout": "never"})
+    box(page, "route warning /api").wait_for()  # its last good form is served
+    assert page.locator(".box.route.off").count() == 0
 
 
 def test_one_gateway_at_a_time_and_each_says_when_it_has_nothing(desk):
@@ -145,6 +151,7 @@ def test_many_listeners_are_found_and_unfolded_without_being_read_or_drawn_all(d
     desk.furnish().crowd(CROWD).start()
     wait_until(lambda: desk.api.v1("/summary")["listeners"] >= CROWD)
     page = desk.page()
+    page.get_by_role("banner").get_by_text("Live").wait_for()  # which has everything read once more
     asked = []
     page.on("request", lambda request: "/v1/topology" in request.url and asked.append(request.url))
     desk.go(page, "#/topology")
@@ -178,6 +185,12 @@ def test_a_listener_that_many_share_shows_the_worst_of_them_and_more_when_asked(
     page.get_by_role("button", name="Show 10 of 10 more exposures").click()
     wait_until(lambda: box(page, "exposure .*many/svc/").count() == SHARERS)
     assert "s%02d" % (SHARERS - 1) in first.inner_text()
+    page.get_by_role("searchbox").fill("s05.example.org")
+    first.filter(has_text="s05").wait_for()
+    page.get_by_role("button", name="Show 10 of 10 more exposures").click()
+    wait_until(lambda: box(page, "exposure .*many/svc/").count() == SHARERS)
+    assert "s05" in first.inner_text(), "what is searched for stays the first"
+    page.get_by_role("searchbox").fill("")
     page.get_by_role("button", name="listener:").click()
     line(page, 8080).wait_for()
 
