@@ -12,7 +12,7 @@ import { html, useState, useId } from "./html.js";
 const EVENTS = ["Revision", "Token"];
 const DAY = 86400e3;
 const LIVES = [[30, "in 30 days"], [90, "in 90 days"], [365, "in a year"], [0, "never"]];
-const TOKEN_STATES = { valid: "", expires_soon: "warning", expired: "failed" };
+const TOKEN_STATES = { valid: ["", ""], expires_soon: ["warning", "soon, "], expired: ["failed", "expired "] };
 const ROLES = [["viewer", "viewer: reads everything"], ["operator", "operator: edits exposures of its gateways"],
     ["admin", "admin: does everything"]];
 
@@ -73,8 +73,8 @@ function Tokens({ why }) {
     const columns = [
         { key: "name", title: "Name", cell: (item) => item.name },
         { key: "role", title: "Role", cell: (item) => html`<${Tag} kind=${item.role === "admin" ? "warning" : ""}>${item.role}<//> ${item.gateways.join(", ")}` },
-        { key: "expires", title: "Expires", cell: (item) => item.expires_at ? html`<${Tag} kind=${TOKEN_STATES[item.status.state]}>
-            ${new Date(item.expires_at).toLocaleString()}<//>` : "never" },
+        { key: "expires", title: "Expires", cell: ({ expires_at: at, status }) => at ? html`<${Tag} kind=${TOKEN_STATES[status.state][0]}>
+            ${TOKEN_STATES[status.state][1] + new Date(at).toLocaleString()}<//>` : "never" },
         { key: "made", title: "Made", narrow: false, cell: (item) => html`<${Ago} time=${item.created_at} /> by ${item.author}` },
         { key: "act", title: html`<span class="sr">Actions</span>`, kind: "num", cell: (item) => html`
             <${Button} kind="danger" disabled=${why} aria-label=${`Delete the token of ${item.name}`} onClick=${() => setOpen({ remove: item })}>Delete<//>` },

@@ -169,6 +169,9 @@ def test_a_token_is_made_shown_once_used_and_deleted(office):
     page.get_by_text("No token was made here").wait_for()
     assert office.api.get("/api/v1/auth/whoami", **bearer(secret)).status == 401
     assert secret not in page.content()
+    ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    assert office.api.post("/tokens", {"name": "night", "role": "viewer", "expires_at": ends.isoformat()}).status == 201
+    page.get_by_role("row").filter(has_text="night").get_by_text("expired").wait_for()
 
 
 def test_a_grant_is_given_and_taken_back(office):
