@@ -11,7 +11,7 @@ enum { PIECE = 4096, STATUS_MIN = 100, STATUS_MAX = 599 };
 
 static int system_error(struct err *e, const char *name, const char *what)
 {
-    int r = errno == EAGAIN ? ETIMEDOUT : errno;
+    int r = errno == EAGAIN || errno == EINPROGRESS ? ETIMEDOUT : errno; /* socket(7), SO_SNDTIMEO */
 
     return err_set(e, -r, name, NULL, "%s: %s", what, strerrordesc_np(r));
 }

@@ -739,6 +739,8 @@ static int check_api(const struct config *c, struct err *e)
 
 static int check_together(struct config *c, struct err *e)
 {
+    if (c->command == CONFIG_READY)
+        return 0; /* who asks needs not what who serves needs */
     bool any = c->xds_certificate_file || c->xds_key_file || c->xds_client_ca_file;
     bool all = c->xds_certificate_file && c->xds_key_file && c->xds_client_ca_file;
     if (any && !all)
@@ -747,7 +749,7 @@ static int check_together(struct config *c, struct err *e)
         if (!socket_address_is_local(&c->xds[i].at) && !all)
             return err_set(e, -EINVAL, "xds", NULL,
                            "%s is not on loopback: it needs xds-cert, xds-key and xds-client-ca", c->xds[i].address);
-    return c->command == CONFIG_READY ? 0 : check_api(c, e); /* who asks needs not what who serves needs */
+    return check_api(c, e);
 }
 
 int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e)

@@ -173,12 +173,13 @@ def test_ready_says_whether_there_is_a_state_to_serve_and_why_not(world):
     assert ready("--api", where) == (1, "", "igwd: %s: the daemon can't be reached: No such file or directory\n" % where)
     tokens = world.write("tokens", "", 0o600)
     igwd = world.igwd(args=["--api", where, "--api", tcp, "--api-token-file", tokens])
-    code, said, why = ready("--api", where)
-    assert (code, said) == (1, "") and "not ready: no state was persisted" in why and "(status 503)" in why
+    why = wait_until(lambda: "not ready" in ready("--api", where)[2] and ready("--api", where))
+    assert why[:2] == (1, "") and "not ready: no state was persisted" in why[2] and "(status 503)" in why[2]
     world.agent(nodes=["n1"])
     wait_until(lambda: ready("--api", where) == (0, "ready\n", ""))
     assert ready("--api", tcp) == (0, "ready\n", ""), "without a token"
     assert ready("--api", tcp, "--api", where)[0] == 0
+    assert ready("--api", where, "--xds", "192.0.2.1:50051")[0] == 0, "the certificates of who serves are not asked for"
     igwd.terminate()
     assert ready("--api", tcp)[0] == 1 and "Connection refused" in ready("--api", tcp)[2]
     assert ready("--api", "192.0.2.1:80")[2] == (
