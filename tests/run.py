@@ -56,9 +56,11 @@ def environment(**more):
     suppressions = ROOT / "tests" / "tsan.supp"
     if suppressions.exists():
         env["TSAN_OPTIONS"] += ":suppressions=%s" % suppressions
-    # Settings of the daemon come from the tests alone, and a make that called this one is not theirs.
+    # Settings of the daemon come from the tests alone, a make that called this one is not theirs, and what one pytest
+    # made of their assertions is for the next: it takes seconds.
     for name in list(env):
-        if name.startswith("IGWD_") or name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTEST_ADDOPTS"):
+        if name.startswith("IGWD_") or name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTEST_ADDOPTS",
+                                                "PYTHONDONTWRITEBYTECODE"):
             del env[name]
     return {**env, **more}
 

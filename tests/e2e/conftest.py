@@ -21,6 +21,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "alone: measures time, so it does not run beside others")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Where tests with one mark are wanted, files without it are not read: some take seconds."""
+    mark = config.getoption("-m")
+    if mark.isidentifier() and collection_path.name.startswith("test_"):
+        return "mark." + mark not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 @pytest.fixture(autouse=True)
 def limit():
     """A test that hangs fails, with a traceback of where it hung."""

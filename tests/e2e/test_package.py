@@ -175,7 +175,7 @@ def check_installed(scene):
     assert machine.said("stat -c '%a %U %G' /var/lib/igwd /var/lib/igwd/key /run/igwd/api.sock").splitlines() == [
         "700 igwd igwd", "600 igwd igwd", "660 igwd igwd"]
     assert machine.said("systemctl is-enabled igwd.service igwd-xds.socket igwd-api.socket").split() == ["enabled"] * 3
-    assert machine.said("igwd ready") == "ready", "by the packaged settings"
+    wait_until(lambda: machine.run("igwd ready", check=False).stdout == "ready\n", what="the packaged settings to do")
 
 
 def check_upgrade(scene):
