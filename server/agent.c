@@ -151,9 +151,9 @@ struct agent *agent_new(struct loop *loop, struct store *store, const struct age
     a->mirror = mirror_new(options->max_status_bytes ? options->max_status_bytes : STATUS_MAX_DEFAULT);
     a->random = (uint64_t)options->jitter_seed + UINT64_C(0x9e3779b97f4a7c15); /* must not be 0 */
     a->full = true;
-    a->queue_end = &a->queue;
     a->first_timer = loop_timer_new(loop, on_first_timer, a);
     a->commit_timer = loop_timer_new(loop, on_commit_timer, a);
+    secrets_start(a);
     follow_start(a);
     return a;
 }

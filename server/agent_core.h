@@ -82,6 +82,8 @@ struct agent {
     unsigned running;
     unsigned first_left; /* that the first state waits for */
     uint64_t wanted_version;
+    struct loop_timer *silent_timer; /* set: of which secrets it is silent changed, and is to be told */
+    bool silent_told;                /* the alarm is on */
 
     /* agent_write_back */
     struct write_back *write_back; /* under way, or NULL */
@@ -122,6 +124,7 @@ void silence_over(struct agent *a);
 
 /* ---- agent_secret ---- */
 
+void secrets_start(struct agent *a);
 /* A service of the first state: its secrets are read before it is shown. */
 void secrets_expect(struct agent *a, const struct facts *f);
 /* Starts what the services refer to as of the last commit, and what changed at the agent. */

@@ -34,6 +34,7 @@ enum job_state { JOB_IDLE, JOB_QUEUED, JOB_RUNNING, JOB_WAITING };
 
 enum {
     BACKOFF_STEP = 4, /* a secret is asked again after 0.8 s at first */
+    TELL_MS = 50,     /* until the alarm follows: many become silent together, and are heard of together */
     NOT_SUPPORTED = 501,
 };
 
@@ -107,8 +108,9 @@ static void leave_queue(struct secret_job *j)
 }
 
 /* The alarm is about all that the agent is silent of; it names the first. */
-static void tell_silent(struct agent *a)
+static void on_tell_silent(void *arg)
 {
+    struct agent *a = arg;
     const struct secret_job *first = NULL;
     _cleanup_(mem_free_p) char *text = NULL;
     struct map_entry *e;
@@ -124,8 +126,9 @@ static void tell_silent(struct agent *a)
     if (first)
         text = n > 1 ? mem_printf("the agent does not say what %s and %zu others hold", first->path, n - 1)
                      : mem_printf("the agent does not say what %s holds", first->path);
-    if (a->options.alarm)
+    if (a->options.alarm && (first || a->silent_told))
         a->options.alarm(a->options.arg, "secrets", text);
+    a->silent_told = first != NULL;
 }
 
 static void set_silent(struct secret_job *j, bool silent)
@@ -135,7 +138,7 @@ static void set_silent(struct secret_job *j, bool silent)
     if (j->silent == silent)
         return;
     j->silent = silent;
-    tell_silent(j->agent);
+    loop_timer_set(j->agent->silent_timer, loop_now(j->agent->loop) + TELL_MS * (clock_ns)CLOCK_NS_PER_MS);
 }
 
 static void job_free(struct secret_job *j)
@@ -192,8 +195,10 @@ static void on_retry(void *arg)
     struct secret_job *j = arg;
     struct agent *a = j->agent;
 
-    /* While there is no agent, there is nobody to ask. */
+    /* While there is no agent, there is nobody to ask; nor is it this secret that it is silent of. */
     if (a->phase == PHASE_WAIT_CONNECT) {
+        if (!j->silent)
+            j->asked_at = 0;
         loop_timer_set(j->timer, loop_now(a->loop) + agent_backoff(a, BACKOFF_STEP + j->step));
         return;
     }
@@ -523,6 +528,12 @@ void secrets_check(struct agent *a)
     run_next(a);
 }
 
+void secrets_start(struct agent *a)
+{
+    a->queue_end = &a->queue;
+    a->silent_timer = loop_timer_new(a->loop, on_tell_silent, a);
+}
+
 void secrets_stop(struct agent *a)
 {
     struct map_entry *e;
@@ -530,4 +541,5 @@ void secrets_stop(struct agent *a)
     for (size_t i = 0; map_next(&a->secrets, &i, &e);)
         job_free(e->value);
     map_clear(&a->secrets);
+    loop_timer_free(a->silent_timer);
 }

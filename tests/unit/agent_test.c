@@ -32,6 +32,7 @@ struct scene {
     const char *sockets[3];
     clock_ns silence;
     char alarm[256], secrets_alarm[256]; /* "": none */
+    unsigned n_secrets_alarms;           /* how often it was told of */
     struct buf log;
 };
 
@@ -76,6 +77,7 @@ static void on_alarm(void *arg, const char *name, const char *text)
     struct scene *s = arg;
 
     CHECK(strcmp(name, "agent") == 0 || strcmp(name, "secrets") == 0);
+    s->n_secrets_alarms += strcmp(name, "secrets") == 0;
     snprintf(strcmp(name, "secrets") == 0 ? s->secrets_alarm : s->alarm, sizeof(s->alarm), "%s", text ? text : "");
 }
 
@@ -1052,7 +1054,8 @@ TEST(that_the_agent_is_silent_of_a_secret_is_an_alarm_after_half_a_minute)
         patch(&s, ""); /* it is there, and follows what it is told */
     }
     CHECK_STR(s.secrets_alarm, "");
-    pass(&s, 1.1);
+    pass(&s, 1);
+    pass(&s, 0.1);
     CHECK_STR(s.secrets_alarm, "the agent does not say what ns/sec/cert holds");
     CHECK_VIEW(&s, c->fingerprint);
     s.fake.hold_secrets = false;
@@ -1065,9 +1068,104 @@ TEST(that_the_agent_is_silent_of_a_secret_is_an_alarm_after_half_a_minute)
     s.fake.hold_secrets = true;
     patch(&s, NEW_CSUM("s3"));
     pass(&s, AGENT_REQUEST_TIMEOUT_S + 1);
+    pass(&s, 0.1);
     CHECK_STR(s.secrets_alarm, "the agent does not say what ns/sec/cert holds");
     patch(&s, "[[" AT_STATUS "\"ns/svc/tls\"]]");
     pass(&s, 1);
+    CHECK_STR(s.secrets_alarm, "");
+    scene_end(&s);
+}
+
+/* A service with so many secrets, of which the agent says nothing until it is released. */
+static void scene_with_held_secrets(struct scene *s, const struct test_certificate *c, unsigned n)
+{
+    struct buf names = {0}, resources = {0}, config = {0};
+
+    scene_begin(s);
+    for (unsigned i = 0; i < n; i++) {
+        _cleanup_(mem_free_p) char *path = mem_printf("ns/sec/c%u", i);
+
+        fake_agent_set_secret(&s->fake, path, "private_key", c->key_pem, "certificate_chain", c->pem, NULL);
+        buf_printf(&names, "%s\"certificate#%u\"", i ? "," : "", i);
+        buf_printf(&resources,
+                   ",\"certificate#%u\":{\"type\":\"certificate.tls\",\"info\":{\"certificate_secret\":\"c%u\"}}", i,
+                   i);
+        buf_printf(&config, ",\"%s\":{\"updated\":5.5,\"csum\":\"s1\"}", path);
+    }
+    _cleanup_(mem_free_p) char *status =
+        mem_printf(STATUS("\"ns/svc/tls\":{\"resources\":{" IP("10.0.0.9", "up") "," EXPOSE(
+                              "\"port\":443,\"listener_certificates\":[%s],\"sni\":[\"a.org\"]") "%s}}",
+                          CONFIG("web", "w1") "%s"),
+                   buf_cstr(&names), buf_cstr(&resources), buf_cstr(&config));
+    buf_clear(&names);
+    buf_clear(&resources);
+    buf_clear(&config);
+    fake_agent_set_status(&s->fake, status);
+    fake_agent_listen(&s->fake);
+    s->fake.hold_secrets = true;
+    start_agent(s);
+    settle(s);
+    patch(s, "");
+}
+
+TEST(secrets_that_become_silent_together_are_one_alarm)
+{
+    _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.org");
+    struct scene s;
+
+    scene_with_held_secrets(&s, c, 5);
+    CHECK_INT(s.fake.n_object_keys, 5);
+    pass(&s, AGENT_REQUEST_TIMEOUT_S);
+    pass(&s, 0.1);
+    CHECK_STR(s.secrets_alarm, "the agent does not say what ns/sec/c0 and 4 others hold");
+    CHECK_INT(s.n_secrets_alarms, 1);
+    fake_agent_release(&s.fake);
+    for (unsigned i = 0; i < 10; i++)
+        pass(&s, 1);
+    CHECK_STR(s.secrets_alarm, "");
+    CHECK_VIEW(&s, "secret ns/sec/c4 csum=s1 pair=1");
+    CHECK(s.n_secrets_alarms <= 1 + 5);
+    scene_end(&s);
+}
+
+static char *answer_nonsense(void *arg, const char *action, const json_t *request)
+{
+    (void)arg; /* nothing of it */
+    (void)request;
+    return strcmp(action, "object_keys") == 0 ? mem_strdup("[]") : NULL;
+}
+
+TEST(an_agent_that_was_away_was_not_silent_of_a_secret)
+{
+    _cleanup_(test_certificate_free_p) struct test_certificate *c = test_certificate_for("a.org");
+    struct scene s;
+    unsigned asked;
+
+    scene_with_secret(&s, c);
+    s.fake.hold_secrets = true;
+    patch(&s, NEW_CSUM("s2"));
+    pass(&s, 1);
+    fake_agent_stop(&s.fake);
+    for (unsigned i = 0; i < 2 * AGENT_REQUEST_TIMEOUT_S; i++)
+        pass(&s, 1);
+    s.fake.hold_secrets = false;
+    s.fake.answer = answer_nonsense;
+    fake_agent_set_status(
+        &s.fake, STATUS(WEB("10.0.0.1", "up") "," TLS("cert"), CONFIG("web", "w1") "," CONFIG("ns/sec/cert", "s2")));
+    fake_agent_listen(&s.fake);
+    asked = s.fake.n_object_keys;
+    for (unsigned i = 0; i < AGENT_REQUEST_TIMEOUT_S / 2; i++)
+        pass(&s, 1);
+    CHECK(s.fake.n_object_keys > asked);
+    CHECK_STR(s.secrets_alarm, "");
+    /* It is there now, and still says nothing. */
+    for (unsigned i = 0; i < AGENT_REQUEST_TIMEOUT_S; i++)
+        pass(&s, 1);
+    CHECK_STR(s.secrets_alarm, "the agent does not say what ns/sec/cert holds");
+    s.fake.answer = NULL;
+    for (unsigned i = 0; i < 8; i++)
+        pass(&s, 1);
+    CHECK_VIEW(&s, "secret ns/sec/cert csum=s2");
     CHECK_STR(s.secrets_alarm, "");
     scene_end(&s);
 }
