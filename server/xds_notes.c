@@ -32,6 +32,7 @@ struct xds_notes {
     uint64_t changes, accepts; /* of the refusals and the directory, as of the last look */
     uint64_t digest;           /* of what was noted last */
     clock_ns looked_at;
+    size_t n_seen; /* refusals, by the last look */
 };
 
 /* ---- reading ---- */
@@ -163,30 +164,31 @@ static const struct xds_form *stand_in(const struct xds_gateway *g, enum xds_typ
 typedef void (*seen_proxy)(void *arg, const struct xds_refusing *p, size_t n);
 typedef void (*seen_form)(void *arg, const struct xds_form *f);
 
-/* What each note is made of; a form may be seen more than once. */
-static void look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_form, void *arg)
+/* What each note is made of; a form may be seen more than once. Returns how many refusals there are. */
+static size_t look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_form, void *arg)
 {
-    const struct xds_refusing *p;
+    const struct xds_refusing *p = NULL;
     size_t total = 0;
 
-    for (size_t i = 0; total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, &i));) {
+    while (total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, p))) {
         const char *gateway = xds_refusing_gateway(p);
-        const struct xds_gateway *g = xds_directory_find(n->directory, gateway, strlen(gateway));
+        const struct xds_refusal *f = xds_refusing_newest(p);
+        const struct xds_gateway *g = f ? xds_directory_find(n->directory, gateway, strlen(gateway)) : NULL;
         size_t count = 0, n_worth = 0;
 
-        for (const struct xds_refusal *f = xds_refusing_newest(p); f && count < XDS_NOTES_REFUSALS_MAX;
-             f = f->older) {
+        for (; f && count < XDS_NOTES_REFUSALS_MAX; f = f->older) {
             const struct xds_form *form = g ? stand_in(g, (enum xds_type)(f->key[1] % XDS_TYPES), f->name) : NULL;
 
             if (form)
                 on_form(arg, form);
-            n_worth += !xds_refusal_passes(f);
+            n_worth += !f->passes;
             count++;
         }
         if (n_worth > 0)
             on_proxy(arg, p, count);
         total += count;
     }
+    return total;
 }
 
 static void sum_proxy(void *arg, const struct xds_refusing *p, size_t n)
@@ -221,12 +223,12 @@ static void write_proxy(void *arg, const struct xds_refusing *p, size_t n)
 {
     const struct xds_refusal *oldest = xds_refusing_newest(p);
     struct writing *w = arg;
-    size_t n_worth = !xds_refusal_passes(oldest);
+    size_t n_worth = !oldest->passes;
     struct buf b;
 
     for (size_t i = 1; i < n; i++) {
         oldest = oldest->older;
-        n_worth += !xds_refusal_passes(oldest);
+        n_worth += !oldest->passes;
     }
 
     begin(&b);
@@ -234,7 +236,7 @@ static void write_proxy(void *arg, const struct xds_refusing *p, size_t n)
     pack_text(&b, xds_refusing_gateway(p));
     pack_number(&b, n_worth);
     for (const struct xds_refusal *f = oldest; f; f = f->newer) {
-        if (xds_refusal_passes(f))
+        if (f->passes)
             continue;
         pack_number(&b, f->key[0]);
         pack_number(&b, f->key[1]);
@@ -286,11 +288,11 @@ static void look_and_note(struct xds_notes *n)
 
     n->changes = xds_refusals_changes(n->refusals);
     n->accepts = n->directory->accepts;
-    look(n, sum_proxy, sum_form, &digest);
+    n->n_seen = look(n, sum_proxy, sum_form, &digest);
     if (digest == n->digest)
         return;
     n->digest = digest;
-    look(n, write_proxy, write_form, &w);
+    (void)look(n, write_proxy, write_form, &w); /* as many */
     map_clear(&w.forms);
     n->note(n->arg, &w.notes);
 }
@@ -308,7 +310,8 @@ static bool may_have_changed(const struct xds_notes *n)
 
 clock_ns xds_notes_run(struct xds_notes *n, clock_ns now)
 {
-    clock_ns next = n->looked_at + (has_refusals(n) ? XDS_NOTES_HASTE_MS : XDS_NOTES_GAP_MS) * CLOCK_NS_PER_MS;
+    clock_ns next = n->looked_at + (has_refusals(n) ? XDS_NOTES_HASTE_MS : XDS_NOTES_GAP_MS) * CLOCK_NS_PER_MS +
+                    (clock_ns)n->n_seen * XDS_NOTES_EACH_NS;
 
     if (!may_have_changed(n))
         return INT64_MAX;

@@ -5,8 +5,9 @@
  * once more which one is bad; and what stood in for it would be gone.
  *
  * Notes are made when something of that changed, of a refusal at most once in XDS_NOTES_HASTE_MS, else in
- * XDS_NOTES_GAP_MS, and are few: of each proxy its XDS_NOTES_REFUSALS_MAX newest refusals, of all proxies
- * XDS_NOTES_MAX. What is not noted is found out again.
+ * XDS_NOTES_GAP_MS, and XDS_NOTES_EACH_NS later for each refusal that there is: all are looked at each time. They are
+ * few: of each proxy its XDS_NOTES_REFUSALS_MAX newest refusals, of all proxies XDS_NOTES_MAX, those with a stream
+ * before the others. What is not noted is found out again.
  *
  * Owned by the xDS thread; pure.
  */
@@ -18,7 +19,13 @@
 #include "server/xds_table.h"
 #include "store/notes.h"
 
-enum { XDS_NOTES_HASTE_MS = 10, XDS_NOTES_GAP_MS = 100, XDS_NOTES_REFUSALS_MAX = 256, XDS_NOTES_MAX = 20000 };
+enum {
+    XDS_NOTES_HASTE_MS = 10,
+    XDS_NOTES_GAP_MS = 100,
+    XDS_NOTES_EACH_NS = 20000,
+    XDS_NOTES_REFUSALS_MAX = 256,
+    XDS_NOTES_MAX = 20000,
+};
 
 struct xds_notes;
 

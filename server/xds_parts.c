@@ -236,7 +236,7 @@ static bool is_refused_for_now(const struct xds_session *s, const struct xds_for
 {
     const struct xds_refusal *whole = xds_refusing_find(s->refusing, current->type, current->version);
 
-    return whole && xds_refusal_passes(whole);
+    return whole && whole->passes;
 }
 
 static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struct xds_form *current, struct search *q)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct xds_refusing {
-    struct xds_refusing *older, *newer; /* among those without a stream */
+    struct xds_refusing *older, *newer; /* in the one list that it stands in */
     struct xds_refusals *owner;
     uint64_t proxy;
     char *gateway; /* the one that it had last */
@@ -28,9 +28,14 @@ struct parted {
     char key[];
 };
 
+/* By when they came into it. */
+struct list {
+    struct xds_refusing *oldest, *newest;
+};
+
 struct xds_refusals {
     struct map proxies;
-    struct xds_refusing *oldest, *newest; /* without a stream */
+    struct list busy, idle; /* with a stream, and without */
     size_t n_idle;
     uint64_t changes;
 };
@@ -95,8 +100,7 @@ size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type
 
 static void changed(struct xds_refusing *p)
 {
-    p->changes++;
-    p->owner->changes++;
+    p->changes = ++p->owner->changes;
 }
 
 static void drop_refusal(struct xds_refusing *p, struct xds_refusal *f)
@@ -123,11 +127,23 @@ static void drop_proxy(struct xds_refusals *r, struct xds_refusing *p)
     mem_free(p);
 }
 
+static void join(struct list *l, struct xds_refusing *p)
+{
+    p->older = l->newest;
+    *(l->newest ? &l->newest->newer : &l->oldest) = p;
+    l->newest = p;
+}
+
+static void leave(struct list *l, struct xds_refusing *p)
+{
+    *(p->older ? &p->older->newer : &l->oldest) = p->newer;
+    *(p->newer ? &p->newer->older : &l->newest) = p->older;
+    p->older = p->newer = NULL;
+}
+
 static void leave_idle(struct xds_refusals *r, struct xds_refusing *p)
 {
-    *(p->older ? &p->older->newer : &r->oldest) = p->newer;
-    *(p->newer ? &p->newer->older : &r->newest) = p->older;
-    p->older = p->newer = NULL;
+    leave(&r->idle, p);
     r->n_idle--;
 }
 
@@ -157,13 +173,9 @@ struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, co
         mem_free(p->gateway);
         p->gateway = mem_strdup(gateway);
     }
-    p->refs++;
+    if (p->refs++ == 0)
+        join(&r->busy, p);
     return p;
-}
-
-bool xds_refusal_passes(const struct xds_refusal *f)
-{
-    return strstr(f->words, "cannot bind") != NULL;
 }
 
 static void drop_passing(struct xds_refusing *p)
@@ -172,7 +184,7 @@ static void drop_passing(struct xds_refusing *p)
 
     for (struct xds_refusal *f = p->oldest; f; f = next) {
         next = f->newer;
-        if (xds_refusal_passes(f))
+        if (f->passes)
             drop_refusal(p, f);
     }
 }
@@ -185,15 +197,14 @@ void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p)
     if (--p->refs > 0)
         return;
     drop_passing(p);
+    leave(&r->busy, p);
     if (p->refusals.count == 0) {
         drop_proxy(r, p);
         return;
     }
-    p->older = r->newest;
-    *(r->newest ? &r->newest->newer : &r->oldest) = p;
-    r->newest = p;
+    join(&r->idle, p);
     if (++r->n_idle > XDS_REFUSING_PROXIES_MAX) {
-        p = r->oldest;
+        p = r->idle.oldest;
         leave_idle(r, p);
         drop_proxy(r, p);
     }
@@ -203,12 +214,11 @@ void xds_refusals_forget(struct xds_refusals *r)
 {
     struct xds_refusing *p;
 
-    while (r->oldest) {
-        p = r->oldest;
+    while ((p = r->idle.oldest)) {
         leave_idle(r, p);
         drop_proxy(r, p);
     }
-    for (size_t i = 0; (p = xds_refusals_next(r, &i));)
+    for (p = r->busy.oldest; p; p = p->newer)
         while (p->oldest)
             drop_refusal(p, p->oldest);
 }
@@ -228,11 +238,11 @@ uint64_t xds_refusals_changes(const struct xds_refusals *r)
     return r->changes;
 }
 
-struct xds_refusing *xds_refusals_next(const struct xds_refusals *r, size_t *i)
+const struct xds_refusing *xds_refusals_next(const struct xds_refusals *r, const struct xds_refusing *p)
 {
-    struct map_entry *e;
-
-    return map_next(&r->proxies, i, &e) ? e->value : NULL;
+    if (p && (p->older || p->refs == 0))
+        return p->older;
+    return !p && r->busy.newest ? r->busy.newest : r->idle.newest;
 }
 
 uint64_t xds_refusing_proxy(const struct xds_refusing *p)
@@ -280,6 +290,7 @@ static void add(struct xds_refusing *p, uint64_t type, uint64_t version, const c
     f->name = mem_strdup(name);
     f->words =
         mem_strndup(words_len ? words : "", utf8_cut(words_len ? words : "", words_len, XDS_REFUSAL_WORDS_MAX));
+    f->passes = strstr(f->words, "cannot bind") != NULL;
     f->older = p->newest;
     *(p->newest ? &p->newest->newer : &p->oldest) = f;
     p->newest = f;

@@ -26,6 +26,9 @@ struct xds_refusal {
     struct xds_refusal *older, *newer;
     uint64_t key[2];    /* version or digest; type, of a part: XDS_TYPES more */
     char *name, *words; /* name: of the resource */
+    /* It is not about the bytes, but about what is there just now: a port that somebody else has. A proxy that comes
+     * back is asked again. */
+    bool passes;
 };
 
 struct xds_refusals *xds_refusals_new(void);
@@ -37,9 +40,6 @@ void xds_refusals_free(struct xds_refusals *r);
 struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, const char *gateway);
 /* With the last stream goes what it refused for the moment. NULL is allowed. */
 void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p);
-/* Whether it is not about the bytes, but about what is there just now: a port that somebody else has. A proxy that
- * comes back is asked again. */
-bool xds_refusal_passes(const struct xds_refusal *f);
 
 /* All of them are forgotten, of all proxies. */
 void xds_refusals_forget(struct xds_refusals *r);
@@ -60,8 +60,9 @@ size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type
 uint64_t xds_refusing_changes(const struct xds_refusing *p);
 uint64_t xds_refusals_changes(const struct xds_refusals *r);
 
-/* for (size_t i = 0; (p = xds_refusals_next(r, &i));) ...: the proxies, in whatever order, with what they refused. */
-struct xds_refusing *xds_refusals_next(const struct xds_refusals *r, size_t *i);
+/* while ((p = xds_refusals_next(r, p))) ...: the proxies, from NULL on. First those with a stream, be it that they
+ * refused nothing, then the others; of each kind the newest first. */
+const struct xds_refusing *xds_refusals_next(const struct xds_refusals *r, const struct xds_refusing *p);
 uint64_t xds_refusing_proxy(const struct xds_refusing *p);
 const char *xds_refusing_gateway(const struct xds_refusing *p);
 /* The others are behind it, by `older`. NULL: there is none. */

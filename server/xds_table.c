@@ -257,6 +257,16 @@ static void drop_block(struct xds_table *t, uint32_t slot)
             block_unref(take_ptr(t->blocks[v][word]));
 }
 
+/* Takes the reference to f (may be NULL). */
+static void set_accepted(struct xds_gateway *g, enum xds_type type, uint32_t slot, struct xds_form *f)
+{
+    struct xds_form **accepted = &g->tables[type].accepted[slot];
+
+    g->directory->accepts += *accepted != f;
+    xds_form_unref(*accepted);
+    *accepted = f;
+}
+
 /* Takes the reference to f (may be NULL); returns the form until now with its reference, or NULL. */
 static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct xds_form *f)
 {
@@ -280,7 +290,8 @@ static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct x
         bits_set(&t->live, slot);
     } else {
         bits_unset(&t->live, slot);
-        xds_form_unref(take_ptr(t->accepted[slot]));
+        if (before)
+            set_accepted(before->gateway, t->type, slot, NULL);
     }
     return before;
 }
@@ -295,9 +306,7 @@ void xds_form_accept(struct xds_form *f)
     f->accepted = true;
     if (f != xds_current(t, f->slot) && !(f->composed && f->basis == t->versions[f->slot]))
         return;
-    xds_form_unref(t->accepted[f->slot]);
-    t->accepted[f->slot] = xds_form_ref(f);
-    f->gateway->directory->accepts++;
+    set_accepted(f->gateway, f->type, f->slot, xds_form_ref(f));
 }
 
 void xds_accepted_restore(struct xds_gateway *g, struct resource *r)
@@ -307,9 +316,8 @@ void xds_accepted_restore(struct xds_gateway *g, struct resource *r)
 
     if (slot == XDS_NO_SLOT || !xds_current(t, slot) || t->accepted[slot])
         return;
-    t->accepted[slot] = form_of(g, r, slot);
+    set_accepted(g, r->type, slot, form_of(g, r, slot));
     t->accepted[slot]->accepted = true;
-    g->directory->accepts++;
 }
 
 struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g, uint32_t slot)
@@ -330,7 +338,7 @@ struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g
     buf_append(&message, n->text, n->len);
     r = resource_new(XDS_ENDPOINT, n->text, current->resource->owner, message.data, message.len, NULL, 0, NULL, 0,
                      NULL, 0);
-    t->accepted[slot] = form_of(g, r, slot);
+    set_accepted(g, XDS_ENDPOINT, slot, form_of(g, r, slot));
     resource_unref(r);
     buf_clear(&message);
     return t->accepted[slot];

@@ -143,6 +143,7 @@ TEST(what_was_refused_and_what_stands_in_for_it_is_found_again)
 
 TEST(notes_are_made_when_something_changed_and_not_too_often)
 {
+    const clock_ns haste = XDS_NOTES_HASTE_MS * CLOCK_NS_PER_MS + 2 * XDS_NOTES_EACH_NS; /* after two refusals */
     struct xds_refusing *p;
     struct notes notes;
     struct world w;
@@ -156,9 +157,9 @@ TEST(notes_are_made_when_something_changed_and_not_too_often)
     CHECK_INT(xds_notes_run(w.notes, w.now += 1), INT64_MAX); /* nobody took or refused it */
     p = xds_refusing_get(w.refusals, 7, "g");
     xds_refusing_add(p, XDS_CLUSTER, 8, "x", "bad too", 7);
-    CHECK_INT(xds_notes_run(w.notes, w.now), CLOCK_NS_PER_S + XDS_NOTES_HASTE_MS * CLOCK_NS_PER_MS);
+    CHECK_INT(xds_notes_run(w.notes, w.now), CLOCK_NS_PER_S + haste);
     CHECK_INT(w.n_noted, 1);
-    w.now += XDS_NOTES_HASTE_MS * CLOCK_NS_PER_MS;
+    w.now += haste;
     CHECK_INT(xds_notes_run(w.notes, w.now), INT64_MAX);
     CHECK_INT(w.n_noted, 2);
     /* What nobody refuses any more is noted no more. */
@@ -183,6 +184,27 @@ TEST(a_form_that_is_noted_stands_in_for_nothing_that_is_gone_or_was_taken_since)
     publish(&w, XDS_ROUTE, "bad"); /* later than the first state: it was not there */
     CHECK(accepted(&w, XDS_ROUTE) == NULL);
     notes_clear(&notes);
+    notes = world_clear(&w);
+    notes_clear(&notes);
+}
+
+/* It may hold a private key. */
+TEST(what_stood_in_is_noted_no_more_when_nothing_is_there_to_stand_in_for)
+{
+    struct wire_batch *b = wire_batch_new();
+    struct notes notes;
+    struct world w;
+
+    world_init(&w, NULL);
+    refuse(&w, XDS_SECRET);
+    CHECK_INT(w.noted.n, 2);
+    wire_batch_gateway(b, "g");
+    wire_batch_change(b, "g", XDS_SECRET, "x", NULL);
+    wire_batch_apply(b, w.directory, 2, true);
+    xds_notes_applied(w.notes);
+    w.now += CLOCK_NS_PER_S;
+    CHECK_INT(xds_notes_run(w.notes, w.now), INT64_MAX);
+    CHECK_INT(w.noted.n, 1);
     notes = world_clear(&w);
     notes_clear(&notes);
 }
@@ -235,6 +257,45 @@ TEST(what_is_refused_for_the_moment_is_not_noted)
     CHECK_INT(xds_refusing_count(p), 1);
     CHECK(xds_refusing_find(p, XDS_LISTENER, 2) != NULL);
     xds_refusing_put(w.refusals, p);
+    notes_clear(&notes);
+    notes = world_clear(&w);
+    notes_clear(&notes);
+}
+
+TEST(proxies_that_are_gone_take_no_room_from_those_that_are_there)
+{
+    enum { GONE = 2 * XDS_NOTES_MAX / XDS_NOTES_REFUSALS_MAX, THERE = 20 };
+    struct xds_refusing *there[THERE];
+    struct notes notes;
+    struct world w;
+
+    world_init(&w, NULL);
+    publish(&w, XDS_CLUSTER, "good");
+    for (uint64_t proxy = 0; proxy < THERE; proxy++) {
+        there[proxy] = xds_refusing_get(w.refusals, proxy, "g");
+        xds_refusing_add(there[proxy], XDS_CLUSTER, 1, "x", "no", 2);
+    }
+    for (uint64_t proxy = THERE; proxy < THERE + GONE; proxy++) {
+        struct xds_refusing *p = xds_refusing_get(w.refusals, proxy, "g");
+
+        for (uint64_t i = 1; i <= XDS_NOTES_REFUSALS_MAX; i++)
+            xds_refusing_add(p, XDS_CLUSTER, i, "x", "no", 2);
+        xds_refusing_put(w.refusals, p);
+    }
+    CHECK_INT(xds_notes_run(w.notes, w.now), INT64_MAX);
+    for (uint64_t proxy = 0; proxy < THERE; proxy++)
+        xds_refusing_put(w.refusals, there[proxy]);
+    notes = w.noted;
+    w.noted = (struct notes){0};
+    CHECK(notes.n > THERE && notes.n < GONE);
+    struct notes again = world_clear(&w);
+    notes_clear(&again);
+    world_init(&w, &notes);
+    for (uint64_t proxy = 0; proxy < THERE; proxy++) {
+        there[proxy] = xds_refusing_get(w.refusals, proxy, "g");
+        CHECK_INT(xds_refusing_count(there[proxy]), 1);
+        xds_refusing_put(w.refusals, there[proxy]);
+    }
     notes_clear(&notes);
     notes = world_clear(&w);
     notes_clear(&notes);
