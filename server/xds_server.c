@@ -10,9 +10,9 @@
  * gRPC listens for TLS itself. For plaintext, on sockets opened here or passed in, the acceptor
  * (server/xds_acceptor.h) takes the connections and hands them to gRPC, which knows them by their descriptors alone.
  *
- * Threads: `lock` protects inbox, waking, stopping, asked and what is read by handshakes (struct credentials);
- * everything else belongs to the xDS thread. gRPC's own threads only release parts of messages and ask for
- * certificates; the acceptor's only hands over connections.
+ * Threads: `lock` protects inbox, waking, stopping, forgets, asked and what is read by handshakes (struct
+ * credentials); everything else belongs to the xDS thread. gRPC's own threads only release parts of messages and ask
+ * for certificates; the acceptor's only hands over connections.
  */
 #include "server/xds_server.h"
 

@@ -7,9 +7,10 @@
 
 typedef void (*announce_one)(void *arg, const char *json);
 
-/* {"kind", "name", "change", "revision", "time"}: exposures one by one, services, certificates, gateways, listeners,
- * the alarm "agent" where the state became stale or is not any more, and the revision where it is a new one. now:
- * seconds since 1970. Returns how many there are; of more than `max` the last ones alone are emitted. */
+/* {"kind", "name", "change", "revision", "time"}: exposures one by one, services, certificates and their alarms,
+ * gateways, listeners, the alarm "agent" where the state became stale or is not any more, and the revision where it
+ * is a new one. now: seconds since 1970. Returns how many there are; of more than `max` the last ones alone are
+ * emitted. */
 size_t announce_delta(const struct view_delta *delta, double now, size_t max, announce_one emit, void *arg);
 /* Exposures whose configuration, not only whose endpoints, is new or another one, with their gateways: what is
  * declared, whom they share it with, or whether it is served at all. One may be named twice. */
