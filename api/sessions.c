@@ -20,7 +20,7 @@ struct entry {
     uint8_t digest[CREDENTIAL_DIGEST]; /* of the secret */
     struct arena *arena;               /* it stands there, with all its texts */
     struct session session;            /* without the times of its use */
-    clock_ns used, ends;               /* ends: in any case */
+    clock_ns used, ends;               /* ends: in any case; also at session.expires_at */
     struct entry *before, *after;      /* before: used longer ago */
 };
 
@@ -70,11 +70,18 @@ static clock_ns end_of(const struct entry *e)
     return idle < e->ends ? idle : e->ends;
 }
 
+/* By both clocks: one stands still while the machine sleeps, and what the session was begun with runs out by the
+ * other. */
+static bool is_over(const struct entry *e, clock_ns now)
+{
+    return end_of(e) <= now || e->session.expires_at <= clock_wall();
+}
+
 static void end_expired(struct sessions *s, clock_ns now)
 {
     for (struct entry *e = s->first, *next; e; e = next) {
         next = e->after;
-        if (end_of(e) <= now)
+        if (is_over(e, now))
             end_entry(s, e);
     }
 }
@@ -84,7 +91,7 @@ static struct entry *use(struct sessions *s, struct entry *e, clock_ns now)
 {
     if (!e)
         return NULL;
-    if (end_of(e) <= now) {
+    if (is_over(e, now)) {
         end_entry(s, e);
         return NULL;
     }

@@ -127,6 +127,24 @@ TEST(a_session_lives_no_longer_than_the_certificate_that_began_it)
     sessions_free(s);
 }
 
+TEST(a_session_ends_by_the_wall_clock_too_as_the_other_one_may_have_stood_still)
+{
+    struct sessions *s = sessions_new(&now);
+    struct arena *arena = arena_new();
+    struct principal who = who_is("a", ROLE_VIEWER);
+    struct session ret;
+
+    who.expires_at = clock_wall() + 0.005;
+    const char *secret = sessions_add(s, &who, "", arena, &ret);
+    const char *id = arena_strdup(arena, ret.id);
+    while (clock_wall() < who.expires_at) /* for 5 ms; the sessions' clock stands still */
+        ;
+    CHECK_INT(sessions_count(s), 0);
+    CHECK(!lives(s, secret, arena) && !sessions_use_id(s, id));
+    arena_free(arena);
+    sessions_free(s);
+}
+
 TEST(past_the_number_of_one_credential_its_own_least_used_session_ends)
 {
     struct sessions *s = sessions_new(&now);
