@@ -255,7 +255,7 @@ def in_seconds(seconds):
 def test_a_token_says_when_it_expires_then_is_refused_with_the_reason(api):
     """It is warned of in its last quarter; its alarm is over as long after its end."""
     place = api.v1("/exposures")["event"]
-    life = 4 * SLOW
+    life = 6 * SLOW
     made = api.post("/tokens", {"name": "night", "role": "viewer", "expires_at": in_seconds(life)}).json
     known, mine = bearer(made["token"]), "/tokens/" + made["object"]["id"]
     ends = made["object"]["expires_at"]
@@ -263,19 +263,24 @@ def test_a_token_says_when_it_expires_then_is_refused_with_the_reason(api):
     assert whoami(api, known).json["expires_at"] == session.json["expires_at"] == ends
     assert api.v1(mine)["status"]["state"] in ("valid", "expires_soon")
     watch = Stream(api, "?kind=Token&after=" + place)
-    watch.until(lambda data: data["kind"] == "Token" and data["name"] == made["object"]["id"])
-    assert api.v1(mine)["status"]["state"] in ("expires_soon", "expired")
+    theirs = Stream(api, headers="Authorization: Bearer %s\r\n" % made["token"], tcp=True)
 
     def alarms(**options):
         return {a["name"]: a for a in api.v1("/alarms", **options)["items"]}
-    assert "it expires at " + ends == alarms()["token night"]["text"] and alarms()["token night"]["since"] < ends
+    # What stands for a while only is asked for first.
+    watch.until(lambda data: data["kind"] == "Token" and data["name"] == made["object"]["id"])
+    warned = alarms()["token night"]
+    assert "it expires at " + ends == warned["text"] and warned["since"] < ends
     assert "token night" not in alarms(**bearer(VIEWER)), "tokens are the administrators' to know of"
+    assert api.v1(mine)["status"]["state"] in ("expires_soon", "expired")
     watch.until(lambda data: data["name"] == made["object"]["id"])  # it is over
+    over = alarms()["token night"]
+    assert "it expired" in over["text"] and over["since"] == ends
     refused = whoami(api, known)
     assert refused.status == 401 and refused.json["detail"] == "the token expired at " + ends
     assert whoami(api, browser).status == 401, "its sessions end with it"
+    assert all("Token" not in block for block in theirs.blocks()), "and its streams: these are all that it was told"
     assert api.v1(mine)["status"]["state"] == "expired"
-    assert "it expired" in alarms()["token night"]["text"] and alarms()["token night"]["since"] == ends
     watch.until(lambda data: data["name"] == made["object"]["id"])
     assert "token night" not in alarms(), "who has many of an hour need not tidy up"
     assert b"event: Token" not in api.get("/api/v1/events?seconds=0&after=" + place, **bearer(VIEWER)).body
