@@ -260,7 +260,7 @@ static bool read_document(const struct document *d, const uint8_t digest[CREDENT
                                                                           : ROLE_VIEWER,
                                   .gateways = names,
                                   .n_gateways = json_array_size(gateways),
-                                  .expires_at = expiry_of_token(d, &e) ? e.ends_at : 0};
+                                  .expires_at = expiry_of_token_body(d, body, &e) ? e.ends_at : 0};
     }
     json_decref(body);
     return good;

@@ -33,13 +33,6 @@ enum condition_state conditions_worst(const struct conditions *all)
                            condition_worse(all->endpoints.state, all->certificate.state));
 }
 
-int64_t days_until(int64_t then, double now)
-{
-    int64_t seconds = then - (int64_t)now;
-
-    return seconds >= 0 ? seconds / DAY_SECONDS : -((-seconds + DAY_SECONDS - 1) / DAY_SECONDS);
-}
-
 int64_t days_left(struct call *c, int64_t then)
 {
     int64_t days = days_until(then, c->now);

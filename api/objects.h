@@ -116,9 +116,7 @@ void listener_exposures(struct call *c, const void *item, struct values *v);
 
 /* ---- certificates ---- */
 
-/* Of the day that `now` is in: whole days until then, negative when it is past. */
-int64_t days_until(int64_t then, double now);
-/* The same of now; what is written with it is not right any more when the number has changed. */
+/* days_until() of now; what is written with it is not right any more when the number has changed. */
 int64_t days_left(struct call *c, int64_t then);
 
 /* ---- revisions and rollouts ---- */

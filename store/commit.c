@@ -692,9 +692,10 @@ static void settle(struct commit *c)
     put_meta(c->store);
 }
 
+/* How it stands now is told with the commit. */
 static void expires_by(struct store *s, bool expires, const struct expiry *e)
 {
-    double next = expires ? expiry_next(e, s->expiry_looked) : HUGE_VAL;
+    double next = expires ? expiry_next(e, clock_wall()) : HUGE_VAL;
 
     if (next >= s->expiry_next)
         return;

@@ -1,7 +1,6 @@
 /* Three moments of each: it is soon over, it is over, it is not worth a word any more. */
 #include "store/expiry.h"
 
-#include "base/json.h"
 #include "base/wellknown.h"
 
 #include <math.h>
@@ -9,9 +8,17 @@
 
 enum { MS = 1000, WARNED_PART = 4 /* of a token's life, at most */ };
 
+int64_t days_until(int64_t then, double now)
+{
+    int64_t seconds = then - (int64_t)now;
+
+    return seconds >= 0 ? seconds / EXPIRY_DAY_SECONDS : -((-seconds + EXPIRY_DAY_SECONDS - 1) / EXPIRY_DAY_SECONDS);
+}
+
+/* A certificate is good up to the end of the second that it names (RFC 5280, 4.1.2.5). */
 bool expiry_of_secret(const struct secret *s, struct expiry *ret)
 {
-    double ends = (double)s->info.not_after;
+    double ends = (double)s->info.not_after + 1;
 
     if (!s->has_pair)
         return false;
@@ -19,20 +26,24 @@ bool expiry_of_secret(const struct secret *s, struct expiry *ret)
     return true;
 }
 
-bool expiry_of_token(const struct document *d, struct expiry *ret)
+bool expiry_of_token_body(const struct document *d, const json_t *body, struct expiry *ret)
 {
     struct wellknown_time ends;
-    json_t *body = NULL;
-
-    if (json_parse(d->body, d->body_len, &body, NULL) < 0)
-        return false;
     const char *text = json_string_value(json_object_get(body, "expires_at"));
-    bool found = text && wellknown_parse_timestamp(text, strlen(text), &ends) == 0;
-    if (found) {
-        const double at = (double)ends.seconds + ends.nanos / 1e9, life = at - (double)d->created / MS;
-        const double warned = fmin(EXPIRY_TOKEN_DAYS * EXPIRY_DAY_SECONDS, fmax(life, 0) / WARNED_PART);
-        *ret = (struct expiry){at - warned, at, at + warned};
-    }
+
+    if (!text || wellknown_parse_timestamp(text, strlen(text), &ends) < 0)
+        return false;
+    const double at = (double)ends.seconds + ends.nanos / 1e9, life = at - (double)d->created / MS;
+    const double warned = fmin(EXPIRY_TOKEN_DAYS * EXPIRY_DAY_SECONDS, fmax(life, 0) / WARNED_PART);
+    *ret = (struct expiry){at - warned, at, at + warned};
+    return true;
+}
+
+bool expiry_of_token(const struct document *d, struct expiry *ret)
+{
+    json_t *body = NULL;
+    bool found = json_parse(d->body, d->body_len, &body, NULL) == 0 && expiry_of_token_body(d, body, ret);
+
     json_decref(body);
     return found;
 }
@@ -66,8 +77,7 @@ const char *secret_alarm(const struct secret *s, double now, struct arena *arena
     bool over = expiry_state(&e, now) == EXPIRY_OVER;
     *ret_since = over ? e.ends_at : e.warned_at;
     return over ? "it is expired and still served"
-                : arena_printf(arena, "it expires in %lld days",
-                               (long long)floor((e.ends_at - now) / EXPIRY_DAY_SECONDS));
+                : arena_printf(arena, "it expires in %lld days", (long long)days_until(s->info.not_after, now));
 }
 
 /* ---- all of a view ---- */

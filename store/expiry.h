@@ -5,6 +5,7 @@
 #ifndef STORE_EXPIRY_H
 #define STORE_EXPIRY_H
 
+#include "base/json.h"
 #include "store/events.h"
 #include "store/view.h"
 
@@ -21,10 +22,15 @@ struct expiry {
     double warned_at, ends_at, told_until;
 };
 
+/* Whole ones, of the second that `now` is in; negative once it is past. */
+int64_t days_until(int64_t then, double now);
+
 /* False: it has none. */
 bool expiry_of_secret(const struct secret *s, struct expiry *ret);
 /* Of the document of a token (DOCUMENT_TOKEN), by its member expires_at. */
 bool expiry_of_token(const struct document *d, struct expiry *ret);
+/* The same, where the document's body was parsed already. */
+bool expiry_of_token_body(const struct document *d, const json_t *body, struct expiry *ret);
 enum expiry_state expiry_state(const struct expiry *e, double now);
 bool expiry_is_alarm(const struct expiry *e, double now);
 /* When something else is to be said of it; HUGE_VAL: never again. */

@@ -444,6 +444,26 @@ TEST(a_day_less_is_told_from_the_second_on_that_it_is_one)
     CHECK_INT(days_until(990, c.until), -2);
 }
 
+/* Who is told at that moment looks: the days, and the words that follow from them, have to be other ones by then. */
+TEST(a_certificate_is_told_of_at_the_moment_that_its_days_say_something_else)
+{
+    enum { LAST = 100 * DAY_SECONDS };
+    const struct secret s = {.has_pair = true, .info = {.not_after = LAST}};
+    struct expiry e;
+    double since;
+
+    arena = arena ? arena : arena_new();
+    CHECK(expiry_of_secret(&s, &e));
+    CHECK_INT(days_until(LAST, e.warned_at - 0.001), EXPIRY_CERTIFICATE_DAYS);
+    CHECK_INT(days_until(LAST, e.warned_at), EXPIRY_CERTIFICATE_DAYS - 1);
+    CHECK_INT(days_until(LAST, e.ends_at - 0.001), 0);
+    CHECK_INT(days_until(LAST, e.ends_at), -1);
+    CHECK(!secret_alarm(&s, e.warned_at - 0.001, arena, &since));
+    CHECK_STR(secret_alarm(&s, e.warned_at, arena, &since), "it expires in 29 days");
+    CHECK_STR(secret_alarm(&s, e.ends_at - 0.001, arena, &since), "it expires in 0 days");
+    CHECK_STR(secret_alarm(&s, e.ends_at, arena, &since), "it is expired and still served");
+}
+
 TEST(numbers_are_written_to_their_ends)
 {
     struct buf b;

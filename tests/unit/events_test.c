@@ -449,8 +449,9 @@ TEST(what_runs_out_is_told_of_at_each_of_its_moments_once)
         {2700, "Token 0123456789abcdef 1\n"},
         {3600, "Token 0123456789abcdef 1\n"},
         {4500, "Token 0123456789abcdef 1\n"},
-        {9.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 0\n"},
-        {39.0 * DAY, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 1\n"},
+        /* A certificate is good to the end of its last second. */
+        {9.0 * DAY + 1, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 0\n"},
+        {39.0 * DAY + 1, "Certificate a/sec/b 1\nAlarm certificate a/sec/b 1\n"},
     };
     struct buf told;
 
