@@ -9,7 +9,6 @@
 #include "base/socket_address.h"
 #include "proto/translate.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -35,20 +34,15 @@ static int bad_address(const char *option, const char *text, struct err *e)
 /* What listens on every address is reached on loopback. */
 static void settle_host(struct place *p)
 {
-    struct in_addr four;
-    struct in6_addr six;
+    static const uint8_t unspecified[16];
+    struct address a;
 
-    if (inet_pton(AF_INET, p->host, &four) == 1) {
-        p->any = four.s_addr == INADDR_ANY;
-        if (p->any)
-            memcpy(p->host, "127.0.0.1", sizeof("127.0.0.1"));
-    } else if (inet_pton(AF_INET6, p->host, &six) == 1) {
-        p->any = IN6_IS_ADDR_UNSPECIFIED(&six);
-        if (p->any)
-            memcpy(p->host, "::1", sizeof("::1"));
-    } else {
-        p->by_name = true;
-    }
+    p->by_name = address_parse(p->host, &a) < 0;
+    p->any = !p->by_name && memcmp(a.bytes, unspecified, sizeof(unspecified)) == 0;
+    if (p->any && a.family == AF_INET)
+        memcpy(p->host, "127.0.0.1", sizeof("127.0.0.1"));
+    else if (p->any)
+        memcpy(p->host, "::1", sizeof("::1"));
 }
 
 static int parse_place(const char *option, const char *text, struct place *ret, struct err *e)
