@@ -161,7 +161,8 @@ static const struct xds_form *stand_in(const struct xds_gateway *g, enum xds_typ
     return accepted && accepted->version != current->version ? accepted : NULL;
 }
 
-typedef void (*seen_proxy)(void *arg, const struct xds_refusing *p, size_t n);
+/* oldest: of those that are looked at, of which n are worth a note. */
+typedef void (*seen_proxy)(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n);
 typedef void (*seen_form)(void *arg, const struct xds_form *f);
 
 /* What each note is made of; a form may be seen more than once. Returns how many refusals there are. */
@@ -172,7 +173,7 @@ static size_t look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_
 
     while (total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, p))) {
         const char *gateway = xds_refusing_gateway(p);
-        const struct xds_refusal *f = xds_refusing_newest(p);
+        const struct xds_refusal *f = xds_refusing_newest(p), *oldest = NULL;
         const struct xds_gateway *g = f ? xds_directory_find(n->directory, gateway, strlen(gateway)) : NULL;
         size_t count = 0, n_worth = 0;
 
@@ -183,18 +184,20 @@ static size_t look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_
                 on_form(arg, form);
             n_worth += !f->passes;
             count++;
+            oldest = f;
         }
         if (n_worth > 0)
-            on_proxy(arg, p, count);
+            on_proxy(arg, p, oldest, n_worth);
         total += count;
     }
     return total;
 }
 
-static void sum_proxy(void *arg, const struct xds_refusing *p, size_t n)
+static void sum_proxy(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n)
 {
     uint64_t parts[] = {xds_refusing_proxy(p), xds_refusing_changes(p), n}, *sum = arg;
 
+    (void)oldest; /* each change has a number of its own */
     *sum += hash_bytes(parts, sizeof(parts));
 }
 
@@ -219,22 +222,15 @@ static void begin(struct buf *b)
     pack_number(b, LAYOUT);
 }
 
-static void write_proxy(void *arg, const struct xds_refusing *p, size_t n)
+static void write_proxy(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n)
 {
-    const struct xds_refusal *oldest = xds_refusing_newest(p);
     struct writing *w = arg;
-    size_t n_worth = !oldest->passes;
     struct buf b;
-
-    for (size_t i = 1; i < n; i++) {
-        oldest = oldest->older;
-        n_worth += !oldest->passes;
-    }
 
     begin(&b);
     pack_number(&b, xds_refusing_proxy(p));
     pack_text(&b, xds_refusing_gateway(p));
-    pack_number(&b, n_worth);
+    pack_number(&b, n);
     for (const struct xds_refusal *f = oldest; f; f = f->newer) {
         if (f->passes)
             continue;
