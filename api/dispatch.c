@@ -78,7 +78,7 @@ static bool is_throttled(struct call *c, const struct refusal *refusal)
 
     if (!t || !refusal->is_guess)
         return false;
-    const struct throttle_verdict v = throttle_failed(t, c->request->peer->address);
+    const struct throttle_verdict v = throttle_failed(t, &c->request->peer->address);
     if (v.unlogged)
         log_event(LOG_LEVEL_WARNING, "too many failed logins: answered with 429", "peer", c->request->peer->text,
                   "number", LOG_INT(v.unlogged), NULL);

@@ -165,15 +165,6 @@ static void read_unix_peer(int fd, struct http_peer *p)
     (void)snprintf(p->text, sizeof(p->text), "unix uid=%u", (unsigned)who.uid);
 }
 
-/* IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2). */
-static void write_mapped(const struct address *a, uint8_t ret[16])
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-    memcpy(ret, a->family == AF_INET ? mapped : a->bytes, sizeof(mapped));
-    memcpy(ret + sizeof(mapped), a->family == AF_INET ? a->bytes : a->bytes + sizeof(mapped), 4);
-}
-
 static void read_names(struct connection *c)
 {
     struct sockaddr_storage name = {0};
@@ -189,7 +180,7 @@ static void read_names(struct connection *c)
     if (socket_address_read(&name, &a))
         return;
     socket_address_text(&a, c->peer.text);
-    write_mapped(&a.host, c->peer.address);
+    c->peer.address = address_unmapped(&a.host);
     n = sizeof(name);
     if (getsockname(c->deadline.fd, (struct sockaddr *)&name, &n) == 0 && socket_address_read(&name, &a) == 0)
         socket_address_text(&a, c->local);

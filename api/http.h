@@ -23,7 +23,7 @@ struct http_peer {
     gid_t groups[HTTP_GROUPS_MAX]; /* the primary one first */
     size_t n_groups;
     char text[SOCKET_TEXT_MAX]; /* for the log: "unix uid=0", "127.0.0.1:40312" */
-    uint8_t address[16];        /* of TCP: IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2) */
+    struct address address;     /* of TCP, not mapped */
     bool is_tls;
     const char *certificate; /* the common name of a client certificate that was believed; NULL: there is none */
     double certificate_ends; /* seconds since 1970 */

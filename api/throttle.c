@@ -15,8 +15,9 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
-enum { WAYS = 4, SETS = THROTTLE_ADDRESSES / WAYS, PREFIX_OF_IPV6 = 8, PREFIX_OF_IPV4 = 16 };
+enum { WAYS = 4, SETS = THROTTLE_ADDRESSES / WAYS, PREFIX_OF_IPV6 = 8, PREFIX_OF_IPV4 = 4 };
 _Static_assert((SETS & (SETS - 1)) == 0, "a set is found by the low bits");
 
 struct slot {
@@ -53,11 +54,10 @@ void throttle_free(struct throttle *t)
     mem_free(t);
 }
 
-static struct slot *find_slot(struct throttle *t, const uint8_t address[16])
+static struct slot *find_slot(struct throttle *t, const struct address *address)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    size_t n = memcmp(address, mapped, sizeof(mapped)) == 0 ? PREFIX_OF_IPV4 : PREFIX_OF_IPV6;
-    uint64_t hash = hash_seeded(address, n, t->seed);
+    size_t n = address->family == AF_INET ? PREFIX_OF_IPV4 : PREFIX_OF_IPV6;
+    uint64_t hash = hash_seeded(address->bytes, n, t->seed);
     struct slot *set = t->sets[hash & (SETS - 1)], *earliest = set;
 
     for (size_t i = 0; i < WAYS; i++) {
@@ -83,7 +83,7 @@ static void move_on(struct slot *s, clock_ns now, clock_ns interval)
     s->until = (s->until > now ? s->until : now) + interval;
 }
 
-struct throttle_verdict throttle_failed(struct throttle *t, const uint8_t address[16])
+struct throttle_verdict throttle_failed(struct throttle *t, const struct address *address)
 {
     static const clock_ns interval = THROTTLE_SECONDS * CLOCK_NS_PER_S,
                           interval_of_all = CLOCK_NS_PER_S / THROTTLE_RATE_OF_ALL;

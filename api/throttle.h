@@ -14,6 +14,7 @@
 #ifndef API_THROTTLE_H
 #define API_THROTTLE_H
 
+#include "base/address.h"
 #include "base/clock.h"
 
 enum {
@@ -35,8 +36,8 @@ struct throttle_verdict {
     uint64_t unlogged; /* not 0: a line is to be logged, of so many that were too many since the last one */
 };
 
-/* Somebody failed. address: IPv6, or IPv4 mapped into it. */
-struct throttle_verdict throttle_failed(struct throttle *t, const uint8_t address[16]);
+/* Somebody failed. address: not mapped. */
+struct throttle_verdict throttle_failed(struct throttle *t, const struct address *address);
 
 struct throttle_counters {
     uint64_t failed, throttled; /* failed: without those that were too many */

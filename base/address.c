@@ -52,6 +52,17 @@ int address_compare(const struct address *a, const struct address *b)
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
+struct address address_unmapped(const struct address *a)
+{
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+    struct address v4 = {.family = AF_INET};
+
+    if (a->family != AF_INET6 || memcmp(a->bytes, prefix, sizeof(prefix)) != 0)
+        return *a;
+    memcpy(v4.bytes, a->bytes + sizeof(prefix), 4);
+    return v4;
+}
+
 bool address_is_loopback(const struct address *a)
 {
     static const uint8_t six[16] = {[15] = 1};

@@ -21,6 +21,8 @@ int address_parse(const char *text, struct address *ret_address);
 const char *address_text(const struct address *a, char buf[ADDRESS_TEXT_MAX]);
 /* By family, then bytes. */
 int address_compare(const struct address *a, const struct address *b);
+/* The IPv4 address that is mapped into IPv6 (RFC 4291, 2.5.5.2), which is the same to the kernel; else a itself. */
+struct address address_unmapped(const struct address *a);
 /* 127.0.0.0/8 and ::1 (RFC 6890). */
 bool address_is_loopback(const struct address *a);
 

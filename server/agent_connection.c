@@ -8,11 +8,11 @@
 #include "server/agent_connection.h"
 
 #include "base/buf.h"
+#include "base/socket_address.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { READ_PIECE = 1 << 16, READ_BATCH = 16 };
@@ -31,18 +31,19 @@ struct connection {
 
 static int connect_to(const char *path, struct err *e)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t n = strlen(path);
+    struct socket_address at = {0};
+    struct sockaddr_storage name;
+    socklen_t n;
     int fd, r;
 
-    if (n >= sizeof(address.sun_path))
-        return err_set(e, -ENAMETOOLONG, path, NULL, "the path of a socket is shorter than %zu bytes",
-                       sizeof(address.sun_path));
-    memcpy(address.sun_path, path, n);
+    if (strlen(path) > SOCKET_PATH_MAX)
+        return err_set(e, -ENAMETOOLONG, path, NULL, "the path of a socket has at most %d bytes", SOCKET_PATH_MAX);
+    memcpy(at.path, path, strlen(path) + 1);
+    n = socket_address_write(&at, &name);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_set(e, -errno, path, NULL, "%s", strerrordesc_np(errno));
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+    if (connect(fd, (const struct sockaddr *)&name, n) == 0)
         return fd;
     r = err_set(e, -errno, path, NULL, "%s", strerrordesc_np(errno));
     close(fd);

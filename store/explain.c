@@ -525,25 +525,14 @@ void explain_cluster(struct explainer *x, const char *cluster, bool http)
 
 /* ---- the whole ---- */
 
-/* The kernel hands an IPv4 client of an IPv6 socket over as what it is. */
-static struct address unmapped(const struct address *a)
-{
-    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
-    struct address v4 = {.family = AF_INET};
-
-    if (a->family != AF_INET6 || memcmp(a->bytes, prefix, sizeof(prefix)) != 0)
-        return *a;
-    memcpy(v4.bytes, a->bytes + sizeof(prefix), 4);
-    return v4;
-}
-
 void explain(const struct view *v, const struct explain_question *q, struct arena *arena, struct explanation *ret)
 {
     struct explain_question question = *q;
     struct explainer x = {.view = v, .q = &question, .arena = arena, .to = ret};
 
     *ret = (struct explanation){.outcome = EXPLAIN_FORWARDED};
-    question.address = unmapped(&q->address);
+    /* The kernel hands an IPv4 client of an IPv6 socket over as what it is. */
+    question.address = address_unmapped(&q->address);
     if (!find_listener(&x) || !find_chain(&x) || !shake_hands(&x))
         return;
     if (ret->chain->kind == CHAIN_L7)

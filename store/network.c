@@ -121,18 +121,6 @@ void network_list_free(struct network_list *l)
     mem_free(l);
 }
 
-/* The IPv4 address within ::ffff:0:0/96 (RFC 4291, 2.5.5.2), else a itself. */
-static struct address unmapped(const struct address *a)
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    struct address v4 = {.family = AF_INET};
-
-    if (a->family != AF_INET6 || memcmp(a->bytes, mapped, sizeof(mapped)) != 0)
-        return *a;
-    memcpy(v4.bytes, a->bytes + sizeof(mapped), 4);
-    return v4;
-}
-
 /* RFC 6890's registry: "this network", loopback, link-local, multicast, limited broadcast. */
 static const struct network refused_networks[] = {
     {{{0}, AF_INET}, 8},
@@ -148,7 +136,7 @@ static const struct network refused_networks[] = {
 
 bool endpoint_address_allowed(const struct address *a, const struct network_list *allowed)
 {
-    struct address bare = unmapped(a);
+    struct address bare = address_unmapped(a);
     bool refused = false;
 
     for (size_t i = 0; i < ARRAY_LEN(refused_networks) && !refused; i++)

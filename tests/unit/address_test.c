@@ -51,6 +51,23 @@ static struct address address(const char *text)
     return a;
 }
 
+TEST(an_address_that_is_mapped_is_the_same_as_the_one_within)
+{
+    static const char *const texts[][2] = {{"::ffff:10.0.0.1", "10.0.0.1"},
+                                           {"::fffe:10.0.0.1", "::fffe:a00:1"},
+                                           {"::1", "::1"},
+                                           {"10.0.0.1", "10.0.0.1"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char text[ADDRESS_TEXT_MAX];
+        struct address a;
+
+        CHECK_INT(address_parse(texts[i][0], &a), 0);
+        a = address_unmapped(&a);
+        CHECK_STR(address_text(&a, text), texts[i][1]);
+    }
+}
+
 TEST(addresses_are_ordered_by_family_and_bytes)
 {
     static const char *const sorted[] = {"9.0.0.1", "10.0.0.1", "10.0.0.2", "::1", "fd00::1", "fd00::1:0"};

@@ -6,24 +6,21 @@
 #include "tests/unit/test.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 static struct clock now = {.fake = 1, .fake_now = CLOCK_NS_PER_S};
 
-struct address {
-    uint8_t bytes[16];
-};
-
 static struct address four(uint32_t number)
 {
-    struct address a = {.bytes = {[10] = 0xff, [11] = 0xff}};
+    struct address a = {.family = AF_INET};
 
-    memcpy(a.bytes + 12, &number, sizeof(number));
+    memcpy(a.bytes, &number, sizeof(number));
     return a;
 }
 
 static struct address six(uint64_t network, uint64_t host)
 {
-    struct address a;
+    struct address a = {.family = AF_INET6};
 
     memcpy(a.bytes, &network, sizeof(network));
     memcpy(a.bytes + 8, &host, sizeof(host));
@@ -32,7 +29,7 @@ static struct address six(uint64_t network, uint64_t host)
 
 static unsigned fail_of(struct throttle *t, struct address a)
 {
-    return throttle_failed(t, a.bytes).seconds;
+    return throttle_failed(t, &a).seconds;
 }
 
 /* How many failures of an address are taken until one is too many. */
@@ -122,12 +119,12 @@ TEST(a_line_of_the_log_stands_for_many)
 
     CHECK_INT(taken(t, a), THROTTLE_BURST); /* the one too many was told of */
     for (int i = 0; i < 1000; i++)
-        CHECK_INT(throttle_failed(t, a.bytes).unlogged, 0);
+        CHECK_INT(throttle_failed(t, &a).unlogged, 0);
     pass_ms(THROTTLE_LOG_SECONDS * 1000);
     for (int i = 0; i < THROTTLE_LOG_SECONDS / THROTTLE_SECONDS; i++)
         CHECK_INT(fail_of(t, a), 0);
-    CHECK_INT(throttle_failed(t, a.bytes).unlogged, 1001);
-    CHECK_INT(throttle_failed(t, a.bytes).unlogged, 0);
+    CHECK_INT(throttle_failed(t, &a).unlogged, 1001);
+    CHECK_INT(throttle_failed(t, &a).unlogged, 0);
     throttle_count(t, &n);
     CHECK_INT(n.failed, THROTTLE_BURST + THROTTLE_LOG_SECONDS / THROTTLE_SECONDS);
     CHECK_INT(n.throttled, 1003);
