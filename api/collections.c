@@ -66,6 +66,8 @@ static void write_gateway(struct call *c, const void *item, struct writer *w)
     writer_int(w, "port_max", g->port_max);
     writer_bool(w, "allow_files", g->allow_files);
     writer_bool(w, "allow_cluster_header", g->allow_cluster_header);
+    for (size_t i = 0; i < GATEWAY_BASES; i++)
+        write_passthrough(w, gateway_base_name(i), g->bases[i], false);
 }
 
 static void write_xds_addresses(struct call *c, const char *gateway, struct writer *w)
@@ -114,6 +116,11 @@ static const char *const gateway_fields[] = {"kind",
                                              "port_max",
                                              "allow_files",
                                              "allow_cluster_header",
+                                             "cluster_data",
+                                             "tcp_proxy_data",
+                                             "udp_proxy_data",
+                                             "http_connection_manager_data",
+                                             "retry_policy_data",
                                              "status",
                                              "status.listeners",
                                              "status.exposures",

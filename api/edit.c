@@ -415,6 +415,8 @@ char *document_shown(enum document_kind kind, const char *body)
         hide_certificate(json);
     else if (kind == DOCUMENT_EXPOSURE || kind == DOCUMENT_OVERRIDE)
         exposure_redact(json);
+    else if (kind == DOCUMENT_GATEWAY)
+        gateway_redact(json);
     char *text = json_canonical(json);
     json_decref(json);
     return text;

@@ -181,14 +181,6 @@ static void write_certificates(struct writer *w, const struct exposure *x, bool 
     optional_text(w, "cluster_private_key_filename", x->cluster_private_key_file);
 }
 
-static void write_passthrough(struct writer *w, const char *key, const char *json, bool reveal)
-{
-    if (!json)
-        return;
-    _cleanup_(mem_free_p) char *text = reveal ? mem_strdup(json) : json_redacted(json);
-    writer_raw(w, key, text, strlen(text));
-}
-
 static const char *namespace_of(const char *path, struct arena *arena)
 {
     char name[OBJECT_NAME_MAX];

@@ -95,6 +95,10 @@ void write_problems(struct writer *w, const struct exposure *x, const struct pro
 char *json_redacted(const char *json);
 /* As json_redacted(), in place, of an exposure's nested form or a part of it: what is secret there is known. */
 void exposure_redact(json_t *nested);
+/* Likewise, of a gateway's settings. */
+void gateway_redact(json_t *settings);
+/* A member that was passed through; json NULL: none. reveal: as it is. */
+void write_passthrough(struct writer *w, const char *key, const char *json, bool reveal);
 /* The certificates alone of a PEM text, in the arena: whatever else stands there stays behind. */
 const char *pem_certificates(const char *pem, struct arena *arena);
 

@@ -79,6 +79,12 @@ void exposure_redact(json_t *nested)
         }
 }
 
+void gateway_redact(json_t *settings)
+{
+    for (size_t i = 0; i < GATEWAY_BASES; i++)
+        redact(json_object_get(settings, gateway_base_name(i)));
+}
+
 char *json_redacted(const char *json)
 {
     json_t *tree;
@@ -89,6 +95,14 @@ char *json_redacted(const char *json)
     char *text = json_canonical(tree);
     json_decref(tree);
     return text;
+}
+
+void write_passthrough(struct writer *w, const char *key, const char *json, bool reveal)
+{
+    if (!json)
+        return;
+    _cleanup_(mem_free_p) char *text = reveal ? mem_strdup(json) : json_redacted(json);
+    writer_raw(w, key, text, strlen(text));
 }
 
 const char *pem_certificates(const char *pem, struct arena *arena)

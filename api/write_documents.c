@@ -27,7 +27,40 @@ static void set_text(json_t *object, const char *name, const char *value)
 
 /* ---- gateways ---- */
 
-static const char *const gateway_members[] = {"port_min", "port_max", "allow_files", "allow_cluster_header", NULL};
+static json_t *current_gateway(struct call *c, const char *name)
+{
+    const struct gateway *g = view_gateway(c->view, name);
+
+    if (!g)
+        return NULL;
+    json_t *json = json_object();
+    json_object_set_new(json, "port_min", json_integer(g->port_min));
+    json_object_set_new(json, "port_max", json_integer(g->port_max));
+    json_object_set_new(json, "allow_files", json_boolean(g->allow_files));
+    json_object_set_new(json, "allow_cluster_header", json_boolean(g->allow_cluster_header));
+    for (size_t i = 0; i < GATEWAY_BASES; i++) {
+        json_t *base = NULL;
+
+        if (g->bases[i] && json_parse(g->bases[i], strlen(g->bases[i]), &base, NULL) == 0)
+            json_object_set_new(json, gateway_base_name(i), base);
+    }
+    return json;
+}
+
+/* Of the settings that are there, those that the document keeps; what is shown without its secrets is as it was. */
+static json_t *gateway_body(struct call *c, const char *name, const json_t *wanted, const char *place)
+{
+    const char *members[GATEWAY_WISH_FIELDS + 1] = {NULL};
+    struct write_place at = {c, place};
+    json_t *before = current_gateway(c, name), *body;
+
+    for (size_t i = 0; i < GATEWAY_WISH_FIELDS; i++)
+        members[i] = gateway_wish_fields[i].name;
+    body = write_picked(wanted, members);
+    (void)spec_unredact(body, before, write_redacted, write_placed_fault, &at); /* what is not known is a fault */
+    json_decref(before);
+    return body;
+}
 
 static void put_gateway(struct call *c, struct write *w, const char *name, const json_t *wanted, const char *place)
 {
@@ -45,7 +78,7 @@ static void put_gateway(struct call *c, struct write *w, const char *name, const
     if (s.port_min > s.port_max)
         write_fault(c, arena_printf(c->arena, "%s/port_max", place), "invalid",
                     arena_printf(c->arena, "is below port_min (%lld)", (long long)s.port_min));
-    json_t *body = write_picked(wanted, gateway_members);
+    json_t *body = gateway_body(c, name, wanted, place);
     write_edit(w, DOCUMENT_GATEWAY, name, body, place);
     json_decref(body);
 }
@@ -77,20 +110,6 @@ static void delete_gateway(struct call *c, struct write *w, const char *name, co
         call_fail(c, 409, "nothing of this gateway was set over the API, so there is nothing to take back");
     else
         write_edit(w, DOCUMENT_GATEWAY, name, NULL, place);
-}
-
-static json_t *current_gateway(struct call *c, const char *name)
-{
-    const struct gateway *g = view_gateway(c->view, name);
-
-    if (!g)
-        return NULL;
-    json_t *json = json_object();
-    json_object_set_new(json, "port_min", json_integer(g->port_min));
-    json_object_set_new(json, "port_max", json_integer(g->port_max));
-    json_object_set_new(json, "allow_files", json_boolean(g->allow_files));
-    json_object_set_new(json, "allow_cluster_header", json_boolean(g->allow_cluster_header));
-    return json;
 }
 
 const struct write_resource gateway_resource = {

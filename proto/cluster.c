@@ -129,6 +129,8 @@ static void set_defaults(struct arena *a, const struct exposure *x, const struct
     if (checked && !passthrough_has(given, "health_checks")) {
         m->health_checks = pb_list_of(a, tcp_health_check(a));
         m->n_health_checks = 1;
+    } else if (!checked && !passthrough_owns(given, "health_checks")) {
+        m->n_health_checks = 0; /* the gateway's are of those that can be checked */
     }
     if (!passthrough_has(given, "ignore_health_on_host_removal"))
         m->ignore_health_on_host_removal = cluster_uses_eds(x);
@@ -229,7 +231,7 @@ static struct resource *pack(const struct exposure *x, const pb_cluster *m, cons
     return resource_pack(&info, &m->base);
 }
 
-int cluster_make(const struct service_exposure *sx, const struct translate_policy *policy, struct resource **ret,
+int cluster_make(const struct service_exposure *sx, const struct gateway *gateway, struct resource **ret,
                  struct err *e)
 {
     const struct exposure *x = sx->x;
@@ -242,8 +244,8 @@ int cluster_make(const struct service_exposure *sx, const struct translate_polic
     int r;
 
     e = e ? e : &scratch;
-    r = passthrough_read(a, x->cluster_data, &envoy__config__cluster__v3__cluster__descriptor, policy->allow_files,
-                         &given, &m, e);
+    r = passthrough_read(a, x->cluster_data, gateway, GATEWAY_CLUSTER,
+                         &envoy__config__cluster__v3__cluster__descriptor, &given, &m, e);
     if (r < 0) {
         err_prefix_field(e, "cluster_data");
         return r;

@@ -15,7 +15,7 @@ bool cluster_uses_eds(const struct exposure *x);
  * The cluster of sx, checked. Endpoints that are DNS names stand in it, where they are up: Envoy resolves them itself
  * (STRICT_DNS). An error names the field ("cluster_data.connect_timeout") and not the object.
  */
-int cluster_make(const struct service_exposure *sx, const struct translate_policy *policy, struct resource **ret,
+int cluster_make(const struct service_exposure *sx, const struct gateway *gateway, struct resource **ret,
                  struct err *e);
 /*
  * A cluster of that name which never has an endpoint: what stands for one that can't be made or must not be used, so

@@ -45,7 +45,7 @@ static const char router_type[] = "envoy.extensions.filters.http.router.v3.Route
 struct filter_context {
     struct arena *arena;
     const struct exposure *x;
-    const struct translate_policy *policy;
+    const struct gateway *gateway;
     const char *stat_prefix, *route_configuration;
 };
 
@@ -58,9 +58,8 @@ static int tcp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     pb_tcp_proxy *m;
     int r;
 
-    r = passthrough_read(a, c->x->filter_config_data,
-                         &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor,
-                         c->policy->allow_files, &given, &m, e);
+    r = passthrough_read(a, c->x->filter_config_data, c->gateway, GATEWAY_TCP_PROXY,
+                         &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor, &given, &m, e);
     if (r < 0)
         return r;
     m->stat_prefix = PB_TEXT(c->stat_prefix);
@@ -90,9 +89,9 @@ static int udp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     pb_udp_route *route = pb_udp_route_new(a);
     int r;
 
-    r = passthrough_read(a, c->x->filter_config_data,
-                         &envoy__extensions__filters__udp__udp_proxy__v3__udp_proxy_config__descriptor,
-                         c->policy->allow_files, &given, &m, e);
+    r = passthrough_read(a, c->x->filter_config_data, c->gateway, GATEWAY_UDP_PROXY,
+                         &envoy__extensions__filters__udp__udp_proxy__v3__udp_proxy_config__descriptor, &given, &m,
+                         e);
     if (r < 0)
         return r;
     route->cluster = PB_TEXT(c->x->name);
@@ -216,9 +215,9 @@ static int http_connection_manager(const struct filter_context *c, pb_any **ret,
     int r;
 
     r = passthrough_read(
-        a, c->x->filter_config_data,
+        a, c->x->filter_config_data, c->gateway, GATEWAY_HTTP,
         &envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
-        c->policy->allow_files, &given, &m, e);
+        &given, &m, e);
     if (r < 0)
         return r;
     set_hcm_defaults(a, &given, m);
@@ -251,10 +250,10 @@ static enum chain_kind kind_of(const struct exposure *x)
     return x->protocol == PROTOCOL_UDP ? CHAIN_UDP : x->n_vhosts ? CHAIN_L7 : CHAIN_L4;
 }
 
-int filter_check(const struct exposure *x, const struct translate_policy *policy, struct err *e)
+int filter_check(const struct exposure *x, const struct gateway *gateway, struct err *e)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
-    const struct filter_context c = {a, x, policy, x->name, x->name};
+    const struct filter_context c = {a, x, gateway, x->name, x->name};
     struct err scratch = {0};
     pb_any *config;
     int r;
@@ -298,7 +297,7 @@ static struct filter_context filter_context(struct arena *a, const struct listen
     return (struct filter_context){
         .arena = a,
         .x = chain->holder,
-        .policy = &scope->policy,
+        .gateway = scope->gateway,
         .stat_prefix = chain->kind == CHAIN_L7 ? arena_printf(a, "%s/%s", p->name, chain->id) : chain->holder->name,
         .route_configuration = arena_strdup(a, route_configuration_name(p, chain, name, sizeof(name))),
     };

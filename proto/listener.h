@@ -22,6 +22,6 @@ void listener_make(struct arena *a, const struct listener_plan *p, const struct 
                    struct listener_result *ret);
 void listener_result_clear(struct listener_result *r);
 /* Whether an exposure's own filter can be made: 0, or an error that names the field ("filter_config_data.x"). */
-int filter_check(const struct exposure *x, const struct translate_policy *policy, struct err *e);
+int filter_check(const struct exposure *x, const struct gateway *gateway, struct err *e);
 
 #endif

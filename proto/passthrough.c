@@ -310,33 +310,95 @@ static int convert(struct arena *a, const struct passthrough *p, const ProtobufC
     return r;
 }
 
-int passthrough_read(struct arena *a, const char *text, const ProtobufCMessageDescriptor *type, bool allow,
-                     struct passthrough *ret, void *ret_message, struct err *e)
+/* The JSON of a message of that type. */
+static int parse(const char *text, const struct schema_message *type, json_t **ret, struct err *e)
+{
+    json_t *json;
+    int r = json_parse(text, strlen(text), &json, e);
+
+    if (r < 0)
+        return r;
+    r = json_is_object(json) ? take_root_type(json, type, e)
+                             : err_set(e, -EINVAL, NULL, NULL, "must be a JSON object");
+    if (r < 0)
+        json_decref(json);
+    else
+        *ret = json;
+    return r;
+}
+
+/* A field makes way under both of its names, and with it the other members of its oneof. */
+static void drop_field(json_t *json, const struct schema_message *m, const struct schema_field *f)
+{
+    for (size_t i = 0; i < m->n_fields; i++) {
+        const struct schema_field *one = &schema_fields[m->first_field + i];
+
+        if (one != f && (f->oneof == SCHEMA_NO_ONEOF || one->oneof != f->oneof))
+            continue;
+        (void)json_object_del(json, schema_text(one->name)); /* it may not be there */
+        (void)json_object_del(json, schema_text(one->json_name));
+    }
+}
+
+/* own, which was found good, or is not there, over the gateway's. */
+static int lay_over(json_t *json, const json_t *own, const struct schema_message *type)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)own, key, value) drop_field(json, type, schema_field_by_name(type, key));
+    return own ? json_object_update(json, (json_t *)(uintptr_t)own) : 0;
+}
+
+/* What the text says, by itself. */
+static int read_own(struct arena *a, const char *text, const struct gateway *gateway,
+                    const ProtobufCMessageDescriptor *type, struct passthrough *p, void **ret_message, struct err *e)
+{
+    struct path path = {.len = 0};
+    int r = parse(text, p->type, &p->own, e);
+
+    if (r < 0)
+        return r;
+    p->json = json_incref(p->own);
+    r = convert(a, p, type, ret_message, e);
+    return r == 0 && !gateway->allow_files ? search_message(p->own, p->type, &path, e) : r;
+}
+
+/* The gateway's, under what the text says. */
+static int put_under(struct arena *a, const char *base, const ProtobufCMessageDescriptor *type, struct passthrough *p,
+                     void **ret_message, struct err *e)
+{
+    json_t *json;
+    int r = parse(base, p->type, &json, e);
+
+    if (r < 0)
+        return r;
+    if (lay_over(json, p->own, p->type) < 0)
+        r = err_set(e, -EINVAL, NULL, NULL, "can't be laid over what the gateway has");
+    json_decref(p->json);
+    p->json = json;
+    return r < 0 ? r : convert(a, p, type, ret_message, e);
+}
+
+int passthrough_read(struct arena *a, const char *text, const struct gateway *gateway, enum gateway_base base,
+                     const ProtobufCMessageDescriptor *type, struct passthrough *ret, void *ret_message,
+                     struct err *e)
 {
     struct passthrough p = {.type = schema_find(type->name)};
-    struct path path = {.len = 0};
     void *message = NULL;
-    int r;
+    int r = 0;
 
-    if (!text) {
-        message = arena_alloc(a, type->sizeof_message);
-        protobuf_c_message_init(type, message);
-        *ret = p;
-        *(void **)ret_message = message;
-        return 0;
-    }
-    r = json_parse(text, strlen(text), &p.json, e);
-    if (r == 0 && !json_is_object(p.json))
-        r = err_set(e, -EINVAL, NULL, NULL, "must be a JSON object");
-    if (r == 0)
-        r = take_root_type(p.json, p.type, e);
-    if (r == 0)
-        r = convert(a, &p, type, &message, e);
-    if (r == 0 && !allow)
-        r = search_message(p.json, p.type, &path, e);
+    if (text)
+        r = read_own(a, text, gateway, type, &p, &message, e);
+    if (r == 0 && gateway->bases[base])
+        r = put_under(a, gateway->bases[base], type, &p, &message, e);
     if (r < 0) {
         passthrough_clear(&p);
         return r;
+    }
+    if (!message) {
+        message = arena_alloc(a, type->sizeof_message);
+        protobuf_c_message_init(type, message);
     }
     *ret = p;
     *(void **)ret_message = message;
@@ -346,19 +408,30 @@ int passthrough_read(struct arena *a, const char *text, const ProtobufCMessageDe
 void passthrough_clear(struct passthrough *p)
 {
     json_decref(p->json);
-    p->json = NULL;
+    json_decref(p->own);
+    p->json = p->own = NULL;
 }
 
-bool passthrough_has(const struct passthrough *p, const char *field)
+static bool has(const struct passthrough *p, const json_t *json, const char *name)
 {
     const struct schema_field *f;
     const json_t *value;
 
-    if (!p->json)
+    if (!json)
         return false;
-    f = schema_field_by_name(p->type, field);
-    value = json_object_get(p->json, schema_text(f->name));
+    f = schema_field_by_name(p->type, name);
+    value = json_object_get(json, schema_text(f->name));
     if (!value)
-        value = json_object_get(p->json, schema_text(f->json_name));
+        value = json_object_get(json, schema_text(f->json_name));
     return value && !json_is_null(value);
+}
+
+bool passthrough_has(const struct passthrough *p, const char *field)
+{
+    return has(p, p->json, field);
+}
+
+bool passthrough_owns(const struct passthrough *p, const char *field)
+{
+    return has(p, p->own, field);
 }

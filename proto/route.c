@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/regex.h"
 #include "proto/envoy.h"
+#include "proto/passthrough.h"
 #include "proto/validate.h"
 
 #include <assert.h>
@@ -189,19 +190,19 @@ static void respond(struct arena *a, pb_route *m, uint32_t status)
     m->direct_response->status = status;
 }
 
-static bool cluster_header_refused(const struct route *route, const struct translate_policy *policy)
+static bool cluster_header_refused(const struct route *route, const struct gateway *gateway)
 {
-    return route && !route->is_redirect && route->cluster_header && !policy->allow_cluster_header;
+    return route && !route->is_redirect && route->cluster_header && !gateway->allow_cluster_header;
 }
 
 /* route NULL: all paths. */
 static pb_route *route_of(struct arena *a, const struct exposure *x, const struct route *route,
-                          const struct translate_policy *policy)
+                          const struct gateway *gateway)
 {
     pb_route *m = pb_route_new(a);
 
     m->match = route_match(a, route);
-    if (cluster_header_refused(route, policy)) {
+    if (cluster_header_refused(route, gateway)) {
         /* Not left out: its requests would fall to the routes behind it. */
         respond(a, m, PLAN_STATUS_REFUSED);
     } else if (route && route->is_redirect) {
@@ -253,7 +254,7 @@ static int check_regex(const pb_route *m, const struct route *route, struct err 
     return 0;
 }
 
-int routes_check(const struct exposure *x, const struct translate_policy *policy, struct err *e)
+int routes_check(const struct exposure *x, const struct gateway *gateway, struct err *e)
 {
     struct err scratch = {0};
 
@@ -262,10 +263,10 @@ int routes_check(const struct exposure *x, const struct translate_policy *policy
         for (size_t k = 0; k < x->vhosts[i]->n_routes; k++) {
             _cleanup_(arena_free_p) struct arena *a = arena_new();
             const struct route *route = x->vhosts[i]->routes[k];
-            const pb_route *m = route_of(a, x, route, policy);
+            const pb_route *m = route_of(a, x, route, gateway);
             int r;
 
-            if (cluster_header_refused(route, policy))
+            if (cluster_header_refused(route, gateway))
                 return refuse_cluster_header(route, e);
             r = check_regex(m, route, e);
             if (r == 0)
@@ -281,28 +282,46 @@ int routes_check(const struct exposure *x, const struct translate_policy *policy
 
 /* ---- virtual hosts ---- */
 
-static pb_retry_policy *retry_policy(struct arena *a)
+static pb_retry_host *not_the_previous(struct arena *a)
 {
-    pb_retry_policy *m = pb_retry_policy_new(a);
     pb_retry_host *previous = pb_retry_host_new(a);
 
     previous->name = PB_TEXT("envoy.retry_host_predicates.previous_hosts");
     previous->config_type_case = PB_ROUTE(RETRY_POLICY__RETRY_HOST_PREDICATE__CONFIG_TYPE_TYPED_CONFIG);
     previous->typed_config = pb_any_empty(a, "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate");
-    m->retry_on = PB_TEXT("connect-failure,refused-stream");
-    m->num_retries = pb_uint32_of(a, RETRIES);
-    m->retry_host_predicate = pb_list_of(a, previous);
-    m->n_retry_host_predicate = 1;
-    m->host_selection_retry_max_attempts = RETRY_DRAWS_MAX;
-    return m;
+    return previous;
+}
+
+int retry_policy_make(struct arena *a, const struct gateway *gateway, pb_retry_policy **ret, struct err *e)
+{
+    struct passthrough given;
+    pb_retry_policy *m;
+    int r = passthrough_read(a, NULL, gateway, GATEWAY_RETRY_POLICY,
+                             &envoy__config__route__v3__retry_policy__descriptor, &given, &m, e);
+
+    if (r < 0)
+        return r;
+    if (!passthrough_has(&given, "retry_on"))
+        m->retry_on = PB_TEXT("connect-failure,refused-stream");
+    if (!passthrough_has(&given, "num_retries"))
+        m->num_retries = pb_uint32_of(a, RETRIES);
+    if (!passthrough_has(&given, "retry_host_predicate")) {
+        m->retry_host_predicate = pb_list_of(a, not_the_previous(a));
+        m->n_retry_host_predicate = 1;
+    }
+    if (!passthrough_has(&given, "host_selection_retry_max_attempts"))
+        m->host_selection_retry_max_attempts = RETRY_DRAWS_MAX;
+    passthrough_clear(&given);
+    *ret = m;
+    return check_message(&m->base, e);
 }
 
 /* Where several exposures share a virtual host, a route tells whose it is: by its cluster, or by its name where it
  * leads to none (see proto/parts.h). */
 static pb_route *named_route(struct arena *a, const struct plan_vhost *vhost, const struct plan_route *pr,
-                             const struct translate_policy *policy)
+                             const struct gateway *gateway)
 {
-    pb_route *m = route_of(a, pr->x, pr->route, policy);
+    pb_route *m = route_of(a, pr->x, pr->route, gateway);
     bool leads = m->action_case == PB_ROUTE(ROUTE__ACTION_ROUTE) &&
                  m->route->cluster_specifier_case == PB_ROUTE(ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER);
 
@@ -312,7 +331,7 @@ static pb_route *named_route(struct arena *a, const struct plan_vhost *vhost, co
 }
 
 static pb_virtual_host *virtual_host(struct arena *a, const struct plan_vhost *vhost, pb_retry_policy *retries,
-                                     const struct translate_policy *policy)
+                                     const struct gateway *gateway)
 {
     pb_virtual_host *m = pb_virtual_host_new(a);
 
@@ -322,7 +341,7 @@ static pb_virtual_host *virtual_host(struct arena *a, const struct plan_vhost *v
     m->routes = arena_array(a, pb_route *, vhost->n_routes);
     m->n_routes = vhost->n_routes;
     for (size_t i = 0; i < vhost->n_routes; i++)
-        m->routes[i] = named_route(a, vhost, &vhost->routes[i], policy);
+        m->routes[i] = named_route(a, vhost, &vhost->routes[i], gateway);
     m->retry_policy = retries;
     return m;
 }
@@ -352,7 +371,7 @@ static void report_cluster_headers(const struct plan_chain *chain, const struct 
             const struct plan_route *pr = &chain->vhosts[i].routes[k];
             struct err e = {0};
 
-            if (!cluster_header_refused(pr->route, &scope->policy))
+            if (!cluster_header_refused(pr->route, scope->gateway))
                 continue;
             (void)refuse_cluster_header(pr->route, &e); /* the report is all that is made of it */
             faults_add(scope->faults, &scope->place, pr->x->name, FAULT_ROUTE, &e);
@@ -441,15 +460,18 @@ struct resource *route_configuration_make(const struct listener_plan *p, const s
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
     pb_route_configuration *m = pb_route_configuration_new(a);
-    pb_retry_policy *retries = retry_policy(a);
+    pb_retry_policy *retries;
     char name[ROUTE_NAME_MAX];
     struct err e = {0};
+    int r = retry_policy_make(a, scope->gateway, &retries, &e);
+
+    assert(r == 0); /* no gateway has a base that was not checked */
 
     m->name = PB_TEXT(route_configuration_name(p, chain, name, sizeof(name)));
     m->ignore_port_in_host_matching = true;
     m->virtual_hosts = arena_array(a, pb_virtual_host *, chain->n_vhosts + 1);
     for (size_t i = 0; i < chain->n_vhosts; i++)
-        m->virtual_hosts[m->n_virtual_hosts++] = virtual_host(a, &chain->vhosts[i], retries, &scope->policy);
+        m->virtual_hosts[m->n_virtual_hosts++] = virtual_host(a, &chain->vhosts[i], retries, scope->gateway);
     if (plan_chain_answers_misdirected(p, chain))
         m->virtual_hosts[m->n_virtual_hosts++] = misdirected(a);
     report_cluster_headers(chain, scope);

@@ -1,5 +1,5 @@
 /*
- * Under which policy a resource is made, and where it is said what had to be left out. Passed down to the parts of a
+ * For which gateway a resource is made, and where it is said what had to be left out. Passed down to the parts of a
  * translation.
  */
 #ifndef PROTO_SCOPE_H
@@ -7,15 +7,10 @@
 
 #include "proto/faults.h"
 
-#include <stdbool.h>
-
-/* What passed-through JSON and routes may do beyond the usual (store/view.h: struct gateway). */
-struct translate_policy {
-    bool allow_files, allow_cluster_header;
-};
+#include "store/view.h"
 
 struct translate_scope {
-    struct translate_policy policy;
+    const struct gateway *gateway; /* what it allows, and what its resources start from */
     struct faults *faults;
     struct fault_origin place; /* of what is made; its faults were begun */
 };

@@ -13,6 +13,7 @@
 #include "proto/translate.h"
 
 #include "base/map.h"
+#include "base/text.h"
 #include "proto/cluster.h"
 #include "proto/ledger.h"
 #include "proto/listener.h"
@@ -64,8 +65,7 @@ struct port {
 
 /* All of one gateway. */
 struct group {
-    struct translate_policy policy;
-    bool exists; /* the view has it */
+    struct gateway *gateway; /* a reference; NULL: the view does not have it */
     struct emission *emissions;
     struct port *ports;
     char name[];
@@ -133,7 +133,7 @@ static struct group *group_of(struct translator *t, const char *name)
 
 static void group_free_if_unused(struct translator *t, struct group *g)
 {
-    if (g->exists || g->emissions || g->ports)
+    if (g->gateway || g->emissions || g->ports)
         return;
     map_removes(&t->groups, g->name);
     mem_free(g);
@@ -257,7 +257,7 @@ static struct resource *own_cluster(const struct translator *t, const struct vie
 
     if (!secrets_ready(v, refs, n))
         return NULL; /* the plan's verdict says so */
-    if (cluster_make(em->sx, &em->group->policy, &cluster, &e) == 0)
+    if (cluster_make(em->sx, em->group->gateway, &cluster, &e) == 0)
         return cluster;
     if (!em->sx->x->cluster_data)
         err_field_to_text(&e);
@@ -482,7 +482,7 @@ static void emit_port(struct translator *t, struct port *p)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
     const struct translate_scope scope = {
-        .policy = p->group->policy,
+        .gateway = p->group->gateway,
         .faults = t->faults,
         .place = place_in(p->group, XDS_LISTENER, p->plan->name), /* its routes have no other place */
     };
@@ -545,23 +545,33 @@ static void update_judged(struct translator *t, const struct view *v, const stru
 
 /* ---- one change of each kind ---- */
 
-/* The gateway is gone: so is all that was made for it. */
+/* The gateway is gone: so is all that was made for it. Until then its reference keeps the group. */
 static void drop_group(struct translator *t, struct group *g)
 {
-    g->exists = true; /* until it is empty */
     while (g->emissions)
         withdraw(t, g->emissions);
     while (g->ports)
         drop_port(t, g->ports);
-    g->exists = false;
+    gateway_unref(take_ptr(g->gateway));
     group_free_if_unused(t, g);
 }
 
-static void set_policy(struct translator *t, const struct view *v, struct group *g, struct translate_policy policy)
+/* Whether both give the same resources. */
+static bool same_gateway(const struct gateway *a, const struct gateway *b)
 {
-    if (policy.allow_files == g->policy.allow_files && policy.allow_cluster_header == g->policy.allow_cluster_header)
+    for (size_t i = 0; i < GATEWAY_BASES; i++)
+        if (!text_equal(a->bases[i], b->bases[i]))
+            return false;
+    return a->allow_files == b->allow_files && a->allow_cluster_header == b->allow_cluster_header;
+}
+
+static void set_gateway(struct translator *t, const struct view *v, struct group *g, struct gateway *gateway)
+{
+    _cleanup_(gateway_unref_p) struct gateway *before = g->gateway;
+
+    g->gateway = gateway_ref(gateway);
+    if (before && same_gateway(before, gateway))
         return;
-    g->policy = policy;
     for (struct emission *em = g->emissions; em; em = em->next)
         emit(t, v, em);
     for (struct port *p = g->ports; p; p = p->next)
@@ -570,7 +580,7 @@ static void set_policy(struct translator *t, const struct view *v, struct group 
 
 static void gateway_changed(struct translator *t, const struct view *v, const struct view_change *c)
 {
-    const struct gateway *after = c->after;
+    struct gateway *after = c->after;
     struct group *g = group_of(t, c->key);
 
     t->gateways_changed |= !c->before != !c->after;
@@ -578,8 +588,7 @@ static void gateway_changed(struct translator *t, const struct view *v, const st
         drop_group(t, g);
         return;
     }
-    g->exists = true;
-    set_policy(t, v, g, (struct translate_policy){after->allow_files, after->allow_cluster_header});
+    set_gateway(t, v, g, after);
 }
 
 static void service_changed(struct translator *t, const struct view *v, const struct view_change *c)
@@ -804,6 +813,7 @@ void translator_free(struct translator *t)
             release_port(t, g->ports);
             port_free(t, g->ports);
         }
+        gateway_unref(g->gateway);
         mem_free(g);
     }
     map_clear(&t->groups);
@@ -818,23 +828,69 @@ void translator_free(struct translator *t)
 
 /* ---- the store's check ---- */
 
-int translate_check(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
+static const struct gateway widest = {.allow_files = true, .allow_cluster_header = true};
+
+static int check_exposure(const struct exposure *x, const struct gateway *gateway, struct err *e)
 {
-    const struct translate_policy widest = {true, true},
-                                  own = {gateway && gateway->allow_files, gateway && gateway->allow_cluster_header};
-    const struct translate_policy *policy = gateway ? &own : &widest;
     const struct service_exposure sx = {.x = x};
     struct resource *cluster = NULL;
     int r = 0;
 
-    (void)arg; /* it is pure */
     /* Without JSON there is nothing in a cluster or a filter that could be wrong. */
     if (x->cluster_data || x->cluster_certificate)
-        r = cluster_make(&sx, policy, &cluster, e);
+        r = cluster_make(&sx, gateway, &cluster, e);
     resource_unref(cluster);
     if (r == 0 && x->filter_config_data)
-        r = filter_check(x, policy, e);
+        r = filter_check(x, gateway, e);
     if (r == 0)
-        r = routes_check(x, policy, e);
+        r = routes_check(x, gateway, e);
     return r;
+}
+
+/* As an exposure of that kind that passes it through, which the gateway may do without being allowed to. */
+static int check_base(const struct gateway *gateway, enum gateway_base base, struct err *e)
+{
+    const char *text = gateway->bases[base];
+    const struct exposure x = {.name = "exposure",
+                               .protocol = base == GATEWAY_UDP_PROXY ? PROTOCOL_UDP : PROTOCOL_TCP,
+                               .n_vhosts = base == GATEWAY_HTTP,
+                               .cluster_data = base == GATEWAY_CLUSTER ? text : NULL,
+                               .filter_config_data = base == GATEWAY_CLUSTER ? NULL : text};
+    const struct service_exposure sx = {.x = &x};
+    struct resource *cluster = NULL;
+    const char *inner;
+    int r = base == GATEWAY_CLUSTER ? cluster_make(&sx, &widest, &cluster, e) : filter_check(&x, &widest, e);
+
+    resource_unref(cluster);
+    if (r < 0) {
+        inner = strchr(e->field, '.');
+        memmove(e->field, inner ? inner + 1 : "", inner ? strlen(inner) : 1);
+    }
+    return r;
+}
+
+static int check_bases(const struct gateway *gateway, struct err *e)
+{
+    for (size_t i = 0; i < GATEWAY_BASES; i++) {
+        _cleanup_(arena_free_p) struct arena *a = arena_new();
+        pb_retry_policy *retries;
+        int r = 0;
+
+        if (gateway->bases[i])
+            r = i == GATEWAY_RETRY_POLICY ? retry_policy_make(a, gateway, &retries, e) : check_base(gateway, i, e);
+        if (r < 0) {
+            err_prefix_field(e, gateway_base_name(i));
+            return r;
+        }
+    }
+    return 0;
+}
+
+int translate_check(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
+{
+    struct err scratch = {0};
+
+    (void)arg; /* it is pure */
+    e = e ? e : &scratch;
+    return x ? check_exposure(x, gateway ? gateway : &widest, e) : check_bases(gateway, e);
 }

@@ -34,8 +34,8 @@ struct xds_batch *translate(struct translator *t, const struct view_delta *delta
 
 /*
  * The store's exposure_check: whether the exposure's own cluster, filter and routes can be made and pass Envoy's
- * rules, and name nothing that the gateway does not allow (NULL: that none may allow). arg is not used. Pure; any
- * thread.
+ * rules, and name nothing that the gateway does not allow (NULL: that none may allow); x NULL: whether the gateway's
+ * bases are good. arg is not used. Pure; any thread.
  */
 int translate_check(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e);
 

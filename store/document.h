@@ -17,9 +17,10 @@
 
 /* Names and bodies; a body is the canonical JSON (json_canonical()) of an object. */
 enum document_kind {
-    DOCUMENT_GATEWAY,     /* NAME; {"port_min", "port_max", "allow_files", "allow_cluster_header"}, each optional */
-    DOCUMENT_EXPOSURE,    /* PATH.expose#N; a whole exposure in its nested form (store/spec.h) */
-    DOCUMENT_OVERRIDE,    /* PATH.expose#N; a merge patch (RFC 7396) over the nested form of the agent's */
+    DOCUMENT_GATEWAY,  /* NAME; {"port_min", "port_max", "allow_files", "allow_cluster_header", "cluster_data", ...},
+                           * each optional (gateway_wish_fields) */
+    DOCUMENT_EXPOSURE, /* PATH.expose#N; a whole exposure in its nested form (store/spec.h) */
+    DOCUMENT_OVERRIDE, /* PATH.expose#N; a merge patch (RFC 7396) over the nested form of the agent's */
     DOCUMENT_CERTIFICATE, /* path of a secret; {"certificate_chain", "private_key", "password", "trusted_ca",
                            * "verify_certificate_hash"}, texts */
     DOCUMENT_DRAIN,       /* EXPOSURE|ADDR:PORT ([ADDR]:PORT); {"reason"} */

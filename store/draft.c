@@ -49,6 +49,7 @@ struct sketch {
     struct map affected_paths;
     struct map secrets;   /* of certificates that were looked up, by path: struct secret, owned */
     struct map listeners; /* keys of those that are touched, in the arena */
+    struct map rebased;   /* of gateways that are edited, by name: bool[GATEWAY_BASES], in the arena */
 };
 
 /* ---- faults ---- */
@@ -104,13 +105,21 @@ static void add_affected(struct sketch *k, const char *path)
 }
 
 static struct gateway_settings settings_of(const struct store_options *world, const struct pmap *documents,
-                                           const char *gateway)
+                                           const char *gateway, struct arena *arena)
 {
     const struct document *d = documents_find(documents, DOCUMENT_GATEWAY, gateway);
     struct gateway_settings settings = {.port_min = world->port_min, .port_max = world->port_max};
 
-    (void)gateway_settings_read(d ? d->body : NULL, &settings); /* a fault of the edit itself */
+    (void)gateway_settings_read(d ? d->body : NULL, arena, &settings); /* a fault of the edit itself */
     return settings;
+}
+
+static bool is_on_gateway(const struct service *s, const char *gateway)
+{
+    for (size_t i = 0; i < s->n_exposures; i++)
+        if (s->exposures[i].gateway && strcmp(s->exposures[i].gateway, gateway) == 0)
+            return true;
+    return false;
 }
 
 /* Whether the gateway may have a say in what becomes of one of the service's exposures. */
@@ -125,17 +134,34 @@ static bool asks_gateway(const struct service *s, const char *gateway)
     return false;
 }
 
-/* Of the settings, permissions alone mean something to exposures that have their place. */
+/* Which of the gateway's bases are others. */
+static bool compare_bases(struct sketch *k, const char *gateway, const struct gateway_settings *before,
+                          const struct gateway_settings *after)
+{
+    bool *rebased = arena_array(k->draft->arena, bool, GATEWAY_BASES), any = false;
+
+    for (size_t i = 0; i < GATEWAY_BASES; i++) {
+        rebased[i] = !text_equal(before->bases[i], after->bases[i]);
+        any = any || rebased[i];
+    }
+    map_puts(&k->rebased, gateway, rebased);
+    return any;
+}
+
+/* Of the settings, permissions and bases mean something to exposures that have their place: permissions to those that
+ * need one, bases to all, of whom one stands for the others. */
 static void add_gateways_services(struct sketch *k, const char *gateway)
 {
-    const struct gateway_settings before = settings_of(k->world, k->view->documents, gateway),
-                                  after = settings_of(k->world, k->draft->documents, gateway);
+    const struct gateway_settings before = settings_of(k->world, k->view->documents, gateway, k->draft->arena),
+                                  after = settings_of(k->world, k->draft->documents, gateway, k->draft->arena);
+    bool rebased = compare_bases(k, gateway, &before, &after);
 
-    if (before.allow_files == after.allow_files && before.allow_cluster_header == after.allow_cluster_header)
+    if (before.allow_files == after.allow_files && before.allow_cluster_header == after.allow_cluster_header &&
+        !rebased)
         return;
     for (const struct service *s = pmap_after(k->view->services, &view_services, ""); s;
          s = pmap_after(k->view->services, &view_services, s->path))
-        if (asks_gateway(s, gateway))
+        if (asks_gateway(s, gateway) || (rebased && k->n_affected == 0 && is_on_gateway(s, gateway)))
             add_affected(k, s->path);
 }
 
@@ -193,7 +219,8 @@ static const char *find_gateway(struct sketch *k, const struct exposure *x, stru
 
 static const struct problem *find_hindrance(struct sketch *k, const struct exposure *x, const char *name)
 {
-    const struct gateway_settings settings = settings_of(k->world, k->draft->documents, name);
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
+    const struct gateway_settings settings = settings_of(k->world, k->draft->documents, name, arena);
     struct gateway *gateway = gateway_new(name, false, &settings);
     const struct problem *p =
         problem_of_permission(x, gateway, k->world->check, k->world->check_arg, k->draft->arena);
@@ -354,6 +381,21 @@ static void draft_certificate(struct sketch *k, size_t edit)
                   "certificate_chain and private_key, or trusted_ca, are expected");
 }
 
+/* What the bases say, as Envoy would have it. */
+static void check_bases(struct sketch *k, size_t edit, const struct gateway_settings *settings)
+{
+    struct gateway *gateway = gateway_new(k->edits[edit].name, false, settings);
+    struct err e = {0};
+
+    if (k->world->check && k->world->check(NULL, gateway, k->world->check_arg, &e) < 0) {
+        size_t n = strcspn(e.field, ".");
+
+        add_fault(k, DRAFT_INVALID, edit, "invalid", arena_printf(k->draft->arena, "#/%.*s", (int)n, e.field),
+                  e.field[n] ? arena_printf(k->draft->arena, "%s: %s", e.field + n + 1, e.text) : e.text);
+    }
+    gateway_unref(gateway);
+}
+
 static void draft_gateway(struct sketch *k, size_t edit)
 {
     struct gateway_settings settings = {.port_min = k->world->port_min, .port_max = k->world->port_max};
@@ -361,10 +403,12 @@ static void draft_gateway(struct sketch *k, size_t edit)
 
     if (bad_name)
         add_fault(k, DRAFT_INVALID, edit, bad_name->code, "#/name", bad_name->text);
-    if (gateway_settings_read(k->edits[edit].body, &settings) < 0)
+    if (gateway_settings_read(k->edits[edit].body, k->draft->arena, &settings) < 0)
         add_fault(k, DRAFT_INVALID, edit, "invalid", "#", "these are no settings of a gateway");
     else if (settings.port_min > settings.port_max)
         add_fault(k, DRAFT_INVALID, edit, "invalid", "#/port_max", "must not be below port_min");
+    else
+        check_bases(k, edit, &settings);
 }
 
 static void draft_others(struct sketch *k)
@@ -419,6 +463,29 @@ static void touch_granted(struct sketch *k, const char *grant)
     }
 }
 
+/* What a chain's filter starts from. */
+static enum gateway_base base_of(const struct plan_chain *c)
+{
+    return c->kind == CHAIN_UDP ? GATEWAY_UDP_PROXY : c->kind == CHAIN_L7 ? GATEWAY_HTTP : GATEWAY_TCP_PROXY;
+}
+
+static bool is_rebased(const struct sketch *k, const char *gateway, const struct plan_chain *c)
+{
+    const bool *rebased = map_gets(&k->rebased, gateway);
+
+    return rebased && rebased[base_of(c)];
+}
+
+/* Those whose filters start from something else. */
+static void touch_rebased(struct sketch *k, const char *gateway)
+{
+    for (const struct listener_plan *p = pmap_after(k->view->listeners, &view_listeners, ""); p;
+         p = pmap_after(k->view->listeners, &view_listeners, p->key))
+        for (size_t i = 0; strcmp(p->gateway, gateway) == 0 && i < p->n_chains; i++)
+            if (is_rebased(k, gateway, &p->chains[i]))
+                map_puts(&k->listeners, p->key, k);
+}
+
 static void touch_others(struct sketch *k)
 {
     for (size_t i = 0; i < k->n_edits; i++)
@@ -426,6 +493,8 @@ static void touch_others(struct sketch *k)
             touch_users(k, k->edits[i].name);
         else if (k->edits[i].kind == DOCUMENT_GRANT)
             touch_granted(k, k->edits[i].name);
+        else if (k->edits[i].kind == DOCUMENT_GATEWAY)
+            touch_rebased(k, k->edits[i].name);
 }
 
 static bool stands_on(const struct service_exposure *sx, const char *key)
@@ -533,7 +602,7 @@ static void compare_plans(struct sketch *k, const struct listener_plan *before, 
     for (size_t i = 0; i < before->n_chains; i++) {
         const struct plan_chain *now = find_chain(after, before->chains[i].id);
 
-        if (!now || !same_chain(&before->chains[i], now))
+        if (!now || !same_chain(&before->chains[i], now) || is_rebased(k, l->gateway, now))
             drained[l->n_chains++] = arena_strdup(k->draft->arena, before->chains[i].id);
     }
     l->chains = drained;
@@ -650,6 +719,7 @@ static void sketch_clear(struct sketch *k)
         secret_unref(e->value);
     map_clear(&k->secrets);
     map_clear(&k->listeners);
+    map_clear(&k->rebased);
     map_clear(&k->affected_paths);
     mem_free(k->affected);
 }
@@ -704,7 +774,7 @@ const struct service_exposure *draft_exposure(const struct draft *d, const struc
 static void set_gateway(const struct draft *d, struct view_delta *delta, const char *name,
                         const struct store_options *world)
 {
-    const struct gateway_settings settings = settings_of(world, d->documents, name);
+    const struct gateway_settings settings = settings_of(world, d->documents, name, d->arena);
     struct gateway *gateway;
 
     if (view_gateway(delta->after, name))

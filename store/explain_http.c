@@ -381,10 +381,11 @@ void explain_http(struct explainer *x)
 {
     struct walk w = {.x = x};
 
-    http_policy_of(x->to->chain->holder->filter_config_data, &w.policy);
+    w.policy = http_policy_default;
+    http_policy_read(x->q->gateway->bases[GATEWAY_HTTP], &w.policy);
+    http_policy_read(x->to->chain->holder->filter_config_data, &w.policy);
     if (w.policy.more_filters)
-        explain_note(x,
-                     "filter_config_data of %s has HTTP filters of its own, which may answer before the route does",
+        explain_note(x, "%s or its gateway has HTTP filters of its own, which may answer before the route does",
                      x->to->chain->holder->name);
     if (!passes_headers(&w) || !passes_path(&w))
         return;

@@ -69,8 +69,10 @@ static bool has_more_filters(const json_t *filters)
     return false;
 }
 
+/* A null is the default, whatever stands below. */
 static void read_policy(const json_t *json, struct http_policy *p)
 {
+    const struct http_policy *d = &http_policy_default;
     static const char *const slashes[] = {"IMPLEMENTATION_SPECIFIC_DEFAULT", "KEEP_UNCHANGED", "REJECT_REQUEST",
                                           "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"};
     static const char *const underscores[] = {"ALLOW", "REJECT_REQUEST", "DROP_HEADER"};
@@ -78,31 +80,35 @@ static void read_policy(const json_t *json, struct http_policy *p)
 
     value = field(json, "normalize_path", "normalizePath");
     if (value)
-        p->normalize_path = json_is_true(value);
+        p->normalize_path = json_is_null(value) ? d->normalize_path : json_is_true(value);
     value = field(json, "merge_slashes", "mergeSlashes");
     if (value)
-        p->merge_slashes = json_is_true(value);
+        p->merge_slashes = json_is_null(value) ? d->merge_slashes : json_is_true(value);
     value = field(json, "path_with_escaped_slashes_action", "pathWithEscapedSlashesAction");
     if (value)
-        p->escaped_slashes = (enum escaped_slashes)enum_of(value, slashes, ARRAY_LEN(slashes));
+        p->escaped_slashes = json_is_null(value) ? d->escaped_slashes
+                                                 : (enum escaped_slashes)enum_of(value, slashes, ARRAY_LEN(slashes));
     value = field(json, "common_http_protocol_options", "commonHttpProtocolOptions");
     if (value)
         p->reject_underscores =
-            enum_of(field(value, "headers_with_underscores_action", "headersWithUnderscoresAction"), underscores,
-                    ARRAY_LEN(underscores)) == 1;
+            json_is_null(value)
+                ? d->reject_underscores
+                : enum_of(field(value, "headers_with_underscores_action", "headersWithUnderscoresAction"),
+                          underscores, ARRAY_LEN(underscores)) == 1;
     value = field(json, "upgrade_configs", "upgradeConfigs");
     if (value)
-        p->websockets = takes_websockets(value);
-    p->more_filters = has_more_filters(field(json, "http_filters", "httpFilters"));
+        p->websockets = json_is_null(value) ? d->websockets : takes_websockets(value);
+    value = field(json, "http_filters", "httpFilters");
+    if (value)
+        p->more_filters = has_more_filters(value);
 }
 
-void http_policy_of(const char *filter_config_data, struct http_policy *ret)
+void http_policy_read(const char *text, struct http_policy *policy)
 {
-    json_t *json = filter_config_data ? json_loads(filter_config_data, 0, NULL) : NULL;
+    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
 
-    *ret = http_policy_default;
     if (json)
-        read_policy(json, ret);
+        read_policy(json, policy);
     json_decref(json);
 }
 

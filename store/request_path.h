@@ -30,8 +30,8 @@ struct http_policy {
 /* What the gateways do unless filter_config_data says otherwise. */
 extern const struct http_policy http_policy_default;
 
-/* filter_config_data: JSON of a HttpConnectionManager that was checked, or NULL. */
-void http_policy_of(const char *filter_config_data, struct http_policy *ret);
+/* What JSON of a HttpConnectionManager that was checked (NULL: none) says, over what *policy has. */
+void http_policy_read(const char *json, struct http_policy *policy);
 
 enum path_result { PATH_KEPT, PATH_BAD, PATH_REDIRECT };
 

@@ -170,7 +170,8 @@ struct gateway;
 /*
  * Checks one exposure beyond this layer's knowledge (pass-through JSON, Envoy's own rules); returns 0, or a negative
  * errno with field and text in e (-EPERM: "not_allowed"). gateway: what that one allows; NULL: it is not known yet,
- * what any may allow is good. May be NULL. Must be pure. Called when nothing else is wrong with the exposure.
+ * what any may allow is good. x NULL: the gateway's own bases are checked, and the field begins with the name of one.
+ * May be NULL. Must be pure. Called when nothing else is wrong with the exposure.
  */
 typedef int (*exposure_check)(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e);
 /* Whether what it declares may need a gateway's permission. */

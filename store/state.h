@@ -125,6 +125,7 @@ struct port_space {
     uint16_t first_free;     /* no port of the range below is free */
     bool saved;              /* its row was written, or read */
     bool announced;          /* is in store->new_gateways */
+    char *alarm;             /* what of its settings can not be taken; NULL: nothing */
 };
 
 struct freed_port {

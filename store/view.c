@@ -23,6 +23,8 @@ struct gateway *gateway_new(const char *name, bool is_default, const struct gate
     g->port_max = settings->port_max;
     g->allow_files = settings->allow_files;
     g->allow_cluster_header = settings->allow_cluster_header;
+    for (size_t i = 0; i < GATEWAY_BASES; i++)
+        g->bases[i] = settings->bases[i] ? arena_strdup(arena, settings->bases[i]) : NULL;
     g->arena = arena;
     return g;
 }
@@ -31,19 +33,29 @@ struct gateway *gateway_new(const char *name, bool is_default, const struct gate
     {                                                                                                                \
         .name = #member, .type = field_type, .offset = offsetof(struct gateway_wish, member), __VA_ARGS__            \
     }
+#define BASE(base, key)                                                                                              \
+    {                                                                                                                \
+        .name = (key), .type = JSON_FIELD_JSON, .offset = offsetof(struct gateway_wish, bases[base]),                \
+        .max = GATEWAY_BASE_MAX,                                                                                     \
+    }
 const struct json_field gateway_wish_fields[GATEWAY_WISH_FIELDS] = {
     FIELD(port_min, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
     FIELD(port_max, JSON_FIELD_INT, .min = 1, .max = UINT16_MAX),
     FIELD(allow_files, JSON_FIELD_BOOL),
     FIELD(allow_cluster_header, JSON_FIELD_BOOL),
+    BASE(GATEWAY_CLUSTER, "cluster_data"),
+    BASE(GATEWAY_TCP_PROXY, "tcp_proxy_data"),
+    BASE(GATEWAY_UDP_PROXY, "udp_proxy_data"),
+    BASE(GATEWAY_HTTP, "http_connection_manager_data"),
+    BASE(GATEWAY_RETRY_POLICY, "retry_policy_data"),
 };
 #undef FIELD
+#undef BASE
 
-int gateway_settings_read(const char *body, struct gateway_settings *settings)
+int gateway_settings_read(const char *body, struct arena *arena, struct gateway_settings *settings)
 {
     struct gateway_wish wish = {settings->port_min, settings->port_max, settings->allow_files,
                                 settings->allow_cluster_header};
-    struct arena *arena;
     json_t *json = NULL;
     int r;
 
@@ -52,12 +64,12 @@ int gateway_settings_read(const char *body, struct gateway_settings *settings)
     r = json_parse(body, strlen(body), &json, NULL);
     if (r < 0)
         return -EINVAL;
-    arena = arena_new();
+    memcpy(wish.bases, settings->bases, sizeof(wish.bases));
     r = json_decode(json, gateway_wish_fields, GATEWAY_WISH_FIELDS, 0, arena, &wish, NULL, NULL);
     *settings = (struct gateway_settings){(uint16_t)wish.port_min, (uint16_t)wish.port_max, wish.allow_files,
                                           wish.allow_cluster_header};
+    memcpy(settings->bases, wish.bases, sizeof(wish.bases));
     json_decref(json);
-    arena_free(arena);
     return r < 0 ? -EINVAL : 0;
 }
 

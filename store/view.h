@@ -5,12 +5,24 @@
 #ifndef STORE_VIEW_H
 #define STORE_VIEW_H
 
+#include "base/json.h"
 #include "base/pmap.h"
 #include "store/document.h"
 #include "store/events.h"
 #include "store/plan.h"
 #include "store/secret.h"
 #include "store/service.h"
+
+/* What the clusters, filters and retries of a gateway start from, as protobuf JSON of Envoy's messages. What an
+ * exposure passes through goes over it, field by field; what neither of them says is as igwd has it. */
+enum gateway_base {
+    GATEWAY_CLUSTER,
+    GATEWAY_TCP_PROXY,
+    GATEWAY_UDP_PROXY,
+    GATEWAY_HTTP,
+    GATEWAY_RETRY_POLICY,
+    GATEWAY_BASES,
+};
 
 /* A gateway: a named group of Envoys that serve the same configuration. Immutable, counted. */
 struct gateway {
@@ -19,8 +31,9 @@ struct gateway {
     bool is_default;
     uint16_t port_min, port_max; /* from which ports are allocated */
     /* What passed-through JSON and routes may do beyond the usual (law 10). */
-    bool allow_files;          /* name files, access logs, SDS names, configuration sources */
-    bool allow_cluster_header; /* route_cluster_header: a client may choose any cluster of the gateway */
+    bool allow_files;                 /* name files, access logs, SDS names, configuration sources */
+    bool allow_cluster_header;        /* route_cluster_header: a client may choose any cluster of the gateway */
+    const char *bases[GATEWAY_BASES]; /* NULL: says nothing */
     struct arena *arena;
 };
 
@@ -32,19 +45,28 @@ bool gateway_name_is_good(const char *name);
 struct gateway_settings {
     uint16_t port_min, port_max;
     bool allow_files, allow_cluster_header;
+    const char *bases[GATEWAY_BASES]; /* borrowed */
 };
 /* What a gateway's document may say, and a request that makes one; decodes to a struct gateway_wish. */
-enum { GATEWAY_WISH_FIELDS = 4 };
-extern const struct json_field gateway_wish_fields[GATEWAY_WISH_FIELDS];
+enum { GATEWAY_WISH_FIELDS = 4 + GATEWAY_BASES, GATEWAY_BASE_MAX = 256 << 10 };
+extern const struct json_field gateway_wish_fields[GATEWAY_WISH_FIELDS]; /* the bases last */
+/* As the API has it: "cluster_data", ... */
+static inline const char *gateway_base_name(enum gateway_base base)
+{
+    return gateway_wish_fields[GATEWAY_WISH_FIELDS - GATEWAY_BASES + base].name;
+}
 struct gateway_wish {
     int64_t port_min, port_max;
     bool allow_files, allow_cluster_header;
+    const char *bases[GATEWAY_BASES];
 };
 struct gateway *gateway_new(const char *name, bool is_default, const struct gateway_settings *settings);
-/* What a gateway's document says, over what *settings has already; body NULL: nothing. -EINVAL when it is none. */
-int gateway_settings_read(const char *body, struct gateway_settings *settings);
+/* What a gateway's document says, over what *settings has already; body NULL: nothing. Texts are in the arena.
+ * -EINVAL when it is none. */
+int gateway_settings_read(const char *body, struct arena *arena, struct gateway_settings *settings);
 struct gateway *gateway_ref(struct gateway *g);
 void gateway_unref(struct gateway *g);
+define_cleanup(struct gateway *, gateway_unref)
 
 struct view {
     int refs;                 /* atomic */

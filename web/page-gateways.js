@@ -11,8 +11,17 @@ import {
 import { html, useState } from "./html.js";
 
 const pathOf = (name) => "/gateways/" + segment(name);
-const MEMBERS = ["port_min", "port_max", "allow_files", "allow_cluster_header"];
-const settingsOf = (item) => Object.fromEntries(MEMBERS.map((key) => [key, item[key]]));
+// What its exposures start from, as JSON of Envoy's own messages.
+const BASES = [
+    ["cluster_data", "Clusters (JSON of a Cluster)"],
+    ["tcp_proxy_data", "TCP (JSON of a TcpProxy)"],
+    ["udp_proxy_data", "UDP (JSON of a UdpProxyConfig)"],
+    ["http_connection_manager_data", "HTTP (JSON of a HttpConnectionManager)"],
+    ["retry_policy_data", "Retries of HTTP (JSON of a RetryPolicy)"],
+];
+const MEMBERS = ["port_min", "port_max", "allow_files", "allow_cluster_header", ...BASES.map(([key]) => key)];
+const settingsOf = (item) => Object.fromEntries(MEMBERS.filter((key) => item[key] !== undefined).map((key) => [key, item[key]]));
+const basesOf = (item) => BASES.filter(([key]) => item[key] !== undefined);
 // Its counts are of all these.
 const ON = ["Gateway", "Listener", "Exposure", "Proxy"];
 const ALL_AT_ONCE = 2000; // exposures that are looked through unasked
@@ -38,7 +47,11 @@ function Form({ of, why }) {
         ${f("allow_files", "Services may name files", { kind: "check",
             help: "Parts of Envoy's configuration that services pass through may then name files of the Envoy's machine." })}
         ${f("allow_cluster_header", "Clients may choose a cluster", { kind: "check",
-            help: "Routes may then take the cluster's name from a header of the request." })}</div>`;
+            help: "Routes may then take the cluster's name from a header of the request." })}</div>
+        <details class="more-members" open=${basesOf(of.draft).length > 0}><summary>For experts: what exposures start from</summary>
+            <p class="help">Parts of Envoy's configuration in place of igwd's defaults: timeouts, health checks, limits, retries. What an
+                exposure passes through itself goes over them.</p>
+            <div class="fields">${BASES.map(([key, label]) => f(key, label, { kind: "json" }))}</div></details>`;
 }
 
 function Settings({ item, etag, why, isEditing }) {
@@ -49,6 +62,7 @@ function Settings({ item, etag, why, isEditing }) {
                 ["Allocated ports", `${item.port_min} – ${item.port_max}`],
                 ["Files in passed-through JSON", item.allow_files ? html`<${Fact} state="warning" text="allowed" />` : "not allowed"],
                 ["Cluster by header", item.allow_cluster_header ? html`<${Fact} state="warning" text="allowed" />` : "not allowed"],
+                ["Exposures start from", basesOf(item).length ? basesOf(item).map(([key]) => html`<${Tag} key=${key}>${key}<//> `) : "igwd's defaults"],
                 ["Default gateway", item.is_default ? "yes: exposures that name none are here" : "no"],
             ]} /><//>`;
     return html`<${Edit} item=${item} etag=${etag} why=${why} onClose=${close} />`;

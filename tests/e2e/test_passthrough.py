@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from api_client import Api, done, pointers
 from declare import l4, l7
-from harness import request, wait_answer
+from harness import request, wait_answer, wait_until
 
 A_TYPE = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 TCP = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -193,3 +194,76 @@ def test_sensitive_fields_of_passed_through_json_are_not_logged(lab):
     wait_answer(lab.at(8000))
     lab.igwd.wait_logged("test/svc/bad.expose#0")
     assert "TOPSECRET" not in lab.igwd.log_text()
+
+
+@pytest.mark.sanitized
+def test_what_a_gateways_exposures_start_from_is_set_over_the_api_and_their_own_words_go_over_it(world):
+    backends = [world.backend(n) for n in (10, 11)]
+    agent = world.agent(nodes=["n1"])
+    tcp, http, own, udp = (world.ip(1) + ":%d" % port for port in (8000, 8001, 8002, 8003))
+    agent.add_service("tcp", l4(backends[0].address, tcp))
+    agent.add_service("udp", l4(backends[0].address, udp, protocol="udp"))
+    agent.add_service("web", l7(backends[0].address, http, "*"))
+    agent.add_service("own", l7(backends[1].address, own, "*", cluster_data={"connectTimeout": "9s"},
+                                filter_config_data={"server_name": "mine"}))
+    api = Api(world, agent)
+    envoy = world.envoy(api.igwd).wait_live()
+    for address in (tcp, http, own):
+        wait_answer(address)
+    log = {"name": "file", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": world.path("log"),
+        "log_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}}}
+    settings = {
+        "cluster_data": {"connect_timeout": "2s", "health_checks": [{
+            "timeout": "1s", "interval": "60s", "unhealthy_threshold": 9, "healthy_threshold": 1,
+            "tcp_health_check": {}}]},
+        "tcp_proxy_data": {"max_connect_attempts": 5},
+        "udp_proxy_data": {"idle_timeout": "33s"},
+        "http_connection_manager_data": {"server_name": "of-the-gateway", "access_log": [log]},
+        "retry_policy_data": {"num_retries": 7},
+    }
+    dry = api.put("/gateways/envoy?dry_run=true", settings)
+    assert dry.status == 200, dry.json
+    assert {(e["listener"], e["effect"]) for e in dry.json["effects"]} == {
+        (tcp + "/tcp", "drains_chain"), (http + "/tcp", "drains_chain"), (own + "/tcp", "drains_chain"),
+        (udp + "/udp", "drains_listener")}
+    done(api.put("/gateways/envoy", settings, headers={"Prefer": "wait=10"}), 200)
+
+    def filter_of(address):
+        filters = envoy.dynamic_listeners()[address + "/tcp"]["filter_chains"][0]["filters"]
+        return filters[0]["typed_config"]
+    assert wait_answer(http).headers["server"] == "of-the-gateway"
+    assert wait_answer(own).headers["server"] == "mine", "what it says itself goes over it"
+    assert "access_log" in filter_of(own), "and what it does not say is the gateway's"
+    wait_until(lambda: set(open(world.path("log"), encoding="ascii")) == {"200\n"})
+    assert filter_of(tcp)["max_connect_attempts"] == 5
+    assert envoy.dynamic_listeners()[udp + "/udp"]["listener_filters"][0]["typed_config"]["idle_timeout"] == "33s"
+    clusters = envoy.dynamic_clusters()
+    assert {name: one["connect_timeout"] for name, one in clusters.items()} == {
+        "tcp.expose#0": "2s", "udp.expose#0": "2s", "web.expose#0": "2s", "own.expose#0": "9s"}
+    assert [one["health_checks"][0]["unhealthy_threshold"] for one in clusters.values() if "health_checks" in one] \
+        == [9, 9, 9] and "health_checks" not in clusters["udp.expose#0"], "over TCP can't be found whether UDP answers"
+    policy = envoy.dynamic_routes()[next(n for n in envoy.dynamic_routes() if n.startswith(http))]
+    assert policy["virtual_hosts"][0]["retry_policy"]["num_retries"] == 7
+    assert policy["virtual_hosts"][0]["retry_policy"]["retry_on"] == "connect-failure,refused-stream"
+
+    shown = api.v1("/gateways/envoy")
+    assert shown["cluster_data"] == settings["cluster_data"]
+    inline = shown["http_connection_manager_data"]["access_log"][0]["typed_config"]["log_format"]["text_format_source"]
+    assert inline == {"inline_string": "[redacted]"}
+    assert done(api.put("/gateways/envoy", shown))["effects"] == [], "what is shown can be put back"
+    before = envoy.updates()
+    api.igwd.restart()
+    api.wait_live()
+    wait_until(lambda: api.v1("/proxies?state=ACKED")["items"])
+    for field, value, where in (("cluster_data", {"connect_timeout": "soon"}, "connect_timeout"),
+                                ("http_connection_manager_data", {"request_timeout": "x"}, "request_timeout"),
+                                ("retry_policy_data", {"num_retries": -1}, "num_retries"),
+                                ("tcp_proxy_data", {"max_connect_attempts": 0}, "max_connect_attempts"),
+                                ("udp_proxy_data", {"colour": 1}, "colour")):
+        refused = api.patch("/gateways/envoy", {field: value})
+        assert pointers(refused) == {"#/" + field} and where in refused.json["errors"][0]["detail"], refused.json
+    assert envoy.updates() == before, "neither a restart nor a fault changes anything"
+    done(api.patch("/gateways/envoy", {field: None for field in settings}, headers={"Prefer": "wait=10"}))
+    assert wait_answer(http).headers["server"] == "envoy"
+    assert filter_of(tcp)["max_connect_attempts"] == 16 and "access_log" not in filter_of(own)

@@ -17,7 +17,7 @@ def card(page, title):
 
 def settings(desk, name="envoy"):
     return {key: value for key, value in desk.api.v1("/gateways/" + name).items()
-            if key in ("port_min", "port_max", "allow_files", "allow_cluster_header")}
+            if key in ("port_min", "port_max", "allow_files", "allow_cluster_header", "cluster_data")}
 
 
 @pytest.mark.parametrize("theme, size", [("light", WIDE), ("dark", NARROW)], ids=["light and wide", "dark and narrow"])
@@ -55,13 +55,20 @@ def test_settings_are_tried_out_while_written_applied_and_set_back(desk):
     assert not violations(page)
     last.fill("4000")
     page.get_by_label("Services may name files").check()
+    page.get_by_text("For experts: what exposures start from").click()
+    cluster = page.get_by_label("Clusters (JSON of a Cluster)")
+    cluster.fill('{"connect_timeout": "soon"}')
+    page.get_by_text("connect_timeout: must be").first.wait_for()
+    assert cluster.get_attribute("aria-invalid") == "true" and not violations(page)
+    cluster.fill('{"connect_timeout": "2s"}')
     page.get_by_text("igwd would take this.").wait_for()
     assert settings(desk) == before
     page.get_by_role("button", name="Apply").click()
     page.get_by_text("is made and kept").wait_for()
-    assert settings(desk) == {**before, "port_max": 4000, "allow_files": True}
+    assert settings(desk) == {**before, "port_max": 4000, "allow_files": True, "cluster_data": {"connect_timeout": "2s"}}
     page.get_by_role("button", name="Close").click()
     card(page, "Settings").get_by_text("1025 – 4000").wait_for()
+    card(page, "Settings").get_by_text("cluster_data").wait_for()
     page.get_by_role("button", name="Reset").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("is removed").or_(dialog.get_by_text("becomes another")).wait_for()

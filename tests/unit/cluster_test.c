@@ -98,11 +98,11 @@ TEST(a_cluster_without_a_name_is_refused_by_envoys_rules)
 {
     struct exposure x = exposure_of("");
     const struct service_exposure sx = {.x = &x};
-    const struct translate_policy policy = {0};
+    const struct gateway gateway = {.name = "envoy"};
     struct resource *r = NULL;
     struct err e = {0};
 
-    CHECK_INT(cluster_make(&sx, &policy, &r, &e), -EINVAL);
+    CHECK_INT(cluster_make(&sx, &gateway, &r, &e), -EINVAL);
     CHECK_STR(e.field, "name");
     CHECK(r == NULL);
 }

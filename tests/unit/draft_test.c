@@ -177,6 +177,10 @@ TEST(a_certificate_and_a_gateway_have_faults_of_their_own)
                  "invalid invalid #/port_max\n");
     check_faults(&w, DOCUMENT_GATEWAY, "second", "{'port_min': 0}", "invalid invalid #\n");
     check_faults(&w, DOCUMENT_GATEWAY, "second", "{'files': true}", "invalid invalid #\n");
+    check_faults(&w, DOCUMENT_GATEWAY, "second", "{'tcp_proxy_data': {'idle_timeout': '9s'}}", "");
+    check_faults(&w, DOCUMENT_GATEWAY, "second", "{'cluster_data': {'connect_timeout': '0s'}}",
+                 "invalid invalid #/cluster_data\n");
+    check_faults(&w, DOCUMENT_GATEWAY, "second", "{'retry_policy_data': []}", "invalid invalid #\n");
     check_faults(&w, DOCUMENT_GATEWAY, "a|b", "{}", "invalid invalid #/name\n");
     check_faults(&w, DOCUMENT_GATEWAY, "", "{}", "invalid invalid #/name\n");
     world_clear(&w);
@@ -873,6 +877,14 @@ static json_t *random_body(enum document_kind kind)
             json_object_set_new(body, "allow_files", json_boolean(pick(2)));
         if (pick(2))
             json_object_set_new(body, "allow_cluster_header", json_boolean(pick(2)));
+        if (pick(4) == 0)
+            json_object_set_new(body, "tcp_proxy_data", json_pack("{s:s}", "idle_timeout", "9s"));
+        if (pick(4) == 0)
+            json_object_set_new(body, "http_connection_manager_data", json_pack("{s:s}", "server_name", "x"));
+        if (pick(4) == 0)
+            json_object_set_new(body, "udp_proxy_data", json_pack("{s:s}", "idle_timeout", "9s"));
+        if (pick(4) == 0)
+            json_object_set_new(body, "cluster_data", json_pack("{s:s}", "connect_timeout", "9s"));
         return body;
     case DOCUMENT_EXPOSURE:
         json_decref(body);

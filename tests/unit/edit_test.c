@@ -926,6 +926,36 @@ TEST(a_gateway_is_made_by_its_document_and_is_there_after_a_restart)
     world_clear(&w);
 }
 
+static int refuse_tcp_proxies(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
+{
+    (void)arg;
+    return x || !gateway->bases[GATEWAY_TCP_PROXY] ? 0 : err_set(e, -EINVAL, NULL, "tcp_proxy_data.x", "is gone");
+}
+
+TEST(of_a_gateway_what_this_version_can_not_take_is_left_out_alone_and_said)
+{
+    struct gateway *g;
+    struct world w;
+
+    world_start(&w);
+    world_edited(&w, DOCUMENT_GATEWAY, "envoy", "{'port_min': 2000, 'tcp_proxy_data': {'x': 1}, 'cluster_data': {}}");
+    for (int i = 0; i < 2; i++) {
+        struct view *v = store_view(w.store);
+
+        g = view_gateway(v, "envoy");
+        CHECK(g && g->port_min == 2000 && g->bases[GATEWAY_CLUSTER]);
+        CHECK(!g->bases[GATEWAY_TCP_PROXY] == (i == 1));
+        view_unref(v);
+        w.options.check = refuse_tcp_proxies;
+        world_reopen(&w);
+    }
+    CHECK_STR(world_alarm(&w, "gateway envoy"),
+              "is without its tcp_proxy_data.x, which this version can't take: is gone");
+    world_edited(&w, DOCUMENT_GATEWAY, "envoy", "{'port_min': 2000}");
+    CHECK(!world_alarm(&w, "gateway envoy"));
+    world_clear(&w);
+}
+
 /* ---- certificates ---- */
 
 static const char *const tls[] = {"certificate#1",

@@ -34,9 +34,12 @@ static void on_faults(void *arg, const char *exposure, const struct problem *now
     }
 }
 
+static const struct gateway plain = {.name = "envoy"}, generous = {.name = "envoy", .allow_cluster_header = true};
+
 static struct translate_scope scope_new(void)
 {
-    return (struct translate_scope){.faults = faults_new(), .place = {"envoy", XDS_LISTENER, "0.0.0.0:80/tcp"}};
+    return (struct translate_scope){
+        .gateway = &plain, .faults = faults_new(), .place = {"envoy", XDS_LISTENER, "0.0.0.0:80/tcp"}};
 }
 
 /* What was said in it. */
@@ -181,7 +184,6 @@ static char *deep_data(unsigned objects, unsigned lists)
 
 TEST(a_filter_that_is_good_alone_and_too_deep_in_its_listener_goes_and_the_others_stay)
 {
-    static const struct translate_policy policy = {false, false};
     size_t too_deep = 0;
 
     for (unsigned objects = 28; objects < 32; objects++) {
@@ -201,7 +203,7 @@ TEST(a_filter_that_is_good_alone_and_too_deep_in_its_listener_goes_and_the_other
             CHECK(made.listener);
             CHECK_INT(resource_check(made.listener, NULL), 0);
             CHECK_INT(made.listener->n_clusters, 2 - told.n);
-            if (told.n && filter_check(&deep, &policy, NULL) == 0) {
+            if (told.n && filter_check(&deep, &plain, NULL) == 0) {
                 too_deep++;
                 CHECK(strstr(told.texts[0], "deep.expose#1: expose#0.filter_config_data.metadata_match."));
             }
@@ -322,7 +324,7 @@ TEST(a_cluster_header_that_is_not_allowed_is_answered_503_and_told)
     CHECK(strstr(told.texts[0], "route#0.route_cluster_header"));
     json_decref(json);
     scope = scope_new();
-    scope.policy.allow_cluster_header = true;
+    scope.gateway = &generous;
     _cleanup_(resource_unref_p) struct resource *allowed = route_configuration_make(&l.plan, &l.chain, &scope);
     CHECK(allowed->version != r->version);
     CHECK_INT(told_in(&scope).n, 0);
@@ -358,15 +360,14 @@ TEST(a_regex_that_grows_too_large_without_regard_to_case_is_told)
     const struct route *pr = &r;
     struct vhost vhost = {.rid = "vhost#0", .routes = &pr, .n_routes = 1};
     const struct vhost *pvhost = &vhost;
-    const struct translate_policy policy = {0};
     struct err e = {0};
 
     x.vhosts = &pvhost;
     x.n_vhosts = 1;
     r.match = ROUTE_REGEX;
-    CHECK_INT(routes_check(&x, &policy, &e), 0);
+    CHECK_INT(routes_check(&x, &plain, &e), 0);
     r.case_sensitive = false;
     r.match_value = "/([a-z][0-9]){1,400}";
-    CHECK_INT(routes_check(&x, &policy, &e), -EINVAL);
+    CHECK_INT(routes_check(&x, &plain, &e), -EINVAL);
     CHECK_STR(e.field, "route#3.match_regex");
 }

@@ -12,6 +12,8 @@
 #define CLUSTER (&envoy__config__cluster__v3__cluster__descriptor)
 #define HCM (&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor)
 
+static const struct gateway plain = {.name = "envoy"};
+
 static int read_json(const char *text, const ProtobufCMessageDescriptor *type, bool allow, struct err *e)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
@@ -20,7 +22,8 @@ static int read_json(const char *text, const ProtobufCMessageDescriptor *type, b
     void *message;
     int r;
 
-    r = passthrough_read(a, json, type, allow, &p, &message, e);
+    const struct gateway gateway = {.allow_files = allow};
+    r = passthrough_read(a, json, &gateway, GATEWAY_CLUSTER, type, &p, &message, e);
     if (r == 0)
         passthrough_clear(&p);
     return r;
@@ -32,7 +35,7 @@ TEST(without_json_there_is_a_message_with_its_defaults)
     struct passthrough p;
     pb_cluster *m;
 
-    CHECK_INT(passthrough_read(a, NULL, CLUSTER, false, &p, &m, NULL), 0);
+    CHECK_INT(passthrough_read(a, NULL, &plain, GATEWAY_CLUSTER, CLUSTER, &p, &m, NULL), 0);
     CHECK_STR(m->name, "");
     CHECK(!passthrough_has(&p, "connect_timeout"));
     passthrough_clear(&p);
@@ -44,8 +47,8 @@ TEST(what_the_json_says_is_known_in_both_spellings_and_when_it_is_empty)
     struct passthrough p;
     pb_cluster *m;
 
-    CHECK_INT(passthrough_read(a, "{\"connectTimeout\": \"3s\", \"health_checks\": [], \"lb_policy\": null}", CLUSTER,
-                               false, &p, &m, NULL),
+    CHECK_INT(passthrough_read(a, "{\"connectTimeout\": \"3s\", \"health_checks\": [], \"lb_policy\": null}", &plain,
+                               GATEWAY_CLUSTER, CLUSTER, &p, &m, NULL),
               0);
     CHECK_INT(m->connect_timeout->seconds, 3);
     CHECK(passthrough_has(&p, "connect_timeout"));
@@ -53,6 +56,48 @@ TEST(what_the_json_says_is_known_in_both_spellings_and_when_it_is_empty)
     CHECK(!passthrough_has(&p, "lb_policy")); /* null is what is not said */
     CHECK(!passthrough_has(&p, "circuit_breakers"));
     passthrough_clear(&p);
+}
+
+TEST(what_an_exposure_says_goes_over_what_its_gateway_says_field_by_field)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    const struct gateway gateway = {
+        .bases[GATEWAY_CLUSTER] = "{\"connectTimeout\":\"7s\",\"alt_stat_name\":\"gateway\",\"health_checks\":[],"
+                                  "\"ring_hash_lb_config\":{\"minimum_ring_size\":8},\"lb_policy\":\"RANDOM\"}"};
+    struct passthrough p;
+    pb_cluster *m;
+
+    CHECK_INT(passthrough_read(a,
+                               "{\"connect_timeout\":\"3s\",\"maglev_lb_config\":{\"table_size\":11},"
+                               "\"altStatName\":null}",
+                               &gateway, GATEWAY_CLUSTER, CLUSTER, &p, &m, NULL),
+              0);
+    CHECK_INT(m->connect_timeout->seconds, 3);
+    CHECK_STR(m->alt_stat_name, "");
+    CHECK_INT(m->lb_config_case,
+              PB_CLUSTER(CLUSTER__LB_CONFIG_MAGLEV_LB_CONFIG)); /* one of them excludes the other */
+    CHECK_INT(m->lb_policy, PB_CLUSTER(CLUSTER__LB_POLICY__RANDOM));
+    CHECK(passthrough_has(&p, "health_checks") && !passthrough_owns(&p, "health_checks"));
+    CHECK(passthrough_owns(&p, "connect_timeout") && !passthrough_has(&p, "alt_stat_name"));
+    passthrough_clear(&p);
+    CHECK_INT(passthrough_read(a, NULL, &gateway, GATEWAY_CLUSTER, CLUSTER, &p, &m, NULL), 0);
+    CHECK_INT(m->connect_timeout->seconds, 7);
+    CHECK_STR(m->alt_stat_name, "gateway");
+    passthrough_clear(&p);
+}
+
+TEST(a_gateway_may_say_what_it_does_not_allow_others_to_say)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    static const char log[] = "{\"access_log\":[{\"name\":\"l\"}]}";
+    const struct gateway gateway = {.bases[GATEWAY_HTTP] = log};
+    struct passthrough p;
+    pb_hcm *m;
+
+    CHECK_INT(passthrough_read(a, "{\"server_name\":\"x\"}", &gateway, GATEWAY_HTTP, HCM, &p, &m, NULL), 0);
+    CHECK_INT(m->n_access_log, 1);
+    passthrough_clear(&p);
+    CHECK_INT(passthrough_read(a, log, &gateway, GATEWAY_HTTP, HCM, &p, &m, NULL), -EPERM);
 }
 
 #define ANY(type) "{'@type': 'type.googleapis.com/" type "'"

@@ -89,26 +89,43 @@ TEST(what_no_url_may_hold_is_bad)
     check_all(examples, ARRAY_LEN(examples), &http_policy_default, PATH_BAD);
 }
 
+static void read_policy(const char *json, struct http_policy *ret)
+{
+    *ret = http_policy_default;
+    http_policy_read(json, ret);
+}
+
 TEST(filter_settings_go_before_the_defaults)
 {
     static const struct example kept[] = {{"/a//%2e/%2f", "/a//%2e/%2f"}}, forwarded[] = {{"/a//%41%2f", "/a//A/"}},
                                 rejected[] = {{"/a%2fb", NULL}};
     struct http_policy p;
 
-    http_policy_of("{\"normalize_path\":false,\"mergeSlashes\":false,"
-                   "\"path_with_escaped_slashes_action\":\"KEEP_UNCHANGED\"}",
-                   &p);
+    read_policy("{\"normalize_path\":false,\"mergeSlashes\":false,"
+                "\"path_with_escaped_slashes_action\":\"KEEP_UNCHANGED\"}",
+                &p);
     check_all(kept, 1, &p, PATH_KEPT);
     CHECK(p.reject_underscores && p.websockets && !p.more_filters);
-    http_policy_of("{\"merge_slashes\":false,\"pathWithEscapedSlashesAction\":4}", &p);
+    read_policy("{\"merge_slashes\":false,\"pathWithEscapedSlashesAction\":4}", &p);
     check_all(forwarded, 1, &p, PATH_KEPT);
-    http_policy_of("{\"pathWithEscapedSlashesAction\":\"REJECT_REQUEST\",\"common_http_protocol_options\":{},"
-                   "\"upgrade_configs\":[{\"upgrade_type\":\"WebSocket\",\"enabled\":false}],"
-                   "\"http_filters\":[{\"name\":\"x\"}]}",
-                   &p);
+    read_policy("{\"pathWithEscapedSlashesAction\":\"REJECT_REQUEST\",\"common_http_protocol_options\":{},"
+                "\"upgrade_configs\":[{\"upgrade_type\":\"WebSocket\",\"enabled\":false}],"
+                "\"http_filters\":[{\"name\":\"x\"}]}",
+                &p);
     check_all(rejected, 1, &p, PATH_BAD);
     CHECK(!p.reject_underscores && !p.websockets && p.more_filters);
-    http_policy_of(NULL, &p);
+    read_policy(NULL, &p);
+    CHECK_MEM(&p, sizeof(p), &http_policy_default, sizeof(p));
+}
+
+TEST(filter_settings_go_over_those_of_the_gateway_and_a_null_over_all)
+{
+    struct http_policy p;
+
+    read_policy("{\"mergeSlashes\":false,\"normalize_path\":false,\"http_filters\":[{\"name\":\"x\"}]}", &p);
+    http_policy_read("{\"normalize_path\":true}", &p);
+    CHECK(p.normalize_path && !p.merge_slashes && p.more_filters);
+    http_policy_read("{\"merge_slashes\":null,\"http_filters\":null}", &p);
     CHECK_MEM(&p, sizeof(p), &http_policy_default, sizeof(p));
 }
 
