@@ -5,19 +5,48 @@ kinds of values in a hundredth of the time:
 - the values of a schema are made once, whichever operations have it;
 - a pattern that is one class of characters is a text of these, not a regular expression to be walked;
 - an array as long as may be is one item again and again;
-- a text's other types are left out where all is text: in paths, queries and header fields.
+- a text's other types are left out where all is text: in paths, queries and header fields;
+- what is worked out of a schema alone (its canonical form, a value of it) is worked out once for each schema, and none is
+  held against the schema of schemas each time: the contract is (test_api_lint.py).
 """
 
 import copy
 import functools
 import json
 import os
+import pickle
 import re
 
+import hypothesis.strategies as st
+import jsonschema
+from hypothesis_jsonschema import _canonicalise, _from_schema
+
+
+def remembered(function):
+    """Each result by the JSON of what it is made of; whoever asks gets one of their own."""
+    made = {}
+
+    def one(*arguments):
+        try:
+            key = json.dumps(arguments[-1], sort_keys=True)
+        except TypeError:  # bytes
+            return function(*arguments)
+        if "$ref" in key:  # what is meant depends on where it stands
+            return function(*arguments)
+        if key not in made:
+            made[key] = pickle.dumps(function(*arguments))
+        return pickle.loads(made[key])
+    return one
+
+
+# Before schemathesis is loaded, which takes them from there.
+for name in ("canonicalish", "merged"):
+    setattr(_canonicalise, name, remembered(getattr(_canonicalise, name)))
+    setattr(_from_schema, name, getattr(_canonicalise, name))
+_canonicalise._get_validator_class = jsonschema.validators.validator_for
 os.environ["SCHEMATHESIS_BENCHMARK_SEED"] = "1"  # it reads it when it is loaded
 
 # pylint: disable=wrong-import-position
-import hypothesis.strategies as st
 import schemathesis
 from re import _constants as tokens, _parser as parser
 from schemathesis.core.parameters import ParameterLocation
@@ -96,6 +125,7 @@ def cover_schema(ctx, schema, seen=None, _original=coverage.cover_schema_iter, _
 st.from_regex, st.lists = from_regex, lists
 converter.update_quantifier = coverage.update_quantifier = update_quantifier
 coverage._negative_type, coverage.cover_schema_iter = negative_type, cover_schema
+coverage.CoverageContext.generate_from_schema = remembered(coverage.CoverageContext.generate_from_schema)
 
 schema = schemathesis.openapi.from_path(str(ROOT / "openapi.yaml"))
 # Its coverage phase is run by coverage_cases(): all of it would be made before any test begins.

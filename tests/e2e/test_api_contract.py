@@ -59,6 +59,7 @@ def session():
     with requests.Session() as one:
         one.mount("http://", Streams())
         one.headers = {}
+        one.trust_env = False  # no proxy is looked for
         yield one
 
 
@@ -137,6 +138,7 @@ def test_schemathesis_finds_nothing_in_chains_of_requests(api, request):
                                           "deleteSession"])
     seen = collections.Counter()
     session = requests.Session()
+    session.trust_env = False
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))  # it comes with its token alone
 
     class Chains(linked.as_state_machine()):
