@@ -5,10 +5,10 @@ What there is: the lint; the unit tests, plain, with ASan and UBSan, and with TS
 plain daemon; and those of them that are marked `sanitized` with the sanitized daemons. A skipped test counts as
 failed: what was not tried is not known to hold. A program that crashes, hangs or leaks counts as one failed test.
 
-Unit tests run two at a time, end-to-end tests in two workers (each test has its own network and directory); what
-measures time (marked `alone`) runs after all others of its kind, on its own. A few tests that failed beside others are
-tried once more with nothing beside them: what fails again has failed, what passes is counted and said to be unstable,
-with what it failed of.
+Tests wait about as long as they compute, so more of them run at a time than there are processors: programs of unit
+tests, and end-to-end tests in workers (each test has its own network and directory). What measures time (marked `alone`)
+runs after all others of its kind, on its own. A few tests that failed beside others are tried once more with nothing
+beside them: what fails again has failed, what passes is counted and said to be unstable, with what it failed of.
 """
 
 import argparse
@@ -27,6 +27,7 @@ NODE = pathlib.Path(os.environ.get("TEST_NODE", ROOT / "build" / "node"))
 UNIT_LIMIT = 1200   # seconds for one program
 E2E_LIMIT = 2400    # seconds for one run of pytest
 LINT_LIMIT = 600
+BESIDE = min(2 * os.cpu_count(), 8)  # at a time
 RETRIES_MAX = 8     # more failures than that are no accident
 REASON_MAX = 900    # characters of what a failure says, in the list of failures
 KINDS = ["lint", "unit", "asan", "tsan", "e2e", "e2e-asan", "e2e-tsan"]
@@ -196,7 +197,7 @@ def unit_programs(build, kinds):
 def run_units(build, kinds, part):
     programs = unit_programs(build, kinds)
     results = []
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(BESIDE) as pool:
         waiting = [pool.submit(run_unit, *program, part) if program[0].exists() else None for program in programs]
         for (program, kind), done in zip(programs, waiting):
             result = done.result() if done else Result("%s/%s" % (kind, program.name))
@@ -223,11 +224,11 @@ def end_to_end_runs(build, kinds):
     """Name, selection of marks, workers, environment."""
     runs = []
     if "e2e" in kinds:
-        runs.append(("e2e", "not alone", 2, {"TEST_IGWD": str(build / "igwd")}))
+        runs.append(("e2e", "not alone", BESIDE, {"TEST_IGWD": str(build / "igwd")}))
         runs.append(("e2e, alone", "alone", 1, {"TEST_IGWD": str(build / "igwd")}))
     for kind, slow in (("asan", "4"), ("tsan", "6")):
         if "e2e-" + kind in kinds:
-            runs.append(("e2e with " + kind, "sanitized", 2,
+            runs.append(("e2e with " + kind, "sanitized", BESIDE,
                          {"TEST_IGWD": str(build / kind / "igwd"), "TEST_SLOW": slow}))
     return runs
 

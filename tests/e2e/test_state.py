@@ -374,7 +374,6 @@ def test_sighup_and_sigterm_in_a_row_are_harmless(rich):
     assert lab.igwd.child.wait(20) == 0
 
 
-@pytest.mark.alone
 def test_ten_thousand_services_are_served_within_a_second_of_a_start_without_an_agent(world):
     lab = Lab(world, nodes=("n1",))
     lab.agent.generate(10000, 10, listener_addr=world.ip(1))
