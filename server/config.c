@@ -752,6 +752,20 @@ static int check_together(struct config *c, struct err *e)
     return check_api(c, e);
 }
 
+/* A flag of `igwd bootstrap` says for which gateway; which one is the default stands in the other sources. */
+static int take_bootstrap_gateway(struct config *c, struct err *e)
+{
+    struct source_slot *slot = &c->source->slots[setting_index("gateway", strlen("gateway"))];
+
+    if (!slot->n)
+        return 0;
+    if (!name_is_good(slot->values[0].text))
+        return bad(e, &slot->values[0], "a gateway's name has 1 to 64 of A-Z a-z 0-9 . _ -");
+    c->bootstrap_gateway = slot->values[0].text;
+    *slot = (struct source_slot){0};
+    return 0;
+}
+
 int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e)
 {
     struct config *c = ret_config;
@@ -763,7 +777,9 @@ int config_read(int argc, char *const *argv, char *const *environment, struct co
     int r = read_flags(c, argc, argv, e);
     if (r || c->command == CONFIG_HELP || c->command == CONFIG_VERSION)
         return r;
-    r = read_environment(c, environment, e);
+    r = c->command == CONFIG_BOOTSTRAP ? take_bootstrap_gateway(c, e) : 0;
+    if (!r)
+        r = read_environment(c, environment, e);
     if (r)
         return r;
     const struct source_slot *file = &c->source->slots[0];
@@ -773,6 +789,35 @@ int config_read(int argc, char *const *argv, char *const *environment, struct co
     for (size_t i = 0; !r && i < ARRAY_LEN(settings); i++)
         r = settings[i].take(c, c->source->slots[i].values, c->source->slots[i].n, e);
     return r ? r : check_together(c, e);
+}
+
+bool config_serves(const struct config *c, const struct config_address *a, const char *gateway)
+{
+    if (a->all || !socket_address_is_local(&a->at))
+        return true;
+    for (size_t i = 0; i < a->n_gateways; i++)
+        if (strcmp(a->gateways[i], gateway) == 0)
+            return true;
+    return !a->n_gateways && c->gateway && strcmp(c->gateway, gateway) == 0;
+}
+
+const struct config_address *config_xds_of(const struct config *c, const char *gateway)
+{
+    for (size_t i = 0; i < c->n_xds; i++)
+        if (config_serves(c, &c->xds[i], gateway))
+            return &c->xds[i];
+    return NULL;
+}
+
+int config_xds_for(const struct config *c, const char *gateway, const struct config_address **ret, struct err *e)
+{
+    const struct source_slot *slot = &c->source->slots[setting_index("xds", strlen("xds"))];
+    const struct config_address *a = config_xds_of(c, gateway);
+
+    if (!a && slot->n && slot->rank != RANK_FLAG)
+        return err_set(e, -ENOENT, slot->values[0].place, NULL, "no xDS address serves the gateway \"%s\"", gateway);
+    *ret = a ? a : &c->xds[0];
+    return 0;
 }
 
 void config_clear(struct config *c)

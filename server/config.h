@@ -68,6 +68,7 @@ struct config {
     enum log_format log_format;
     bool background;
     /* of `igwd bootstrap` */
+    const char *bootstrap_gateway; /* NULL: the default gateway */
     const char *node_id, *node_cluster, *admin, *tls_name;
     bool state_of_the_world;
     const char *expires;          /* of `igwd token create`: when, as it was typed; NULL: never */
@@ -80,6 +81,16 @@ struct config {
  */
 int config_read(int argc, char *const *argv, char *const *environment, struct config *ret_config, struct err *e);
 void config_clear(struct config *c);
+
+/* Whether the gateway's Envoys may come to that address of xds; beyond loopback their certificates say. */
+bool config_serves(const struct config *c, const struct config_address *a, const char *gateway);
+/* The first that serves the gateway, or NULL. */
+const struct config_address *config_xds_of(const struct config *c, const char *gateway);
+/*
+ * Likewise, for `igwd bootstrap`, which knows no flags of the daemon's: where the file and the environment name no
+ * address, it is its own first one, --xds or the default. -ENOENT: they do, and none serves the gateway.
+ */
+int config_xds_for(const struct config *c, const char *gateway, const struct config_address **ret, struct err *e);
 
 /* For --help and --print-config; mem_free() the text. The latter says where each value came from. */
 char *config_help(void);

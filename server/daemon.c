@@ -502,16 +502,6 @@ static void api_edit(void *arg, struct edit_request *r, void (*done)(struct edit
 
 /* ---- what proxies need to come here ---- */
 
-static bool serves(const struct config *c, const struct config_address *a, const char *gateway)
-{
-    if (a->all || !socket_address_is_local(&a->at))
-        return true;
-    for (size_t i = 0; i < a->n_gateways; i++)
-        if (strcmp(a->gateways[i], gateway) == 0)
-            return true;
-    return !a->n_gateways && c->gateway && strcmp(c->gateway, gateway) == 0;
-}
-
 static void api_xds_addresses(void *arg, const char *gateway, struct arena *arena, const struct api_xds_address **ret,
                               size_t *ret_n)
 {
@@ -519,7 +509,7 @@ static void api_xds_addresses(void *arg, const char *gateway, struct arena *aren
     const struct config *c = d->config;
     struct api_xds_address *items = arena_array(arena, struct api_xds_address, c->n_xds);
     for (size_t i = 0; i < c->n_xds; i++)
-        if (serves(c, &c->xds[i], gateway))
+        if (config_serves(c, &c->xds[i], gateway))
             items[(*ret_n)++] = (struct api_xds_address){c->xds[i].address, !socket_address_is_local(&c->xds[i].at)};
     *ret = items;
 }
@@ -530,10 +520,7 @@ static int api_bootstrap(void *arg, const char *gateway, const char *node_id, co
 {
     const struct daemon *d = arg;
     const struct config *c = d->config;
-    const struct config_address *a = NULL;
-    for (size_t i = 0; i < c->n_xds && !a; i++)
-        if (serves(c, &c->xds[i], gateway))
-            a = &c->xds[i];
+    const struct config_address *a = config_xds_of(c, gateway);
     if (!a)
         return err_set(e, -ENOENT, NULL, NULL, "no xDS address serves the gateway \"%s\"", gateway);
     bool local = socket_address_is_local(&a->at);

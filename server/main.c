@@ -49,13 +49,19 @@ static int print_bootstrap(const struct config *c)
     char host[256] = "envoy";
     if (gethostname(host, sizeof(host) - 1))
         (void)fprintf(stderr, "igwd: the host's name is unknown: the node's id is \"%s\"\n", host);
-    const char *gateway = c->gateway ? c->gateway : "envoy";
-    bool local = socket_address_is_local(&c->xds[0].at);
+    const char *gateway = c->bootstrap_gateway ? c->bootstrap_gateway : c->gateway;
+    const struct config_address *xds = NULL;
+    struct err e = {0};
+    if (!gateway)
+        err_set(&e, -EINVAL, "--gateway", NULL, "a gateway is expected: there is no default one");
+    if (!gateway || config_xds_for(c, gateway, &xds, &e))
+        return fail(&e, EXIT_FAILURE);
+    bool local = socket_address_is_local(&xds->at);
     const struct bootstrap_options options = {
         .gateway = gateway,
         .node_id = c->node_id ? c->node_id : host,
         .node_cluster = c->node_cluster ? c->node_cluster : gateway,
-        .xds = c->xds[0].address,
+        .xds = xds->address,
         .admin = c->admin ? c->admin : "127.0.0.1:9901",
         .state_of_the_world = c->state_of_the_world,
         .ca_file = local ? NULL : c->xds_client_ca_file,
@@ -63,7 +69,6 @@ static int print_bootstrap(const struct config *c)
         .key_file = local ? NULL : c->xds_key_file,
         .tls_name = c->tls_name,
     };
-    struct err e = {0};
     char *json = NULL;
     return bootstrap_make(&options, &json, &e) ? fail(&e, EXIT_FAILURE) : print(json);
 }

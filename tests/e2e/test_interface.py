@@ -125,6 +125,30 @@ def test_the_bootstrap_works_as_it_is(world, where, sotw):
         child.wait(30)
 
 
+def test_the_bootstrap_leads_to_the_first_address_that_serves_the_gateway(igwd, world):
+    settings = world.write("igwd.conf", "gateway = main\nxds = 127.0.0.1:50051\nxds = 127.0.0.1:50052=edge,far\n"
+                           "xds = unix:%s\n" % world.path("xds.sock"))
+
+    def way(*args, config=settings):
+        done = igwd.run("bootstrap", *args, *(["--config", config] if config else []), check=False)
+        if done.returncode:
+            return done.stderr
+        made = json.loads(done.stdout)
+        address = made["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+        where = address["endpoint"]["address"]
+        return made["node"]["metadata"]["gateway"], where.get("pipe", where.get("socket_address"))
+    tcp = {port: {"address": "127.0.0.1", "port_value": port} for port in (50051, 50052, 50053)}
+    assert way() == way("--gateway", "main") == ("main", tcp[50051])
+    assert way("--gateway", "far") == way("--name", "far") == ("far", tcp[50052])
+    assert way("--gateway", "other") == ("other", {"path": world.path("xds.sock")})
+    assert way("--gateway", "far", "--xds", "127.0.0.1:50053") == ("far", tcp[50053]), "what is asked for is taken"
+    assert way("--gateway", "far", config=None) == ("far", tcp[50051]), "how the daemon was started is not known"
+    narrow = world.write("narrow.conf", "gateway = none\nxds = 127.0.0.1:50051=edge\n")
+    assert way("--gateway", "far", config=narrow) == 'igwd: %s:2: no xDS address serves the gateway "far"\n' % narrow
+    assert "there is no default" in way(config=narrow)
+    assert "1 to 64" in way("--gateway", "a b")
+
+
 def test_the_bootstrap_needs_no_running_daemon_and_has_sane_defaults(igwd):
     bootstrap = json.loads(igwd.run("bootstrap").stdout)
     text = json.dumps(bootstrap)
