@@ -193,7 +193,7 @@ int tokens_read(const char *path, struct tokens **ret, struct err *e)
     int r = 0;
 
     if (fd < 0 || fstat(fd, &st)) {
-        r = err_set(e, -errno, path, NULL, "can't be read");
+        r = err_set(e, -errno, path, NULL, "can't be read: %s", strerrordesc_np(errno));
     } else if (!S_ISREG(st.st_mode) || st.st_size > TOKEN_FILE_MAX) {
         r = err_set(e, -EINVAL, path, NULL, "is no file of at most 1 MiB");
     } else if ((st.st_uid != geteuid() && st.st_uid != 0) || st.st_mode & 077) {

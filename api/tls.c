@@ -27,7 +27,7 @@ static int read_file(const char *path, mode_t forbidden, char **ret, struct err 
     int r = 0;
 
     if (fd < 0 || fstat(fd, &st)) {
-        r = err_set(e, -errno, path, NULL, "can't be read");
+        r = err_set(e, -errno, path, NULL, "can't be read: %s", strerrordesc_np(errno));
     } else if (!S_ISREG(st.st_mode) || st.st_size > TLS_FILE_MAX) {
         r = err_set(e, -EINVAL, path, NULL, "is no file of at most 1 MiB");
     } else if (st.st_mode & forbidden) {

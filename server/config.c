@@ -77,7 +77,7 @@ static int parse_number(const struct value *v, uint64_t min, uint64_t max, uint6
 
 static int parse_bool(const struct value *v, bool *ret, struct err *e)
 {
-    static const char *const yes[] = {"", "true", "yes", "1", "on"}, *const no[] = {"false", "no", "0", "off"};
+    static const char *const yes[] = {"true", "yes", "1", "on"}, *const no[] = {"false", "no", "0", "off"};
     for (size_t i = 0; i < ARRAY_LEN(yes); i++)
         if (strcasecmp(v->text, yes[i]) == 0)
             return *ret = true, 0;
@@ -581,9 +581,11 @@ static int read_file(struct config *c, const char *path, bool must_exist, struct
     for (unsigned number = 1; !r && (n = getline(&line, &size, f)) >= 0; number++) {
         total += (size_t)n;
         if (n && line[n - 1] == '\n')
-            line[n - 1] = '\0';
-        r = total > CONFIG_FILE_MAX ? err_set(e, -EFBIG, path, NULL, "larger than %d bytes", CONFIG_FILE_MAX)
-                                    : read_line(c, line, path, number, e);
+            line[--n] = '\0';
+        r = strlen(line) < (size_t)n
+                ? err_set(e, -EINVAL, arena_printf(c->source->arena, "%s:%u", path, number), NULL, "a NUL byte")
+            : total > CONFIG_FILE_MAX ? err_set(e, -EFBIG, path, NULL, "larger than %d bytes", CONFIG_FILE_MAX)
+                                      : read_line(c, line, path, number, e);
     }
     if (!r && ferror(f))
         r = err_set(e, -EIO, path, NULL, "can't be read");
@@ -630,7 +632,7 @@ static int read_flags(struct config *c, int argc, char *const *argv, struct err 
         if (index < 0)
             return err_set(e, -EINVAL, argv[i], NULL, "unknown option; see igwd --help");
         const char *place = arena_printf(c->source->arena, "--%.*s", (int)n, name);
-        const char *value = "";
+        const char *value = "true"; /* of a switch */
         if (name[n] == '=')
             value = name + n + 1;
         else if (settings[index].metavar && ++i == argc)
@@ -722,17 +724,34 @@ static int fill_in(struct config *c, char *const *environment, struct err *e)
     return add_value(c, key, RANK_ENVIRONMENT, path, "CREDENTIALS_DIRECTORY", e);
 }
 
+/* Where the i-th value of a setting stands. */
+static const char *place_of(const struct config *c, const char *name, size_t i)
+{
+    const struct source_slot *slot = &c->source->slots[setting_index(name, strlen(name))];
+    return i < slot->n ? slot->values[i].place : name;
+}
+
+/* Where the first of them that is set stands. */
+static const char *first_place_of(const struct config *c, const char *const *names)
+{
+    while (names[1] && place_of(c, *names, 0) == *names)
+        names++;
+    return place_of(c, *names, 0);
+}
+
 static int check_api(const struct config *c, struct err *e)
 {
+    static const char *const tls[] = {"api-tls-certificate", "api-tls-key", "api-client-ca", NULL};
     if (!c->api_tls_certificate_file != !c->api_tls_key_file || (c->api_client_ca_file && !c->api_tls_key_file))
-        return err_set(e, -EINVAL, "api-tls-certificate", NULL,
+        return err_set(e, -EINVAL, first_place_of(c, tls), NULL,
                        "api-tls-certificate and api-tls-key go together, and api-client-ca needs them");
     for (size_t i = 0; i < c->n_api; i++) {
         if (!socket_address_is_local(&c->api[i].at) && !c->api_tls_certificate_file)
-            return err_set(e, -EINVAL, "api", NULL,
+            return err_set(e, -EINVAL, place_of(c, "api", i), NULL,
                            "%s is not on loopback: it needs api-tls-certificate and api-tls-key", c->api[i].address);
         if (!c->api[i].at.path[0] && !c->api_token_file)
-            return err_set(e, -EINVAL, "api", NULL, "%s is TCP: it needs api-token-file", c->api[i].address);
+            return err_set(e, -EINVAL, place_of(c, "api", i), NULL, "%s is TCP: it needs api-token-file",
+                           c->api[i].address);
     }
     return 0;
 }
@@ -741,13 +760,14 @@ static int check_together(struct config *c, struct err *e)
 {
     if (c->command == CONFIG_READY)
         return 0; /* who asks needs not what who serves needs */
+    static const char *const tls[] = {"xds-cert", "xds-key", "xds-client-ca", NULL};
     bool any = c->xds_certificate_file || c->xds_key_file || c->xds_client_ca_file;
     bool all = c->xds_certificate_file && c->xds_key_file && c->xds_client_ca_file;
     if (any && !all)
-        return err_set(e, -EINVAL, "xds-cert", NULL, "xds-cert, xds-key and xds-client-ca go together");
+        return err_set(e, -EINVAL, first_place_of(c, tls), NULL, "xds-cert, xds-key and xds-client-ca go together");
     for (size_t i = 0; i < c->n_xds; i++)
         if (!socket_address_is_local(&c->xds[i].at) && !all)
-            return err_set(e, -EINVAL, "xds", NULL,
+            return err_set(e, -EINVAL, place_of(c, "xds", i), NULL,
                            "%s is not on loopback: it needs xds-cert, xds-key and xds-client-ca", c->xds[i].address);
     return check_api(c, e);
 }

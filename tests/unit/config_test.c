@@ -153,6 +153,50 @@ TEST(beyond_loopback_xds_wants_tls)
     config_clear(&c);
 }
 
+TEST(settings_that_do_not_go_together_or_are_nothing_name_file_and_line)
+{
+    static const struct {
+        const char *text, *words;
+        unsigned line;
+    } cases[] = {
+        {"xds = 127.0.0.1:1\nxds = 10.0.0.1:2\n", "10.0.0.1:2 is not on loopback", 2},
+        {"\nxds-key = /k\n", "go together", 2},
+        {"api = unix:/a\napi = 127.0.0.1:1\n", "needs api-token-file", 2},
+        {"api-token-file = /t\napi = 10.0.0.1:1\n", "is not on loopback", 2},
+        {"\n\napi-client-ca = /c\n", "go together", 3},
+        {"read-only =\n", "true or false is expected", 1},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *path = write_file(cases[i].text);
+        struct config c;
+        struct err e;
+        char place[64];
+
+        CHECK_INT(READ(&c, &e, no_environment, "--config", (char *)path), -EINVAL);
+        (void)snprintf(place, sizeof(place), "%s:%u", path, cases[i].line);
+        CHECK_STR(e.object, place);
+        CHECK(strstr(e.text, cases[i].words));
+        config_clear(&c);
+        unlink(path);
+    }
+}
+
+TEST(a_nul_byte_hides_nothing_of_the_file)
+{
+    static const char bytes[] = "log-level = info\nread-only = true\0xds = 127.0.0.1:1\n";
+    const char *path = write_file("");
+    FILE *f = fopen(path, "we");
+    struct config c;
+    struct err e;
+
+    CHECK(f && fwrite(bytes, sizeof(bytes) - 1, 1, f) == 1 && fclose(f) == 0);
+    CHECK_INT(READ(&c, &e, no_environment, "--config", (char *)path), -EINVAL);
+    CHECK(strstr(e.object, ":2") && strstr(e.text, "NUL"));
+    config_clear(&c);
+    unlink(path);
+}
+
 TEST(an_unknown_setting_names_file_and_line)
 {
     const char *path = write_file("log-level = info\n\nlog-levle = info\n");
