@@ -319,6 +319,11 @@ class Igwd(Process):
             assert code == 0, "igwd ended with %s on SIGTERM" % code
         return self.start()
 
+    def wait_noted(self):
+        """What it knows of proxies is on its disk: that takes 100 ms (XDS_NOTES_HASTE_MS), and it wrote nothing for longer."""
+        began, log = time.time(), pathlib.Path(self.state, "observed.db-wal")
+        wait_until(lambda: time.time() - max(began, log.stat().st_mtime) > 0.5 * SLOW, what="igwd to write no more")
+
     def run(self, *args, check=True, timeout=None, env=None):
         """Runs the binary with other arguments; returns the completed process."""
         command = [str(part) for part in [*self.binary, *args]]

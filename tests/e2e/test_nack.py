@@ -169,6 +169,7 @@ def test_what_was_refused_and_what_stands_in_for_it_outlives_a_restart_of_igwd(n
     wait_listening(envoy, *wanted)
     lab.agent.set_keywords("test/svc/s6", {"expose#0.cluster_data": BAD_CLUSTER})
     lab.igwd.wait_logged("test/svc/s6.expose#0", "isolated")
+    lab.igwd.wait_noted()
     rejected = envoy.rejected()
     with Load(lab.at(10006), workers=1) as load:
         load.wait_answered(10)

@@ -201,6 +201,7 @@ def test_a_restart_of_igwd_harms_nobody_beside_a_part_that_is_refused(shared, so
     with contextlib.ExitStack() as running:
         for load in loads:
             running.enter_context(load).wait_answered(10)
+        shared.lab.igwd.wait_noted()
         shared.lab.igwd.restart(kill=True)
         shared.add(COUNT)
         shared.wait(COUNT)
