@@ -52,15 +52,23 @@ struct api_proxy_type {
     uint64_t counts[API_DOES_NOT_EXIST + 1];
 };
 
-/* A connected Envoy. */
+/* Whether a proxy is there: away are those that left, or did not come back since the daemon was started, a moment
+ * ago; gone, a while ago. */
+enum api_presence { API_CONNECTED, API_AWAY, API_GONE };
+
+/* An Envoy that is connected, or was. */
 struct api_proxy {
-    const char *id; /* unique among the connected ones, the same as long as the stream lives */
+    const char *id; /* of its stream, the last one: unique, and the same until it comes back */
+    enum api_presence presence;
     const char *node_id, *node_cluster;
     const char *gateway;
     const char *peer;          /* "127.0.0.1:40312", "unix" */
     const char *envoy_version; /* "1.31.2"; NULL: it did not say */
     bool incremental;          /* else state of the world */
     double connected_at;       /* seconds since 1970 */
+    double first_seen_at;      /* the same */
+    double left_at;            /* the same; 0: it is connected */
+    const char *ended;         /* why its last stream ended; NULL: it is connected */
     const struct api_proxy_type *types;
     size_t n_types;
     const struct api_proxy_resource *resources; /* only when asked for one proxy; sorted by type and name */
@@ -144,6 +152,9 @@ struct api_backend {
     struct view *(*view)(void *arg); /* a reference */
     /* Sorted by id. id: only this one, with its resources; NULL: all, without. */
     void (*proxies)(void *arg, const char *id, struct arena *arena, const struct api_proxy **ret, size_t *ret_n);
+    /* One that is away or gone is not remembered any more. -EBUSY: it is connected; -ENOENT: there is none; or
+     * another error. */
+    int (*forget_proxy)(void *arg, const char *id);
     /* Of n exposures at once; ret: n of them, zeroed before. */
     void (*programmed)(void *arg, const struct api_carrier *carriers, size_t n, struct arena *arena,
                        struct api_programmed *ret);

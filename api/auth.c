@@ -413,6 +413,14 @@ bool authenticate_again(const struct principal *who, const struct door *door)
     return find(&who->credential, door, arena, &now) && has_rights(&now, who->role, who->gateways, who->n_gateways);
 }
 
+bool principal_is_of(const struct principal *who, const char *gateway)
+{
+    for (size_t i = 0; gateway && i < who->n_gateways; i++)
+        if (strcmp(who->gateways[i], gateway) == 0)
+            return true;
+    return false;
+}
+
 struct principal principal_copy(const struct principal *who, struct arena *arena)
 {
     struct principal copy = *who;

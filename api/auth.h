@@ -80,6 +80,8 @@ bool authenticate(const struct http_request *r, const struct door *door, struct 
 bool authenticate_again(const struct principal *who, const struct door *door);
 /* With all its texts in the arena. */
 struct principal principal_copy(const struct principal *who, struct arena *arena);
+/* Whether it is one of an operator's gateways; gateway may be NULL. */
+bool principal_is_of(const struct principal *who, const char *gateway);
 bool credential_equal(const struct credential *a, const struct credential *b);
 const char *role_name(enum role r);
 /* A new token in the arena, and the digits of its SHA-256. NULL: no random bits can be had. */

@@ -24,6 +24,8 @@ struct call {
     double until;        /* the same: from then on the answer would be another one */
     void *prepared;      /* of the collection */
     struct said *said;   /* what proxies said of exposures, as far as it was asked for: api/programmed.c */
+    const struct api_proxy *proxies; /* all, once they were asked for: proxies_of(); NULL: they were not */
+    size_t n_proxies;
     const struct dispatcher *dispatcher;
     void (*resume)(struct call *c, void *data); /* of call_later() */
 };

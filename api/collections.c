@@ -17,7 +17,7 @@ VIEW_COLLECTION(service, service, services, view_services, path)
 
 struct gateway_counts {
     const char *name;
-    int64_t listeners, exposures, accepted, proxies;
+    int64_t listeners, exposures, accepted, proxies, proxies_gone;
     struct gateway_counts *next;
 };
 
@@ -36,8 +36,8 @@ static struct gateway_counts *counts_of(struct call *c, struct gateway_counts **
 static void prepare_gateways(struct call *c)
 {
     struct gateway_counts *list = NULL;
-    const struct api_proxy *proxies = NULL;
-    size_t n = 0;
+    const struct api_proxy *proxies;
+    size_t n;
 
     for (const struct service_exposure *sx = exposure_first(c->view, ""); sx; sx = exposure_next(c->view, sx))
         if (sx->gateway)
@@ -48,10 +48,12 @@ static void prepare_gateways(struct call *c)
         for (size_t i = 0; i < p->n_verdicts; i++)
             g->accepted += p->verdicts[i].kind == VERDICT_ACCEPTED || p->verdicts[i].kind == VERDICT_PARTIAL;
     }
-    if (c->backend->proxies)
-        c->backend->proxies(c->backend->arg, NULL, c->arena, &proxies, &n);
-    for (size_t i = 0; i < n; i++)
-        counts_of(c, &list, proxies[i].gateway)->proxies++;
+    proxies = proxies_of(c, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct gateway_counts *g = counts_of(c, &list, proxies[i].gateway);
+        g->proxies += proxies[i].presence == API_CONNECTED;
+        g->proxies_gone += proxies[i].presence == API_GONE;
+    }
     c->prepared = list;
 }
 
@@ -97,6 +99,7 @@ static void write_gateway_status(struct call *c, const void *item, struct writer
     writer_int(w, "exposures", g->exposures);
     writer_int(w, "exposures_accepted", g->accepted);
     writer_int(w, "proxies", g->proxies);
+    writer_int(w, "proxies_gone", g->proxies_gone);
     write_xds_addresses(c, ((const struct gateway *)item)->name, w);
 }
 
@@ -126,6 +129,7 @@ static const char *const gateway_fields[] = {"kind",
                                              "status.exposures",
                                              "status.exposures_accepted",
                                              "status.proxies",
+                                             "status.proxies_gone",
                                              "status.xds",
                                              NULL};
 

@@ -283,14 +283,6 @@ json_t *write_patched(struct call *c, const json_t *document, const json_t *patc
 
 /* ---- rights ---- */
 
-static bool is_of_gateways(const struct principal *p, const char *gateway)
-{
-    for (size_t i = 0; gateway && i < p->n_gateways; i++)
-        if (strcmp(p->gateways[i], gateway) == 0)
-            return true;
-    return false;
-}
-
 /* The exposure that an edit is about, in the arena; NULL: it is about something else. */
 static const char *edited_exposure(const struct edit *e, struct arena *arena)
 {
@@ -313,8 +305,8 @@ static bool may_edit(struct call *c, const struct draft *d, const struct edit *e
         return false;
     before = view_exposure(c->view, name);
     after = draft_exposure(d, c->view, name);
-    return (!before || is_of_gateways(&c->who, before->gateway)) &&
-           (!after || is_of_gateways(&c->who, after->gateway)) && (before || after);
+    return (!before || principal_is_of(&c->who, before->gateway)) &&
+           (!after || principal_is_of(&c->who, after->gateway)) && (before || after);
 }
 
 static bool may_write(struct call *c, const struct draft *d, const struct write *w)

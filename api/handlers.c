@@ -134,14 +134,11 @@ static int64_t count_open_listeners(const struct view *v)
 void handle_summary(struct call *c)
 {
     struct writer w = {.out = &c->answer->body};
-    const struct api_proxy *proxies = NULL;
-    size_t n_proxies = 0, n_alarms;
     struct summary s = {0};
+    size_t n_alarms;
 
     count_exposures(c, &s);
     (void)alarms_gather(c, c->who.role, &n_alarms); /* how many is asked for here */
-    if (c->backend->proxies)
-        c->backend->proxies(c->backend->arg, NULL, c->arena, &proxies, &n_proxies);
     writer_open(&w, NULL, '{');
     writer_text(&w, "kind", "Summary");
     writer_int(&w, "revision", (int64_t)c->view->revision);
@@ -153,7 +150,8 @@ void handle_summary(struct call *c)
     writer_int(&w, "services", (int64_t)pmap_count(c->view->services));
     write_exposure_counts(&w, &s);
     writer_int(&w, "certificates", (int64_t)pmap_count(c->view->secrets));
-    writer_int(&w, "proxies", (int64_t)n_proxies);
+    writer_int(&w, "proxies", proxies_count(c, NULL, API_CONNECTED));
+    writer_int(&w, "proxies_gone", proxies_count(c, NULL, API_GONE));
     writer_int(&w, "alarms", (int64_t)n_alarms);
     writer_close(&w, '}');
     call_done(c);

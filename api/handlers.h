@@ -20,5 +20,6 @@ void handle_delete_session(struct call *c);
 
 extern const char *const event_kinds[]; /* NULL-terminated */
 void handle_explain(struct call *c);
+void handle_delete_proxy(struct call *c);
 
 #endif

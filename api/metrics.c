@@ -119,30 +119,28 @@ static void write_resources(struct call *c, const struct api_proxy *proxies, siz
     }
 }
 
-static size_t count_proxies(const struct api_proxy *proxies, size_t n, const char *gateway)
+static void write_presence(struct call *c, const char *name, const char *help, enum api_presence presence,
+                           struct buf *b)
 {
-    size_t count = 0;
-
-    for (size_t i = 0; i < n; i++)
-        count += strcmp(proxies[i].gateway, gateway) == 0;
-    return count;
+    head(b, name, "gauge", help);
+    for (const struct gateway *g = pmap_after(c->view->gateways, &view_gateways, ""); g;
+         g = pmap_after(c->view->gateways, &view_gateways, g->name)) {
+        PRINT(b, "%s{", name);
+        label(b, "gateway", g->name);
+        PRINT(b, "} %lld\n", (long long)proxies_count(c, g->name, presence));
+    }
 }
 
 static void write_proxies(struct call *c, struct buf *b)
 {
-    const struct api_proxy *proxies = NULL;
-    size_t n = 0;
+    const struct api_proxy *proxies;
+    size_t n;
 
     if (!c->backend->proxies)
         return;
-    c->backend->proxies(c->backend->arg, NULL, c->arena, &proxies, &n);
-    head(b, "igwd_proxies", "gauge", "Connected proxies of each gateway.");
-    for (const struct gateway *g = pmap_after(c->view->gateways, &view_gateways, ""); g;
-         g = pmap_after(c->view->gateways, &view_gateways, g->name)) {
-        (void)buf_append_str(b, "igwd_proxies{");
-        label(b, "gateway", g->name);
-        PRINT(b, "} %zu\n", count_proxies(proxies, n, g->name));
-    }
+    proxies = proxies_of(c, &n);
+    write_presence(c, "igwd_proxies", "Connected proxies of each gateway.", API_CONNECTED, b);
+    write_presence(c, "igwd_proxies_gone", "Proxies of each gateway that left and did not come back.", API_GONE, b);
     write_resources(c, proxies, n, b);
 }
 

@@ -136,6 +136,13 @@ void rollout_write(struct call *c, uint64_t revision, const char *key, struct wr
  */
 bool rollout_wait(struct call *c, uint64_t revision, void (*resume)(struct call *c, void *data), void *data);
 
+/* ---- proxies ---- */
+
+/* All that are connected or remembered, asked for once a call. */
+const struct api_proxy *proxies_of(struct call *c, size_t *ret_n);
+/* How many of a gateway (NULL: of all) are that. */
+int64_t proxies_count(struct call *c, const char *gateway, enum api_presence presence);
+
 /* ---- alarms ---- */
 
 /* The daemon's and those that follow from the view, in the arena; of tokens, which are theirs alone to see, only for

@@ -1,7 +1,11 @@
-/* What the daemon hands over as lists: proxies, their resources, alarms. */
+/* What the daemon hands over as lists: proxies, their resources, alarms; and how one is forgotten. */
+#include "api/edit.h"
+#include "api/handlers.h"
 #include "api/objects.h"
 #include "base/clock.h"
+#include "base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +17,38 @@ static const char *const states[] = {
 
 /* ---- proxies ---- */
 
+static const char *const presences[] = {
+    [API_CONNECTED] = "connected", [API_AWAY] = "away", [API_GONE] = "gone", [API_GONE + 1] = NULL};
+
+const struct api_proxy *proxies_of(struct call *c, size_t *ret_n)
+{
+    static const struct api_proxy none;
+
+    if (!c->proxies && c->backend->proxies)
+        c->backend->proxies(c->backend->arg, NULL, c->arena, &c->proxies, &c->n_proxies);
+    if (!c->proxies)
+        c->proxies = &none;
+    *ret_n = c->n_proxies;
+    return c->proxies;
+}
+
+int64_t proxies_count(struct call *c, const char *gateway, enum api_presence presence)
+{
+    const struct api_proxy *items;
+    int64_t count = 0;
+    size_t n;
+
+    items = proxies_of(c, &n);
+    for (size_t i = 0; i < n; i++)
+        count += items[i].presence == presence && (!gateway || strcmp(items[i].gateway, gateway) == 0);
+    return count;
+}
+
 static void prepare_proxies(struct call *c)
 {
-    const struct api_proxy *items = NULL;
-    size_t n = 0;
+    size_t n;
+    const struct api_proxy *items = proxies_of(c, &n);
 
-    if (c->backend->proxies)
-        c->backend->proxies(c->backend->arg, NULL, c->arena, &items, &n);
     array_prepare(c, items, n, sizeof(*items));
 }
 
@@ -47,13 +76,21 @@ static void write_proxy(struct call *c, const void *item, struct writer *w)
     writer_text(w, "peer", p->peer);
     writer_text(w, "envoy_version", p->envoy_version);
     writer_text(w, "variant", p->incremental ? "incremental" : "state_of_the_world");
+    writer_time(w, "first_seen_at", p->first_seen_at);
     writer_time(w, "connected_at", p->connected_at);
+    if (p->presence == API_CONNECTED)
+        writer_null(w, "left_at");
+    else
+        writer_time(w, "left_at", p->left_at);
 }
 
+/* What it has is known only while it is connected. */
 static enum api_resource_state worst_state(const struct api_proxy *p)
 {
     uint64_t sums[API_DOES_NOT_EXIST + 1] = {0};
 
+    if (p->presence != API_CONNECTED)
+        return API_DOES_NOT_EXIST + 1; /* none of them */
     if (!p->n_types)
         return API_REQUESTED; /* it has not been answered yet */
     for (size_t i = 0; i < p->n_types; i++)
@@ -67,6 +104,8 @@ static void write_proxy_status(struct call *c, const void *item, struct writer *
     const struct api_proxy *p = item;
 
     (void)c; /* the item has all */
+    writer_text(w, "presence", presences[p->presence]);
+    writer_text(w, "ended", p->ended);
     writer_text(w, "state", states[worst_state(p)]);
     writer_open(w, "resources", '[');
     for (size_t i = 0; i < p->n_types; i++) {
@@ -82,19 +121,35 @@ static void write_proxy_status(struct call *c, const void *item, struct writer *
 ITEM_VALUE(get_proxy_id, api_proxy, text, one->id)
 ITEM_VALUE(get_proxy_node, api_proxy, text, one->node_id)
 ITEM_VALUE(get_proxy_gateway, api_proxy, text, one->gateway)
+ITEM_VALUE(get_proxy_presence, api_proxy, text, presences[one->presence])
 ITEM_VALUE(get_proxy_state, api_proxy, text, states[worst_state(one)])
 
 static const struct attribute proxy_attributes[] = {
     {"id", PARAMETER_TEXT, ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_proxy_id},
     {"node_id", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT | ATTRIBUTE_SEARCH, get_proxy_node},
     {"gateway", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_proxy_gateway},
+    {"presence", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_proxy_presence, presences},
     {"state", PARAMETER_TEXT, ATTRIBUTE_FILTER | ATTRIBUTE_SORT, get_proxy_state, states},
     {NULL},
 };
 
-static const char *const proxy_fields[] = {
-    "kind",    "id",           "node_id", "node_cluster", "gateway",          "peer", "envoy_version",
-    "variant", "connected_at", "status",  "status.state", "status.resources", NULL};
+static const char *const proxy_fields[] = {"kind",
+                                           "id",
+                                           "node_id",
+                                           "node_cluster",
+                                           "gateway",
+                                           "peer",
+                                           "envoy_version",
+                                           "variant",
+                                           "first_seen_at",
+                                           "connected_at",
+                                           "left_at",
+                                           "status",
+                                           "status.presence",
+                                           "status.ended",
+                                           "status.state",
+                                           "status.resources",
+                                           NULL};
 
 const struct collection proxy_collection = {
     .kind = "Proxy",
@@ -110,16 +165,64 @@ const struct collection proxy_collection = {
     .fields = proxy_fields,
 };
 
-/* ---- resources of one proxy ---- */
-
-static void prepare_resources(struct call *c)
+static const struct api_proxy *find_one(struct call *c, const char *id)
 {
     const struct api_proxy *one = NULL;
     size_t n = 0;
 
     if (c->backend->proxies)
-        c->backend->proxies(c->backend->arg, c->arguments[0], c->arena, &one, &n);
-    if (n)
+        c->backend->proxies(c->backend->arg, id, c->arena, &one, &n);
+    return n ? one : NULL;
+}
+
+static void fail_connected(struct call *c, const struct api_proxy *p)
+{
+    call_fail(c, 409, "\"%s\" is connected: only a proxy that left can be forgotten", p->node_id);
+}
+
+static void forget(struct call *c, const struct api_proxy *p)
+{
+    int r = c->backend->forget_proxy(c->backend->arg, p->id);
+
+    if (r == -EBUSY)
+        fail_connected(c, p);
+    else if (r == -ENOENT)
+        call_not_found(c, "Proxy"); /* it came back meanwhile, or another request was here before */
+    else if (r < 0)
+        call_fail(c, 503, "too many ask for what the proxies have");
+    if (r < 0)
+        return;
+    log_event(LOG_LEVEL_NOTICE, "a proxy is forgotten", "node", p->node_id, "gateway", p->gateway, "who", c->who.name,
+              NULL);
+    c->answer->status = 204;
+}
+
+/* Nothing is edited: what is forgotten is what this daemon saw itself, so one that takes no edits does it as well. */
+void handle_delete_proxy(struct call *c)
+{
+    const struct api_proxy *p = find_one(c, c->arguments[0]);
+
+    if (!write_precondition_of(c, &proxy_collection, c->arguments[0], NULL))
+        return;
+    if (!p || !c->backend->forget_proxy)
+        call_not_found(c, "Proxy");
+    else if (c->who.role < ROLE_ADMIN && !principal_is_of(&c->who, p->gateway))
+        call_fail(c, 403, "\"%s\" may not do this: an operator forgets proxies of its gateways alone", c->who.name);
+    else if (p->presence == API_CONNECTED)
+        fail_connected(c, p);
+    else if (parameter_bool(&c->target, "dry_run"))
+        c->answer->status = 204;
+    else
+        forget(c, p);
+}
+
+/* ---- resources of one proxy ---- */
+
+static void prepare_resources(struct call *c)
+{
+    const struct api_proxy *one = find_one(c, c->arguments[0]);
+
+    if (one)
         array_prepare(c, one->resources, one->n_resources, sizeof(*one->resources));
     else
         call_not_found(c, "Proxy");
@@ -238,6 +341,17 @@ static void add_token_alarm(struct call *c, struct gathered *g, const struct doc
     json_decref(body);
 }
 
+static void add_proxy_alarm(struct call *c, struct gathered *g, const struct api_proxy *p)
+{
+    char time[32];
+
+    if (p->presence == API_GONE)
+        add_alarm(c, g, arena_printf(c->arena, "proxy %s", p->id),
+                  arena_printf(c->arena, "\"%s\" of gateway \"%s\" left at %s and did not come back: %s", p->node_id,
+                               p->gateway, clock_wall_text(p->left_at, time), p->ended ? p->ended : "not known why"),
+                  p->left_at);
+}
+
 static int compare_alarms(const void *a, const void *b)
 {
     return strcmp(((const struct api_alarm *)a)->name, ((const struct api_alarm *)b)->name);
@@ -259,6 +373,9 @@ const struct api_alarm *alarms_gather(struct call *c, enum role reader, size_t *
     for (const struct document *d = view_document_after(c->view, DOCUMENT_TOKEN, ""); d && reader >= ROLE_ADMIN;
          d = view_document_after(c->view, DOCUMENT_TOKEN, d->name))
         add_token_alarm(c, &g, d);
+    const struct api_proxy *proxies = proxies_of(c, &n);
+    for (size_t i = 0; i < n; i++)
+        add_proxy_alarm(c, &g, &proxies[i]);
     if (g.n)
         qsort(g.items, g.n, sizeof(*g.items), compare_alarms);
     *ret_n = g.n;

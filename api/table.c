@@ -111,6 +111,7 @@ const struct api_route api_routes[] = {
     DELETE(V1 "/grants/{id}", "deleteGrant", ROLE_ADMIN, handle_delete_grant),
     LIST(V1 "/proxies", "listProxies", proxy),
     GET(V1 "/proxies/{id}", "getProxy", .handle = handle_proxy),
+    DELETE(V1 "/proxies/{id}", "deleteProxy", ROLE_OPERATOR, handle_delete_proxy),
     LIST(V1 "/proxies/{id}/resources", "listProxyResources", resource),
     GET(V1 "/revisions/{revision}/rollout", "getRollout", .handle = handle_rollout),
     LIST(V1 "/topology", "listTopology", topology, .kept = true),

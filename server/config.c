@@ -23,6 +23,8 @@ enum {
     MAX_STATUS_DEFAULT = 256,
     MAX_STREAMS_DEFAULT = 10000,
     AGENT_SILENCE_DEFAULT_S = 15,
+    GONE_AFTER_DEFAULT_S = 60,
+    KEEP_GONE_DEFAULT_H = 24,
     ENVOY_SECONDS_DEFAULT = 10,
 };
 
@@ -315,6 +317,24 @@ static int take_max_streams(struct config *c, const struct value *v, size_t n, s
     return r;
 }
 
+static int take_gone_after(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t seconds = GONE_AFTER_DEFAULT_S;
+    int r = n ? parse_number(&v[0], 0, 3600, &seconds, e) : 0;
+
+    c->gone_after = (clock_ns)seconds * CLOCK_NS_PER_S;
+    return r;
+}
+
+static int take_keep_gone(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    uint64_t hours = KEEP_GONE_DEFAULT_H;
+    int r = n ? parse_number(&v[0], 0, 8760, &hours, e) : 0;
+
+    c->keep_gone = (clock_ns)hours * 3600 * CLOCK_NS_PER_S;
+    return r;
+}
+
 static int take_log_level(struct config *c, const struct value *v, size_t n, struct err *e)
 {
     if (n && log_level_parse(v[0].text, &c->log_level))
@@ -452,6 +472,16 @@ static const struct setting settings[] = {
      .fallback = "10000",
      .take = take_max_streams,
      .help = "xDS streams at the same time"},
+    {.name = "gone-after",
+     .metavar = "SECONDS",
+     .fallback = "60",
+     .take = take_gone_after,
+     .help = "that an Envoy which was connected may be away (to be started anew) before that is an alarm"},
+    {.name = "keep-gone",
+     .metavar = "HOURS",
+     .fallback = "24",
+     .take = take_keep_gone,
+     .help = "that an Envoy which is gone is remembered, unless it comes back; 0: none is"},
     {.name = "read-only",
      .take = take_read_only,
      .help = "take no edits and allocate no ports: another daemon of the same cluster does"},

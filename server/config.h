@@ -63,6 +63,7 @@ struct config {
     uint64_t max_status_bytes;
     clock_ns agent_silence; /* 0: it may be silent for ever */
     size_t max_streams;
+    clock_ns keep_gone, gone_after; /* of proxies that left; keep_gone 0: nobody is remembered */
     bool read_only;
     enum log_level log_level;
     enum log_format log_format;

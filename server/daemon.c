@@ -112,6 +112,20 @@ static void on_told(void *arg, const char *kind, const char *name, enum event_ch
     store_announce_passing(d->store, kind, name, change);
 }
 
+/* In the xDS thread. The alarm itself follows from what is told of the proxy (api/proxies.c). */
+static void on_gone(void *arg, const struct xds_known *k)
+{
+    _cleanup_(mem_free_p) char *name = mem_printf("proxy %s", k->id);
+
+    on_told(arg, "Alarm", name, k->state == XDS_GONE ? EVENT_ADDED : EVENT_REMOVED);
+    if (k->state == XDS_GONE)
+        log_event(LOG_LEVEL_ERROR, "alarm", "alarm", name, "problem", "a proxy left and did not come back", "node",
+                  k->node_id, "gateway", k->gateway, "peer", k->peer, "why", k->ended, NULL);
+    else
+        log_event(LOG_LEVEL_NOTICE, "alarm is over", "alarm", name, "node", k->node_id, "gateway", k->gateway, "now",
+                  k->state == XDS_CONNECTED ? "it is back" : "it is not remembered any more", NULL);
+}
+
 /* In the core's thread. */
 static void keep_notes(struct daemon *d)
 {
@@ -396,6 +410,9 @@ static int start_xds(struct daemon *d, struct err *e)
         .max_streams = c->max_streams,
         .nacked = on_nacked,
         .tell = on_told,
+        .keep_gone = c->keep_gone,
+        .gone_after = c->gone_after,
+        .gone = on_gone,
         .notes = store_notes(d->store),
         .note = on_note,
         .arg = d,
@@ -591,10 +608,12 @@ static void convert_resources(const struct xds_proxy *p, struct arena *arena, st
 
 static void api_proxies(void *arg, const char *id, struct arena *arena, const struct api_proxy **ret, size_t *ret_n)
 {
+    static const enum api_presence presences[] = {
+        [XDS_CONNECTED] = API_CONNECTED, [XDS_AWAY] = API_AWAY, [XDS_GONE] = API_GONE};
     const struct daemon *d = arg;
     struct xds_proxy *found = NULL;
     size_t n = 0;
-    /* Not connected, or not to be asked now: there is none. */
+    /* Neither connected nor remembered, or not to be asked now: there is none. */
     if (xds_status_proxies(xds_server_status(d->xds), id, arena, &found, &n) < 0)
         n = 0;
     struct api_proxy *items = arena_array(arena, struct api_proxy, n + 1);
@@ -602,6 +621,7 @@ static void api_proxies(void *arg, const char *id, struct arena *arena, const st
         const struct xds_proxy *p = &found[i];
         items[i] = (struct api_proxy){
             .id = p->id,
+            .presence = presences[p->presence],
             .node_id = or_empty(p->node_id),
             .node_cluster = or_empty(p->node_cluster),
             .gateway = or_empty(p->gateway),
@@ -609,12 +629,21 @@ static void api_proxies(void *arg, const char *id, struct arena *arena, const st
             .envoy_version = p->version,
             .incremental = p->variant == XDS_DELTA,
             .connected_at = p->connected_at,
+            .first_seen_at = p->first_seen,
+            .left_at = p->left_at,
+            .ended = p->ended,
         };
         convert_types(p, arena, &items[i]);
         convert_resources(p, arena, &items[i]);
     }
     *ret = items;
     *ret_n = n;
+}
+
+static int api_forget_proxy(void *arg, const char *id)
+{
+    const struct daemon *d = arg;
+    return xds_status_forget(xds_server_status(d->xds), id);
 }
 
 static void api_programmed(void *arg, const struct api_carrier *carriers, size_t n, struct arena *arena,
@@ -794,6 +823,7 @@ static int start_api(struct daemon *d, struct err *e)
         .backend = {.arg = d,
                     .view = api_view,
                     .proxies = api_proxies,
+                    .forget_proxy = api_forget_proxy,
                     .programmed = api_programmed,
                     .faults = api_faults,
                     .status_version = api_status_version,

@@ -25,7 +25,6 @@ struct followed {
 
 struct xds_news {
     struct xds_directory *directory;
-    uint32_t epoch;
     xds_tell tell;
     void *arg;
     struct xds_session *first, *last; /* the queue */
@@ -63,16 +62,16 @@ static void tell_proxy(const struct xds_news *n, const struct xds_session *s, en
 {
     char id[XDS_PROXY_ID_MAX];
 
-    n->tell(n->arg, "Proxy", xds_proxy_id(n->epoch, s, id), change);
+    n->tell(n->arg, "Proxy", xds_proxy_id(s, id), change);
 }
 
-void xds_news_gone(struct xds_news *n, struct xds_session *s)
+void xds_news_gone(struct xds_news *n, struct xds_session *s, bool stays)
 {
     if (s->news.waits)
         dequeue(n, s);
     n->is_stirred |= n->n_followed > 0;
-    if (s->news.is_told)
-        tell_proxy(n, s, EVENT_REMOVED);
+    if (s->news.is_told || stays)
+        tell_proxy(n, s, stays ? EVENT_MODIFIED : EVENT_REMOVED);
 }
 
 static void tell_streams(struct xds_news *n)
@@ -230,12 +229,11 @@ clock_ns xds_news_run(struct xds_news *n, clock_ns now)
     return n->at;
 }
 
-struct xds_news *xds_news_new(struct xds_directory *d, uint32_t epoch, xds_tell tell, void *arg)
+struct xds_news *xds_news_new(struct xds_directory *d, xds_tell tell, void *arg)
 {
     struct xds_news *n = mem_new(struct xds_news);
 
     n->directory = d;
-    n->epoch = epoch;
     n->tell = tell;
     n->arg = arg;
     xds_rollouts_follow(d, on_rollout, n);

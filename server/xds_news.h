@@ -43,13 +43,13 @@ struct xds_news_entry {
     uint64_t told; /* digest of what it was when it was told of */
 };
 
-/* epoch: of the proxies' ids. The directory's rollouts are followed from now on. */
-struct xds_news *xds_news_new(struct xds_directory *d, uint32_t epoch, xds_tell tell, void *arg);
+/* The directory's rollouts are followed from now on. */
+struct xds_news *xds_news_new(struct xds_directory *d, xds_tell tell, void *arg);
 void xds_news_free(struct xds_news *n); /* NULL is allowed; all sessions are gone, the directory is there */
 /* Something happened to it. */
 void xds_news_stirred(struct xds_news *n, struct xds_session *s);
-/* It is about to be freed. */
-void xds_news_gone(struct xds_news *n, struct xds_session *s);
+/* It is about to be freed. stays: the proxy is remembered by its id. */
+void xds_news_gone(struct xds_news *n, struct xds_session *s, bool stays);
 /* That batch was applied, just now. */
 void xds_news_applied(struct xds_news *n, const struct xds_batch *b);
 /* Tells what is to be told by now. Returns when to be called again at the latest. */

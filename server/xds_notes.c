@@ -1,9 +1,11 @@
 /*
- * Notes of proxies. Their names, and what stands in them, packed (store/pack.h), behind the number of this layout:
+ * Notes of proxies. Their names, and what stands in them, packed (store/pack.h), behind the number of their layout,
+ * which is LAYOUT_PRESENCE for the last of these, so that a daemon that knows the others alone passes over it:
  *
  *     proxy/NUMBER              gateway; how many; of each, the oldest first: key, type, name, words
  *     form/GATEWAY/TYPE/NAME    gateway, type, name, owner, flags, names of clusters, route configurations, secrets;
  *                               the message
+ *     presence/NUMBER           of a proxy's key: see xds_presence_write()
  *
  * A note that is not understood says nothing.
  */
@@ -15,7 +17,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { LAYOUT = 1, ALONE = 1, USES_EDS = 2, SENSITIVE = 4 };
+enum { LAYOUT = 1, LAYOUT_PRESENCE = 2, ALONE = 1, USES_EDS = 2, SENSITIVE = 4 };
 
 /* A form that waits for its gateway. */
 struct waiting {
@@ -26,13 +28,14 @@ struct waiting {
 struct xds_notes {
     struct xds_directory *directory;
     struct xds_refusals *refusals;
+    struct xds_presence *presence; /* NULL: nobody is remembered */
     void (*note)(void *arg, struct notes *notes);
     void *arg;
-    struct pointers waiting;   /* until the first complete batch */
-    uint64_t changes, accepts; /* of the refusals and the directory, as of the last look */
-    uint64_t digest;           /* of what was noted last */
+    struct pointers waiting;              /* until the first complete batch */
+    uint64_t changes, accepts, movements; /* of the refusals, the directory and the presence, as of the last look */
+    uint64_t digest;                      /* of the refusals and forms that were noted last */
     clock_ns looked_at;
-    size_t n_seen; /* refusals, by the last look */
+    size_t n_seen; /* refusals and proxies, by the last look */
 };
 
 /* ---- reading ---- */
@@ -99,8 +102,11 @@ static void read_form(struct xds_notes *n, struct unpack u)
 static void read_note(struct xds_notes *n, const struct note *note)
 {
     struct unpack u = unpack_start(note->bytes, note->len);
+    uint64_t layout = unpack_number(&u);
 
-    if (unpack_number(&u) != LAYOUT)
+    if (layout == LAYOUT_PRESENCE && n->presence)
+        xds_presence_read(n->presence, &u, clock_now(NULL));
+    if (layout != LAYOUT)
         return;
     if (strncmp(note->name, "proxy/", 6) == 0)
         read_proxy(n, u);
@@ -134,13 +140,14 @@ void xds_notes_applied(struct xds_notes *n)
     drop_waiting(n);
 }
 
-struct xds_notes *xds_notes_new(struct xds_directory *d, struct xds_refusals *r, const struct notes *before,
-                                void (*note)(void *arg, struct notes *notes), void *arg)
+struct xds_notes *xds_notes_new(struct xds_directory *d, struct xds_refusals *r, struct xds_presence *presence,
+                                const struct notes *before, void (*note)(void *arg, struct notes *notes), void *arg)
 {
     struct xds_notes *n = mem_new(struct xds_notes);
 
     n->directory = d;
     n->refusals = r;
+    n->presence = presence;
     n->note = note;
     n->arg = arg;
     for (size_t i = 0; before && i < before->n; i++)
@@ -215,11 +222,11 @@ struct writing {
     struct map forms; /* those that are noted, by name; the values say nothing */
 };
 
-static void begin(struct buf *b)
+static void begin(struct buf *b, uint64_t layout)
 {
     buf_init(b, 0);
     b->secret = true;
-    pack_number(b, LAYOUT);
+    pack_number(b, layout);
 }
 
 static void write_proxy(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n)
@@ -227,7 +234,7 @@ static void write_proxy(void *arg, const struct xds_refusing *p, const struct xd
     struct writing *w = arg;
     struct buf b;
 
-    begin(&b);
+    begin(&b, LAYOUT);
     pack_number(&b, xds_refusing_proxy(p));
     pack_text(&b, xds_refusing_gateway(p));
     pack_number(&b, n);
@@ -263,7 +270,7 @@ static void write_form(void *arg, const struct xds_form *f)
         return;
     }
     map_puts(&w->forms, name, name);
-    begin(&b);
+    begin(&b, LAYOUT);
     pack_text(&b, f->gateway->name);
     pack_number(&b, f->type);
     pack_text(&b, r->name);
@@ -277,19 +284,39 @@ static void write_form(void *arg, const struct xds_form *f)
     notes_add(&w->notes, name, &b);
 }
 
+static void write_presence(const struct xds_presence *p, struct notes *ret)
+{
+    const struct xds_known *k;
+
+    for (size_t i = 0; p && (k = xds_presence_next(p, &i)) != NULL;) {
+        struct buf b;
+
+        begin(&b, LAYOUT_PRESENCE);
+        xds_presence_write(k, &b);
+        notes_add(ret, mem_printf("presence/%016" PRIx64, hash_bytes(k->key, k->key_len)), &b);
+    }
+}
+
+static uint64_t movements(const struct xds_notes *n)
+{
+    return n->presence ? xds_presence_changes(n->presence) : 0;
+}
+
 static void look_and_note(struct xds_notes *n)
 {
     struct writing w = {0};
-    uint64_t digest = 0;
+    uint64_t digest = 0, moved = n->movements;
 
+    n->movements = movements(n);
     n->changes = xds_refusals_changes(n->refusals);
     n->accepts = n->directory->accepts;
-    n->n_seen = look(n, sum_proxy, sum_form, &digest);
-    if (digest == n->digest)
+    n->n_seen = look(n, sum_proxy, sum_form, &digest) + (n->presence ? xds_presence_count(n->presence) : 0);
+    if (digest == n->digest && moved == n->movements)
         return;
     n->digest = digest;
     (void)look(n, write_proxy, write_form, &w); /* as many */
     map_clear(&w.forms);
+    write_presence(n->presence, &w.notes);
     n->note(n->arg, &w.notes);
 }
 
@@ -298,16 +325,22 @@ static bool has_refusals(const struct xds_notes *n)
     return n->changes != xds_refusals_changes(n->refusals);
 }
 
+static bool has_accepts(const struct xds_notes *n)
+{
+    return n->digest && n->accepts != n->directory->accepts;
+}
+
 static bool may_have_changed(const struct xds_notes *n)
 {
-    return n->note && n->directory->complete &&
-           (has_refusals(n) || (n->digest && n->accepts != n->directory->accepts));
+    return n->note && n->directory->complete && (has_refusals(n) || has_accepts(n) || n->movements != movements(n));
 }
 
 clock_ns xds_notes_run(struct xds_notes *n, clock_ns now)
 {
-    clock_ns next = n->looked_at + (has_refusals(n) ? XDS_NOTES_HASTE_MS : XDS_NOTES_GAP_MS) * CLOCK_NS_PER_MS +
-                    (clock_ns)n->n_seen * XDS_NOTES_EACH_NS;
+    clock_ns gap = has_refusals(n)  ? XDS_NOTES_HASTE_MS
+                   : has_accepts(n) ? XDS_NOTES_GAP_MS
+                                    : XDS_NOTES_PRESENCE_MS,
+             next = n->looked_at + gap * CLOCK_NS_PER_MS + (clock_ns)n->n_seen * XDS_NOTES_EACH_NS;
 
     if (!may_have_changed(n))
         return INT64_MAX;

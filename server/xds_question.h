@@ -22,7 +22,7 @@ struct xds_question {
 
 enum { XDS_PROXY_ID_MAX = 32 };
 /* In buf, of XDS_PROXY_ID_MAX bytes. */
-const char *xds_proxy_id(uint32_t epoch, const struct xds_session *s, char *buf);
+const char *xds_proxy_id(const struct xds_session *s, char *buf);
 /* Of all that is told of a proxy in a list: another number, another proxy. */
 uint64_t xds_session_digest(const struct xds_session *s);
 

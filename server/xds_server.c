@@ -112,6 +112,7 @@ struct stream {
     unsigned n_pending; /* operations under way */
     bool reading, sending, ending, closed;
     bool told_unknown;
+    char *fault; /* why it was ended here; NULL: for no fault of its own */
     grpc_byte_buffer *incoming;
     int cancelled;
     struct heap_entry deadline;
@@ -262,6 +263,8 @@ static void end_stream(struct stream *stream, grpc_status_code code, const char 
     if (stream->ending)
         return;
     stream->ending = true;
+    if (code != GRPC_STATUS_OK && code != GRPC_STATUS_UNAVAILABLE)
+        stream->fault = mem_printf("igwd ended its stream: %s", text);
     op.data.send_status_from_server.status = code;
     op.data.send_status_from_server.status_details = &details;
     start(stream, OP_ENDED, &op, 1);
@@ -449,6 +452,7 @@ static void free_stream(struct stream *stream)
     s->n_streams--;
     grpc_call_unref(stream->call);
     free_texts(stream->names);
+    mem_free(stream->fault);
     stream->magic = 0;
     mem_free(stream);
 }
@@ -560,6 +564,16 @@ static void on_read(struct stream *stream, bool ok, clock_ns now)
         end_stream(stream, GRPC_STATUS_OK, "", now); /* the client is done */
 }
 
+/* For people. gRPC tells no more than whether the client was still there for the status. */
+static const char *why_ended(const struct stream *stream)
+{
+    if (stream->fault)
+        return stream->fault;
+    if (stream->server->stop_begun)
+        return "igwd was stopped";
+    return stream->cancelled ? "its connection ended (it was stopped, or can't reach igwd)" : "it ended its stream";
+}
+
 static void on_stream_event(struct stream *stream, enum op_kind kind, bool ok, clock_ns now)
 {
     assert(stream->magic == STREAM_MAGIC && stream->n_pending > 0);
@@ -575,7 +589,7 @@ static void on_stream_event(struct stream *stream, enum op_kind kind, bool ok, c
         stream->closed = true;
         heap_remove(&stream->server->deadlines, &stream->deadline);
         if (stream->session)
-            xds_status_gone(stream->server->status, stream->session);
+            xds_status_gone(stream->server->status, stream->session, why_ended(stream), now);
         xds_session_free(take_ptr(stream->session));
         break;
     case OP_ENDED:
@@ -1109,6 +1123,7 @@ static void server_free(struct xds_server *s)
     buf_clear(&s->bytes);
     xds_status_free(s->status);
     xds_notes_free(s->notes);
+    xds_presence_free(s->common.presence);
     xds_directory_free(s->common.directory);
     xds_refusals_free(s->common.refusals);
     pthread_mutex_destroy(&s->lock);
@@ -1135,8 +1150,16 @@ static struct xds_server *server_new(const struct xds_options *options)
                                     .nacked = options->nacked,
                                     .tell = options->tell,
                                     .arg = options->arg};
+    s->common.presence = xds_presence_new(&(struct xds_presence_options){.directory = s->common.directory,
+                                                                         .keep = options->keep_gone,
+                                                                         .grace = options->gone_after,
+                                                                         .tell = options->tell,
+                                                                         .gone = options->gone,
+                                                                         .arg = options->arg});
+    s->notes = xds_notes_new(s->common.directory, s->common.refusals, s->common.presence, options->notes,
+                             options->note, options->arg);
+    s->common.epoch = xds_presence_epoch(s->common.presence);
     s->status = xds_status_new(&s->common, wake_for_status, s);
-    s->notes = xds_notes_new(s->common.directory, s->common.refusals, options->notes, options->note, options->arg);
     s->status_at = s->notes_at = INT64_MAX;
     buf_init(&s->bytes, XDS_REQUEST_MAX + 1);
     s->ready_end = &s->ready;

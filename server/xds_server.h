@@ -44,6 +44,8 @@ struct xds_report {
     bool culprit;        /* found to be at fault, isolated; else one response's refusal */
 };
 
+struct xds_known;
+
 struct xds_options {
     const struct xds_address *addresses;
     size_t n_addresses;
@@ -52,6 +54,9 @@ struct xds_options {
     /* Called in the xDS thread; must not block. */
     void (*nacked)(void *arg, const struct xds_report *r);
     xds_tell tell; /* of proxies, now and then; NULL: nobody wants to know */
+    /* Of those that left: see server/xds_presence.h. */
+    clock_ns keep_gone, gone_after;
+    void (*gone)(void *arg, const struct xds_known *k);
     /* What was noted of proxies before (borrowed for the start), and what is now: takes the set, which is all of it,
      * and must not block. Also called by xds_server_stop(). NULL: nothing is. */
     const struct notes *notes;

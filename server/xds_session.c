@@ -11,6 +11,7 @@
 #include "server/xds_session.h"
 
 #include "base/utf8.h"
+#include "server/xds_question.h"
 #include "server/xds_stream.h"
 
 #include <assert.h>
@@ -247,6 +248,21 @@ const char *xds_session_unknown_gateway(const struct xds_session *s)
     return s->common->default_gateway ? s->common->default_gateway : "";
 }
 
+static void remember(struct xds_session *s)
+{
+    char id[XDS_PROXY_ID_MAX];
+
+    if (s->common->presence)
+        s->known = xds_presence_came(s->common->presence, &(struct xds_visitor){.gateway = s->gateway->name,
+                                                                                .node_id = s->node_id,
+                                                                                .node_cluster = s->node_cluster,
+                                                                                .id = xds_proxy_id(s, id),
+                                                                                .peer = s->peer,
+                                                                                .version = s->node_version,
+                                                                                .variant = s->options.variant,
+                                                                                .at = s->roster.began_at});
+}
+
 /*
  * A proxy belongs to the gateway that its metadata names, else its cluster, else its id, else to the default one. The
  * metadata's word stands even if there is no such gateway (then the proxy waits for it); the others are the names of
@@ -276,6 +292,7 @@ static int resolve_gateway(struct xds_session *s, clock_ns now, struct err *e)
     xds_unwatch(&s->watcher);
     xds_watch(&g->watchers, &s->watcher);
     xds_progress_join(s, now);
+    remember(s);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "server/xds_presence.h"
 #include "server/xds_refusals.h"
 #include "server/xds_server.h"
 #include "server/xds_table.h"
@@ -23,7 +24,9 @@ struct xds_session;
 struct xds_common {
     struct xds_directory *directory;
     struct xds_refusals *refusals;
-    const char *default_gateway;                                /* of a proxy that names none; NULL: off */
+    struct xds_presence *presence; /* NULL: nobody is remembered */
+    uint32_t epoch;                /* of the proxies' ids, so that those of an earlier run are not taken for others */
+    const char *default_gateway;   /* of a proxy that names none; NULL: off */
     void (*nacked)(void *arg, const struct xds_report *report); /* may be NULL */
     xds_tell tell;                                              /* may be NULL */
     void *arg;

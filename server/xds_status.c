@@ -24,7 +24,6 @@ struct xds_status {
     const struct xds_common *common;
     void (*wake)(void *arg);
     void *wake_arg;
-    uint32_t epoch;        /* part of ids, so that those of an earlier run are not mistaken for others */
     clock_ns next_expiry;  /* of waits; the xDS thread's */
     struct xds_news *news; /* the xDS thread's; NULL: nobody wants to know */
 
@@ -53,11 +52,14 @@ void xds_status_stirred(struct xds_status *t, struct xds_session *s)
         xds_news_stirred(t->news, s);
 }
 
-void xds_status_gone(struct xds_status *t, struct xds_session *s)
+void xds_status_gone(struct xds_status *t, struct xds_session *s, const char *why, clock_ns now)
 {
+    char id[XDS_PROXY_ID_MAX];
+    bool stays = xds_presence_left(t->common->presence, s->known, xds_proxy_id(s, id), why, now);
+
     xds_status_changed(t);
     if (t->news)
-        xds_news_gone(t->news, s);
+        xds_news_gone(t->news, s, stays);
 }
 
 void xds_status_applied(struct xds_status *t, const struct xds_batch *b)
@@ -158,10 +160,23 @@ static clock_ns earlier(clock_ns a, clock_ns b)
     return a < b ? a : b;
 }
 
+/* Who does not come back. */
+static clock_ns run_presence(struct xds_status *t, clock_ns now)
+{
+    struct xds_presence *p = t->common->presence;
+    uint64_t before = p ? xds_presence_changes(p) : 0;
+    clock_ns next = p ? xds_presence_run(p, now) : INT64_MAX;
+
+    if (p && xds_presence_changes(p) != before)
+        xds_status_changed(t);
+    return next;
+}
+
 clock_ns xds_status_run(struct xds_status *t, clock_ns now)
 {
     clock_ns next = t->news ? xds_news_run(t->news, now) : INT64_MAX;
 
+    next = earlier(next, run_presence(t, now));
     if (now >= t->next_expiry)
         t->next_expiry = xds_rollout_expire(t->common->directory, now);
     if (__atomic_load_n(&t->n, __ATOMIC_ACQUIRE) > 0)
@@ -187,12 +202,11 @@ struct xds_status *xds_status_new(const struct xds_common *common, void (*wake)(
     t->common = common;
     t->wake = wake;
     t->wake_arg = arg;
-    t->epoch = (uint32_t)(int64_t)clock_wall();
     t->next_expiry = INT64_MAX;
     t->end = &t->first;
     pthread_mutex_init(&t->lock, NULL);
     if (common->tell)
-        t->news = xds_news_new(common->directory, t->epoch, common->tell, common->arg);
+        t->news = xds_news_new(common->directory, common->tell, common->arg);
     return t;
 }
 
@@ -208,17 +222,17 @@ void xds_status_free(struct xds_status *t)
 
 /* ---- reading a session ---- */
 
-const char *xds_proxy_id(uint32_t epoch, const struct xds_session *s, char *buf)
+const char *xds_proxy_id(const struct xds_session *s, char *buf)
 {
-    snprintf(buf, XDS_PROXY_ID_MAX, "%08" PRIx32 "-%06" PRIu64, epoch, s->roster.number);
+    snprintf(buf, XDS_PROXY_ID_MAX, "%08" PRIx32 "-%06" PRIu64, s->common->epoch, s->roster.number);
     return buf;
 }
 
-static const char *id_of(uint32_t epoch, const struct xds_session *s, struct arena *arena)
+static const char *id_of(const struct xds_session *s, struct arena *arena)
 {
     char id[XDS_PROXY_ID_MAX];
 
-    return arena_strdup(arena, xds_proxy_id(epoch, s, id));
+    return arena_strdup(arena, xds_proxy_id(s, id));
 }
 
 /* Of 64 slots: those of which the client has the current form, or all of it and more. */
@@ -285,16 +299,17 @@ static const char *copy_of(const char *text, struct arena *arena)
     return text ? arena_strdup(arena, text) : NULL;
 }
 
-static void describe(uint32_t epoch, const struct xds_session *s, struct arena *arena, struct xds_proxy *ret)
+static void describe(const struct xds_session *s, struct arena *arena, struct xds_proxy *ret)
 {
-    *ret = (struct xds_proxy){.id = id_of(epoch, s, arena),
+    *ret = (struct xds_proxy){.id = id_of(s, arena),
                               .node_id = copy_of(s->node_id, arena),
                               .node_cluster = copy_of(s->node_cluster, arena),
                               .peer = arena_strdup(arena, s->peer),
                               .version = copy_of(s->node_version, arena),
                               .gateway = copy_of(gateway_of(s), arena),
                               .variant = s->options.variant,
-                              .connected_at = s->roster.began_at};
+                              .connected_at = s->roster.began_at,
+                              .first_seen = s->known ? s->known->first_seen : s->roster.began_at};
     for (unsigned type = 0; s->gateway && type < XDS_TYPES; type++) {
         ret->asked[type] = s->subs[type].asked;
         if (s->subs[type].asked)
@@ -321,26 +336,58 @@ static void *room(struct arena *arena, void *items, size_t n, size_t *cap, size_
 struct proxies_question {
     struct xds_question q;
     struct arena *arena;
-    uint32_t epoch;
+    const struct xds_presence *presence; /* NULL: nobody is remembered */
     struct xds_proxy *items;
     size_t n, cap;
     /* Of one: */
-    uint64_t number;
+    const char *id;
+    uint64_t number; /* 0: none of this run */
     unsigned type;
     uint32_t slot;
     size_t resources_cap;
 };
+
+static void describe_known(const struct xds_known *k, struct arena *arena, struct xds_proxy *ret)
+{
+    *ret = (struct xds_proxy){.presence = k->state,
+                              .id = arena_strdup(arena, k->id),
+                              .node_id = arena_strdup(arena, k->node_id),
+                              .node_cluster = arena_strdup(arena, k->node_cluster),
+                              .peer = arena_strdup(arena, k->peer),
+                              .version = copy_of(k->version, arena),
+                              .gateway = arena_strdup(arena, k->gateway),
+                              .variant = k->variant,
+                              .connected_at = k->connected_at,
+                              .first_seen = k->first_seen,
+                              .left_at = k->left_at,
+                              .ended = copy_of(k->ended, arena)};
+}
+
+/* Those that are not connected, or the one of them that is asked for; all at once: they are only copied. */
+static void add_known(struct proxies_question *q)
+{
+    const struct xds_known *k;
+
+    for (size_t i = 0; q->presence && (k = xds_presence_next(q->presence, &i)) != NULL;) {
+        if (k->state == XDS_CONNECTED || (q->id && strcmp(k->id, q->id) != 0))
+            continue;
+        q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
+        describe_known(k, q->arena, &q->items[q->n++]);
+    }
+}
 
 static int step_all(struct xds_directory *d, struct xds_question *question, clock_ns until)
 {
     struct proxies_question *q = (struct proxies_question *)question;
     const struct xds_session *s;
 
+    if (!question->begun)
+        add_known(q); /* first: who leaves meanwhile is there once */
     while ((s = xds_question_session(d, question)) != NULL) {
         if (!s->node_known)
             continue; /* it said nothing yet */
         q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
-        describe(q->epoch, s, q->arena, &q->items[q->n++]);
+        describe(s, q->arena, &q->items[q->n++]);
         if (clock_now(NULL) >= until)
             return 0;
     }
@@ -386,12 +433,15 @@ static int step_one(struct xds_directory *d, struct xds_question *question, cloc
     struct proxies_question *q = (struct proxies_question *)question;
     const struct xds_session *s = find_session(d, q->number);
 
-    if (!s)
-        return -ENOENT;
+    if (!s) {
+        q->n = 0; /* it may have left meanwhile */
+        add_known(q);
+        return q->n > 0 ? 1 : -ENOENT;
+    }
     if (q->n == 0) {
         q->items = arena_new_of(q->arena, struct xds_proxy);
         q->n = 1;
-        describe(q->epoch, s, q->arena, q->items);
+        describe(s, q->arena, q->items);
     }
     for (; s->gateway && q->type < XDS_TYPES; q->type++, q->slot = 0) {
         const struct xds_sub *sub = &s->subs[q->type];
@@ -413,11 +463,16 @@ static int compare_resources(const void *a, const void *b)
     return x->type != y->type ? (x->type < y->type ? -1 : 1) : strcmp(x->name, y->name);
 }
 
+static int compare_proxies(const void *a, const void *b)
+{
+    return strcmp(((const struct xds_proxy *)a)->id, ((const struct xds_proxy *)b)->id);
+}
+
 /* The number in an id of this run. */
 static bool parse_id(const struct xds_status *t, const char *id, uint64_t *ret_number)
 {
     char epoch[16], *end;
-    size_t n = (size_t)snprintf(epoch, sizeof(epoch), "%08" PRIx32 "-", t->epoch);
+    size_t n = (size_t)snprintf(epoch, sizeof(epoch), "%08" PRIx32 "-", t->common->epoch);
 
     if (strncmp(id, epoch, n) != 0 || id[n] < '0' || id[n] > '9')
         return false;
@@ -429,14 +484,17 @@ static bool parse_id(const struct xds_status *t, const char *id, uint64_t *ret_n
 int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena, struct xds_proxy **ret,
                        size_t *ret_n)
 {
-    struct proxies_question q = {.q.step = id ? step_one : step_all, .arena = arena, .epoch = t->epoch};
+    struct proxies_question q = {
+        .q.step = id ? step_one : step_all, .arena = arena, .presence = t->common->presence, .id = id};
     int r;
 
-    if (id && !parse_id(t, id, &q.number))
-        return -ENOENT;
+    if (id)
+        (void)parse_id(t, id, &q.number); /* of an earlier run: no stream's */
     r = xds_ask(t, &q.q);
     if (r < 0)
         return r;
+    if (!id && q.n > 0)
+        qsort(q.items, q.n, sizeof(q.items[0]), compare_proxies);
     if (id && q.items->n_resources > 0)
         qsort(q.items->resources, q.items->n_resources, sizeof(q.items->resources[0]), compare_resources);
     *ret = q.items;
@@ -444,12 +502,42 @@ int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena
     return 0;
 }
 
+struct forget_question {
+    struct xds_question q;
+    struct xds_presence *presence;
+    const char *id;
+    uint64_t number;
+};
+
+static int step_forget(struct xds_directory *d, struct xds_question *question, clock_ns until)
+{
+    struct forget_question *q = (struct forget_question *)question;
+    int r;
+
+    (void)until; /* it is short */
+    if (find_session(d, q->number))
+        return -EBUSY;
+    r = q->presence ? xds_presence_forget(q->presence, q->id) : -ENOENT;
+    return r < 0 ? r : 1;
+}
+
+int xds_status_forget(struct xds_status *t, const char *id)
+{
+    struct forget_question q = {.q.step = step_forget, .presence = t->common->presence, .id = id};
+    int r;
+
+    (void)parse_id(t, id, &q.number); /* of an earlier run: no stream's */
+    r = xds_ask(t, &q.q);
+    if (r == 0)
+        xds_status_changed(t);
+    return r;
+}
+
 /* ---- rollouts ---- */
 
 struct rollout_question {
     struct xds_question q;
     struct arena *arena;
-    uint32_t epoch;
     uint64_t revision;
     struct xds_rollout_status *ret;
     size_t cap;
@@ -483,7 +571,7 @@ static void add_to_rollout(struct rollout_question *q, const struct xds_session 
 
     ret->proxies = room(q->arena, ret->proxies, ret->n_proxies, &q->cap, sizeof(*one), PROXIES_MIN);
     one = &ret->proxies[ret->n_proxies++];
-    *one = (struct xds_rollout_proxy){.id = id_of(q->epoch, s, q->arena),
+    *one = (struct xds_rollout_proxy){.id = id_of(s, q->arena),
                                       .node_id = copy_of(s->node_id, q->arena),
                                       .gateway = arena_strdup(q->arena, s->gateway->name),
                                       .peer = arena_strdup(q->arena, s->peer)};
@@ -527,8 +615,7 @@ static void gather_gateways(struct xds_rollout_status *ret, struct arena *arena)
 int xds_status_rollout(struct xds_status *t, uint64_t revision, struct arena *arena, struct xds_rollout_status *ret)
 {
     struct xds_rollout_status found = {0};
-    struct rollout_question q = {
-        .q.step = step_rollout, .arena = arena, .epoch = t->epoch, .revision = revision, .ret = &found};
+    struct rollout_question q = {.q.step = step_rollout, .arena = arena, .revision = revision, .ret = &found};
     int r = xds_ask(t, &q.q);
 
     if (r < 0)

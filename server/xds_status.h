@@ -14,6 +14,7 @@
 #define SERVER_XDS_STATUS_H
 
 #include "base/clock.h"
+#include "server/xds_presence.h"
 #include "server/xds_rollout.h"
 #include "server/xds_table.h"
 
@@ -43,23 +44,30 @@ struct xds_proxy_resource {
     const char *words; /* Envoy's; NULL: it did not refuse it */
 };
 
-/* A stream of an Envoy. Texts may be NULL where the proxy said nothing. */
+/* A stream of an Envoy, or one that was connected and is not. Texts may be NULL where the proxy said nothing. */
 struct xds_proxy {
+    enum xds_presence_state presence;
     const char *id; /* unique over restarts; sorts by the time of connecting */
     const char *node_id, *node_cluster, *peer, *version;
     const char *gateway; /* the one it asks for while it has none; NULL: not known */
     enum xds_variant variant;
     double connected_at; /* seconds since 1970 */
+    double first_seen;   /* the same: when it was connected for the first time, as far as it is remembered */
+    double left_at;      /* the same; 0: it is connected */
+    const char *ended;   /* why its last stream ended; NULL: it is connected */
     bool asked[XDS_TYPES];
     uint64_t counts[XDS_TYPES][XDS_STATES];
     struct xds_proxy_resource *resources; /* only of one proxy; sorted by type and name */
     size_t n_resources;
 };
 
-/* Any thread. All proxies, by id, without their resources; or (id) one with them: -ENOENT when it is not connected.
- * Texts and arrays are in the arena. */
+/* Any thread. All proxies, by id, without their resources; or (id) one with them: -ENOENT when it is neither
+ * connected nor remembered. Texts and arrays are in the arena. */
 int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena, struct xds_proxy **ret,
                        size_t *ret_n);
+
+/* Any thread. One that is not connected is not remembered any more. -EBUSY: it is connected; -ENOENT: as above. */
+int xds_status_forget(struct xds_status *t, const char *id);
 
 /* Resources that belong together: all of them have to be taken. Names may be NULL; a secret that does not exist is
  * not waited for, since what needs it is left out as well. */
@@ -121,9 +129,10 @@ void xds_status_changed(struct xds_status *t);
 
 /* ---- for the server; xDS thread ---- */
 
-/* Something is about to happen to that session; it is about to be freed. Answers are others then. */
+/* Something is about to happen to that session; its stream ended, and it is about to be freed. Answers are others
+ * then. why: for people. */
 void xds_status_stirred(struct xds_status *t, struct xds_session *s);
-void xds_status_gone(struct xds_status *t, struct xds_session *s);
+void xds_status_gone(struct xds_status *t, struct xds_session *s, const char *why, clock_ns now);
 /* A batch was applied. That answers become others was said before: who is told by it asks at once. */
 void xds_status_applied(struct xds_status *t, const struct xds_batch *b);
 

@@ -109,6 +109,7 @@ struct xds_session {
 
     struct xds_roster_entry roster;
     struct xds_news_entry news;
+    struct xds_known *known; /* NULL: it is not remembered */
     struct xds_progress progress;
 
     struct buf held_requests; /* length and bytes of each, until the gateway is known */

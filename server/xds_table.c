@@ -641,6 +641,7 @@ static void apply_gateways(struct xds_directory *d, const struct xds_batch *batc
         if (!g->kept || is_named(batch, g->name))
             continue;
         g->known = g->kept = false;
+        d->gateways_ended++;
         gateway_empty(g);
         xds_journal_end(g);
         xds_gateway_unref(g);

@@ -130,10 +130,11 @@ struct xds_gateway {
 };
 
 struct xds_directory {
-    struct map gateways; /* by name */
-    bool complete;       /* a complete batch came: it is known which gateways there are */
-    uint64_t sequence;   /* of the last batch: 1, 2, ... */
-    uint64_t accepts;    /* another number when some table's accepted[] is another */
+    struct map gateways;     /* by name */
+    bool complete;           /* a complete batch came: it is known which gateways there are */
+    uint64_t sequence;       /* of the last batch: 1, 2, ... */
+    uint64_t accepts;        /* another number when some table's accepted[] is another */
+    uint64_t gateways_ended; /* so many so far */
     struct xds_rollouts *rollouts;
     struct xds_watcher
         unresolved; /* sessions that wait for their gateway; told with NULL after each complete batch */

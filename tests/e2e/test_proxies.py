@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from api_client import Api, Stream
+from api_client import VIEWER, Api, Stream
 from declare import BAD_CLUSTER, l4, l7
 from harness import SLOW, wait_answer, wait_until
 
@@ -37,9 +37,17 @@ def wait_programmed(lab, name, state, **numbers):
     return wait_until(look)
 
 
+def node_of(envoy):
+    return envoy.name.replace("envoy", "node")
+
+
+def connected(lab):
+    return lab.api.v1("/proxies?presence=connected")["items"]
+
+
 def proxy_of(lab, envoy):
     """The connected proxy that is this Envoy, by its node's id."""
-    found = [p for p in lab.api.v1("/proxies")["items"] if p["node_id"] == envoy.name.replace("envoy", "node")]
+    found = [p for p in connected(lab) if p["node_id"] == node_of(envoy)]
     assert len(found) == 1, found
     return found[0]
 
@@ -91,7 +99,7 @@ def test_an_exposure_is_programmed_once_all_proxies_acked_all_that_carries_it(se
     envoys[0].kill()
     for name in GOOD:
         wait_programmed(lab, name, "ok", proxies=1, acked=1)
-    assert [p["node_id"] for p in lab.api.v1("/proxies")["items"]] == [proxy_of(lab, envoys[1])["node_id"]]
+    assert [p["node_id"] for p in connected(lab)] == [proxy_of(lab, envoys[1])["node_id"]]
 
 
 @pytest.mark.sanitized
@@ -117,7 +125,7 @@ def test_what_envoy_refuses_is_shown_with_its_words_at_the_proxy_and_at_the_expo
     before = proxy_of(lab, envoy)["id"]
     assert sum(envoy.rejected().values()) > 0
     envoy.kill()
-    wait_until(lambda: lab.api.v1("/proxies")["items"] == [])
+    wait_until(lambda: connected(lab) == [])
     envoy.start().wait_live()
     wait_until(shown)
     wait_programmed(lab, bad, "failed", nacked=1)
@@ -235,6 +243,83 @@ def told(kind, name, change):
     return lambda data: (data["kind"], data["name"], data["change"]) == (kind, name, change)
 
 
+def alarms(lab):
+    """Those of proxies."""
+    return {a["name"]: a["text"] for a in lab.api.v1("/alarms")["items"] if a["name"].startswith("proxy ")}
+
+
+def absent(lab, envoy, presence):
+    """Waits until it is that."""
+    def look():
+        found = [p for p in lab.api.v1("/proxies?presence=" + presence)["items"] if p["node_id"] == node_of(envoy)]
+        assert len(found) == 1, lab.api.v1("/proxies")["items"]
+        return found[0]
+    return wait_until(look)
+
+
+def restart(lab, gone_after, **options):
+    lab.igwd.env["IGWD_GONE_AFTER"] = str(gone_after)
+    lab.igwd.restart(**options)
+    lab.api.wait_live()
+
+
+@pytest.mark.sanitized
+def test_a_proxy_of_several_that_does_not_come_back_is_an_alarm_until_it_does_or_is_forgotten(served):
+    lab = served
+    restart(lab, 1)
+    envoy, other = start(lab), start(lab)
+    wait_until(lambda: len(connected(lab)) == 2)
+    before = proxy_of(lab, envoy)
+    stream = Stream(lab.api, "?kind=Proxy&kind=Alarm")
+    envoy.kill()
+    stream.until(told("Proxy", before["id"], "modified"))
+    alarm = "proxy " + before["id"]
+    stream.until(told("Alarm", alarm, "added"))
+    found = absent(lab, envoy, "gone")
+    assert {k: found[k] for k in ("id", "gateway", "peer", "first_seen_at", "connected_at")} == {
+        k: before[k] for k in ("id", "gateway", "peer", "first_seen_at", "connected_at")}
+    assert found["left_at"] > found["connected_at"] and "its connection ended" in found["status"]["ended"]
+    assert found["status"]["state"] is None and found["status"]["resources"] == []
+    assert lab.api.v1("/proxies/%s/resources" % found["id"])["items"] == []
+    assert '"%s" of gateway "envoy" left at %s' % (node_of(envoy), found["left_at"]) in alarms(lab)[alarm]
+    assert {k: lab.api.v1("/summary")[k] for k in ("proxies", "proxies_gone")} == {"proxies": 1, "proxies_gone": 1}
+    status = lab.api.v1("/gateways/envoy")["status"]
+    assert (status["proxies"], status["proxies_gone"]) == (1, 1)
+    assert 'igwd_proxies_gone{gateway="envoy"} 1\n' in lab.api.get("/metrics").body.decode()
+    # A daemon that is started anew knows it, and calls nobody gone who is about to come back.
+    stream.close()
+    restart(lab, 600)
+    assert set(alarms(lab)) == {alarm}
+    wait_until(lambda: [p["node_id"] for p in connected(lab)] == [node_of(other)])
+    assert {p["node_id"]: p["status"]["presence"] for p in lab.api.v1("/proxies")["items"]} == {
+        node_of(envoy): "gone", node_of(other): "connected"}
+    assert len(lab.igwd.logged('"alarm"', "did not come back")) == 1
+    # It comes back.
+    stream = Stream(lab.api, "?kind=Alarm")
+    envoy.start().wait_live()
+    stream.until(told("Alarm", alarm, "removed"))
+    stream.close()
+    again = proxy_of(lab, envoy)
+    assert again["id"] != before["id"] and again["first_seen_at"] == before["first_seen_at"]
+    assert alarms(lab) == {} and lab.api.get("/api/v1/proxies/" + before["id"]).status == 404
+    assert lab.api.delete("/proxies/" + again["id"]).status == 409
+    # It leaves while no daemon is there, and has its time to come back from then on.
+    envoy.signal(signal.SIGSTOP)
+    restart(lab, 1)
+    gone = absent(lab, envoy, "gone")
+    assert gone["id"] == again["id"] and gone["status"]["ended"] == "igwd was stopped"
+    envoy.kill()
+    # It was taken away on purpose.
+    wait_until(lambda: [p["node_id"] for p in connected(lab)] == [node_of(other)])
+    path = "/proxies/" + gone["id"]
+    assert lab.api.delete(path + "?dry_run=true").status == 204 and "proxy " + gone["id"] in alarms(lab)
+    assert lab.api.delete(path, headers={"If-Match": '"1.2"'}).status == 412
+    assert lab.api.delete(path, headers={"Authorization": "Bearer " + VIEWER}, tcp=True).status == 403
+    assert lab.api.delete(path).status == 204
+    assert lab.api.delete(path).status == 404
+    assert [p["node_id"] for p in lab.api.v1("/proxies")["items"]] == [node_of(other)] and alarms(lab) == {}
+
+
 @pytest.mark.sanitized
 def test_proxies_that_come_and_go_and_what_they_take_is_told_as_it_happens(served):
     lab = served
@@ -266,8 +351,8 @@ def test_proxies_that_come_and_go_and_what_they_take_is_told_as_it_happens(serve
     while proxy_of(lab, envoy)["status"]["state"] != "NACKED":
         stream.until(told("Proxy", came["name"], "modified"))
     envoy.kill()
-    stream.until(told("Proxy", came["name"], "removed"))
-    assert lab.api.v1("/proxies")["items"] == []
+    stream.until(told("Proxy", came["name"], "modified"))
+    assert connected(lab) == []
     stream.close()
 
 

@@ -599,7 +599,7 @@ TEST(proxies_are_shown_with_their_worst_state)
 
     CHECK_INT(one.status, 200);
     CHECK(strstr(one.body, "\"variant\":\"incremental\"") != NULL);
-    CHECK(strstr(one.body, "\"status\":{\"state\":\"NACKED\"") != NULL);
+    CHECK(strstr(one.body, "\"presence\":\"connected\",\"ended\":null,\"state\":\"NACKED\"") != NULL);
     CHECK(strstr(one.body, "\"type\":\"LISTENER\",\"REQUESTED\":0,\"ACKED\":0,\"NACKED\":0,\"DOES_NOT_EXIST\":1") !=
           NULL);
     CHECK_INT(ask_proxies("/api/v1/proxies/8").status, 404);
@@ -608,6 +608,96 @@ TEST(proxies_are_shown_with_their_worst_state)
     struct asked acked = ask_proxies("/api/v1/proxies?state=ACKED&fields=id");
     CHECK_STR(acked.body,
               "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"1\"}],\"next\":null,\"total\":1,\"event\":\"0.0\"}");
+}
+
+/* ---- proxies that left ---- */
+
+static const char *forgotten; /* the id */
+static int forget_result;
+
+static void one_that_left(void *arg, const char *id, struct arena *a, const struct api_proxy **ret, size_t *ret_n)
+{
+    static const struct api_proxy gone[] = {{.id = "5",
+                                             .presence = API_GONE,
+                                             .node_id = "n5",
+                                             .node_cluster = "c",
+                                             .gateway = "g",
+                                             .peer = "p",
+                                             .left_at = 86400,
+                                             .ended = "it was cut"},
+                                            {.id = "6",
+                                             .presence = API_AWAY,
+                                             .node_id = "n6",
+                                             .node_cluster = "c",
+                                             .gateway = "g",
+                                             .peer = "p",
+                                             .left_at = 86400}};
+
+    (void)arg, (void)a; /* they stand above */
+    *ret_n = id ? strcmp(id, "5") == 0 : ARRAY_LEN(gone);
+    *ret = gone;
+}
+
+static int forget(void *arg, const char *id)
+{
+    (void)arg;
+    forgotten = strcmp(id, "5") == 0 ? "5" : "another";
+    return forget_result;
+}
+
+static struct asked ask_left(const struct http_peer *peer, const char *method, const char *target)
+{
+    _cleanup_(routes_free_p) struct routes *routes = routes_new(api_routes, api_n_routes);
+    const struct dispatcher d = {.routes = routes,
+                                 .backend = {.view = the_view, .proxies = one_that_left, .forget_proxy = forget},
+                                 .version = "1",
+                                 .group = (gid_t)-1};
+
+    forgotten = NULL;
+    return ask_of(&d, peer, method, target, NULL, NULL);
+}
+
+TEST(one_that_is_gone_is_an_alarm_and_one_that_is_away_is_none)
+{
+    struct asked alarms = ask_left(&root, "GET", "/api/v1/alarms");
+
+    CHECK(
+        strstr(
+            alarms.body,
+            "\"items\":[{\"kind\":\"Alarm\",\"name\":\"proxy 5\",\"text\":\"\\\"n5\\\" of gateway \\\"g\\\" left at "
+            "1970-01-02T00:00:00.000Z and did not come back: it was "
+            "cut\",\"since\":\"1970-01-02T00:00:00.000Z\"}]") != NULL);
+    CHECK_STR(ask_left(&root, "GET", "/api/v1/proxies?presence=away&fields=id").body,
+              "{\"kind\":\"ProxyList\",\"items\":[{\"id\":\"6\"}],\"next\":null,\"total\":1,\"event\":\"0.0\"}");
+}
+
+TEST(one_that_is_gone_is_forgotten_by_those_who_may)
+{
+    static const char text[] = "boss admin certificate\nmine operator=g certificate\nother operator=h certificate\n"
+                               "guest viewer certificate\n";
+    struct http_peer mine = {.certificate = "mine"}, other = {.certificate = "other"},
+                     guest = {.certificate = "guest"};
+
+    CHECK_INT(tokens_parse("f", text, &the_tokens, NULL), 0);
+    forget_result = 0;
+    CHECK_INT(ask_left(&other, "DELETE", "/api/v1/proxies/5").status, 403);
+    CHECK_INT(ask_left(&guest, "DELETE", "/api/v1/proxies/5").status, 403);
+    CHECK_INT(ask_left(&mine, "DELETE", "/api/v1/proxies/5?dry_run=true").status, 204);
+    CHECK_STR(forgotten, NULL);
+    CHECK_INT(ask_left(&mine, "DELETE", "/api/v1/proxies/5").status, 204);
+    CHECK_STR(forgotten, "5");
+    CHECK_INT(ask_left(&root, "DELETE", "/api/v1/proxies/5").status, 204);
+    CHECK_STR(forgotten, "5");
+    CHECK_INT(ask_left(&root, "DELETE", "/api/v1/proxies/7").status, 404);
+    CHECK_STR(forgotten, NULL);
+    /* What came of it meanwhile. */
+    forget_result = -EBUSY;
+    CHECK_INT(ask_left(&root, "DELETE", "/api/v1/proxies/5").status, 409);
+    forget_result = -ENOENT;
+    CHECK_INT(ask_left(&root, "DELETE", "/api/v1/proxies/5").status, 404);
+    forget_result = -EAGAIN;
+    CHECK_INT(ask_left(&root, "DELETE", "/api/v1/proxies/5").status, 503);
+    tokens_unref(take_ptr(the_tokens));
 }
 
 TEST(resources_of_a_proxy_come_in_pages_by_type_and_name)

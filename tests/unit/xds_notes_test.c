@@ -32,7 +32,7 @@ static void world_init(struct world *w, const struct notes *before)
     *w = (struct world){.now = CLOCK_NS_PER_S};
     w->directory = xds_directory_new();
     w->refusals = xds_refusals_new();
-    w->notes = xds_notes_new(w->directory, w->refusals, before, on_note, w);
+    w->notes = xds_notes_new(w->directory, w->refusals, NULL, before, on_note, w);
 }
 
 /* What it noted last stays the caller's. */

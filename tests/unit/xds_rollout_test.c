@@ -853,7 +853,8 @@ static void news_init(struct world *w)
 {
     world_init(w);
     buf_init(&w->told, 0);
-    w->news = xds_news_new(w->common.directory, 0xe, on_told, w);
+    w->common.epoch = 0xe;
+    w->news = xds_news_new(w->common.directory, on_told, w);
     publish(w, "g", "c", "0"); /* the gateways are known */
 }
 
@@ -903,7 +904,7 @@ static void leave(struct client *c)
 {
     struct world *w = c->world;
 
-    xds_news_gone(w->news, c->session);
+    xds_news_gone(w->news, c->session, false);
     close_client(c);
     (void)xds_news_run(w->news, w->now); /* too early to tell more */
 }

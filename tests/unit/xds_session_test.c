@@ -2312,7 +2312,7 @@ static void restart_random(struct random_chains *c)
 {
     struct world *w = c->w;
     struct notes notes = {0};
-    struct xds_notes *n = xds_notes_new(w->common.directory, w->common.refusals, NULL, take_notes, &notes);
+    struct xds_notes *n = xds_notes_new(w->common.directory, w->common.refusals, NULL, NULL, take_notes, &notes);
 
     xds_session_free(w->session);
     xds_notes_free(n);
@@ -2320,7 +2320,7 @@ static void restart_random(struct random_chains *c)
     xds_refusals_free(w->common.refusals);
     w->common.directory = xds_directory_new();
     w->common.refusals = xds_refusals_new();
-    n = xds_notes_new(w->common.directory, w->common.refusals, &notes, NULL, NULL);
+    n = xds_notes_new(w->common.directory, w->common.refusals, NULL, &notes, NULL, NULL);
     change_chains(w, c->contents);
     xds_notes_applied(n);
     xds_notes_free(n);
