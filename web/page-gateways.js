@@ -6,7 +6,7 @@ import { Editor, Field, useDraft } from "./edit.js";
 import { Search, Table } from "./table.js";
 import {
     Ago, Button, Card, Confirm, CopyCurl, Dialog, Empty, ErrorBox, Fact, Icon, Loading, PageHead, Pairs, Read, ReadOnly,
-    Tag, XDS_STATES, copy, go, href, many, setQuery, toast, useMe, whyNotAdmin,
+    Tag, copy, go, href, many, proxyFact, setQuery, toast, useMe, whyNotAdmin,
 } from "./ui.js";
 import { html, useState } from "./html.js";
 
@@ -30,8 +30,9 @@ const acceptedFact = ({ exposures, exposures_accepted: accepted }) => ({
     state: exposures === 0 ? "none" : accepted === exposures ? "ok" : "failed",
     text: exposures === 0 ? "none" : `${accepted}/${exposures} accepted`,
 });
-const envoysFact = ({ proxies, exposures }) => ({
-    state: proxies ? "ok" : exposures ? "warning" : "none", text: proxies ? `${proxies} connected` : "none connected",
+const envoysFact = ({ proxies, proxies_gone: gone, exposures }) => ({
+    state: gone ? "failed" : proxies ? "ok" : exposures ? "warning" : "none",
+    text: (proxies ? `${proxies} connected` : "none connected") + (gone ? `, ${gone} gone` : ""),
 });
 const Allowed = ({ item }) => html`${item.allow_files && html`<${Tag} kind="warning">files<//> `}
     ${item.allow_cluster_header && html`<${Tag} kind="warning">cluster by header<//>`}
@@ -218,13 +219,17 @@ function AllocatedPorts({ item }) {
 }
 
 function Envoys({ item }) {
-    const list = useList("/proxies", { gateway: item.name, sort: "node_id", fields: "id,node_id,connected_at,envoy_version,status.state" }, ["Proxy"], 20);
-    return html`<${Card} title="Its Envoys" action=${item.status.proxies > 0 && html`<a href=${href("proxies", [], { gateway: item.name })}>All ${item.status.proxies}</a>`}>
+    const list = useList("/proxies", { gateway: item.name, sort: "-presence,node_id",
+        fields: "id,node_id,connected_at,left_at,envoy_version,status.presence,status.state" }, ["Proxy"], 20);
+    return html`<${Card} title="Its Envoys" action=${list.items.length > 0 && html`<a href=${href("proxies", [], { gateway: item.name })}>All of them</a>`}>
         <${Read} of=${list} empty=${html`<p class="quiet"><${Icon} state=${item.status.exposures ? "warning" : "none"} /> <span>None is connected${
             item.status.exposures ? ": nothing that is exposed on it can be reached." : "."}</span></p>`}>
-        <ul class="rows">${list.items.slice(0, 20).map((one) => html`<li key=${one.id}><${Icon} state=${XDS_STATES[one.status.state][0]} label=${one.status.state} />
-            <div><a href=${href("proxies", [one.id])}>${one.node_id}</a> <span class="muted">${one.envoy_version}</span></div>
-            <span class="muted"><${Ago} time=${one.connected_at} /></span></li>`)}</ul><//><//>`;
+        <ul class="rows">${list.items.slice(0, 20).map((one) => {
+            const fact = proxyFact(one.status);
+            return html`<li key=${one.id}><${Icon} state=${fact.state} label=${fact.text} />
+                <div><a href=${href("proxies", [one.id])}>${one.node_id}</a> <span class="muted">${one.left_at ? fact.title : one.envoy_version}</span></div>
+                <span class="muted"><${Ago} time=${one.left_at || one.connected_at} /></span></li>`;
+        })}</ul><//><//>`;
 }
 
 // Who may edit what is on it. Tokens are the administrators' to see.
@@ -258,8 +263,9 @@ function One({ name, query }) {
                 <a href=${href("exposures", [], { gateway: name })}><b>${s.exposures_accepted < s.exposures && html`<${Icon} state="failed" label="some failed" /> `}
                     ${s.exposures_accepted}/${s.exposures}</b><span>exposures accepted</span></a>
                 <a href=${href("topology", [], { gateway: name })}><b>${s.listeners}</b><span>open ${many(s.listeners, "listener")}</span></a>
-                <a href=${href("proxies", [], { gateway: name })}><b>${s.proxies === 0 && s.exposures > 0 && html`<${Icon} state="warning" label="none" /> `}${s.proxies}</b>
-                    <span>${many(s.proxies, "Envoy")} connected</span></a></nav>
+                <a href=${href("proxies", [], { gateway: name })}><b>${s.proxies_gone > 0 ? html`<${Icon} state="failed" label="some gone" /> `
+                    : s.proxies === 0 && s.exposures > 0 && html`<${Icon} state="warning" label="none" /> `}${s.proxies}</b>
+                    <span>${many(s.proxies, "Envoy")} connected${s.proxies_gone ? `, ${s.proxies_gone} gone` : ""}</span></a></nav>
             ${query.get("edit") === "1" && html`<${Settings} item=${item} etag=${one.etag} why=${why} isEditing />`}
             <div class="columns"><div class="stack"><${Listeners} item=${item} query=${query} /><${Bootstrap} item=${item} /></div>
                 <div class="stack">${query.get("edit") !== "1" && html`<${Settings} item=${item} etag=${one.etag} why=${why} />`}

@@ -1,5 +1,5 @@
 // The first screen: is everything reachable that should be; if not, what is wrong, and where it is mended.
-import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGet, useList, useWhole } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import { Bars } from "./curve.js";
 import { Ago, Card, CopyCurl, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, many, useNow } from "./ui.js";
@@ -38,19 +38,29 @@ function Trouble({ of: { state, title, says, filter }, list, items }) {
             <a class="remedy" href=${href("exposures", [], filter)}>All of them</a></li>`}`;
 }
 
+function Gone({ list }) {
+    const shown = list.items.slice(0, SHOWN);
+    return html`${shown.map((one) => html`<${Row} key=${one.id} state="failed" to=${href("proxies", [one.id])} remedy="What to do"
+            what=${html`Envoy <code>${one.node_id}</code> of the gateway <code>${one.gateway}</code> is gone`}
+            says=${html`It left <${Ago} time=${one.left_at} /> and did not come back: ${one.status.ended}.`} />`)}
+        ${list.count > shown.length && html`<${Row} state="failed" what=${`${list.count - shown.length}${list.complete ? "" : " or more"} other Envoys are gone`}
+            to=${href("proxies", [], { presence: "gone" })} remedy="All of them" />`}`;
+}
+
 function Attention({ summary }) {
     const lists = TROUBLES.map((one) => useList("/exposures", { ...one.filter, fields: FIELDS }, EXPOSURE_EVENTS, 50));
-    const alarms = useList("/alarms", {}, ["Alarm", "Certificate", "Token", "Proxy"]);
+    const alarms = useWhole("/alarms", {}, ["Alarm", "Certificate", "Token", "Proxy"]);
+    const gone = useList("/proxies", { presence: "gone", sort: "node_id", fields: "id,node_id,gateway,left_at,status.ended" }, ["Proxy"], 50);
     const certificates = useList("/certificates", { pair: ["expired", "missing", "kept", "expires_soon"],
         sort: "not_after", fields: "name,status.pair,status.pair_problem,status.leaf" }, ["Certificate"], 50);
-    const all = [...lists, alarms, certificates];
+    const all = [...lists, alarms, gone, certificates];
     const failed = all.find((one) => one.error);
     if (failed) return html`<${Card} title="Needs attention"><div class="body"><${Read} of=${failed} /></div><//>`;
     if (all.some((one) => one.loading)) return html`<${Card} title="Needs attention"><${Loading} /><//>`;
     const troubles = TROUBLES.map((one, i) => lists[i].items.filter(one.only || (() => true)));
-    // What certificates lack, and which ports could not be told, stands in rows of their own, with more.
-    const others = alarms.items.filter((one) => !one.name.startsWith("certificate ") && one.name !== "ports");
-    const isQuiet = ![others, certificates.items, lists.at(-1).items, ...troubles].some((one) => one.length) && !summary.stale
+    // What certificates lack, which ports could not be told, and which Envoys are gone, stands in rows of their own.
+    const others = alarms.items.filter((one) => !/^(certificate|proxy) |^ports$/.test(one.name));
+    const isQuiet = ![others, gone.items, certificates.items, lists.at(-1).items, ...troubles].some((one) => one.length) && !summary.stale
         && summary.complete;
     // Where no Envoy is connected, that is one trouble, not one of each exposure.
     const lonely = new Map();
@@ -73,6 +83,7 @@ function Attention({ summary }) {
                 to=${href("events")} remedy="Watch events" />`}
             ${others.map((item) => html`<${Row} key=${item.name} state="failed" what=${item.name} says=${html`${item.text}
                 ${item.since && html` <span class="muted">(<${Ago} time=${item.since} />)</span>`}`} ...${remedyOf(item)} />`)}
+            <${Gone} list=${gone} />
             ${rowsOf("failed")}
             ${[...lonely].map(([gateway, n]) => html`<${Row} key=${gateway} state="warning" to=${href("gateways", [gateway])}
                 remedy="How to connect one" what=${html`No Envoy of the gateway <code>${gateway}</code> is connected`}
@@ -84,7 +95,6 @@ function Attention({ summary }) {
 // Where an alarm can be mended, as far as its name tells.
 function remedyOf(alarm) {
     const [kind, name] = [alarm.name.split(/[ :/]/)[0], alarm.name];
-    if (/prox|xds/i.test(kind)) return { to: href("proxies"), remedy: "Proxies" };
     if (/cert|secret|tls/i.test(kind)) return { to: href("certificates"), remedy: "Certificates" };
     return { to: href("events", [], { q: name }), remedy: "Events" };
 }
@@ -105,7 +115,8 @@ function Counts({ summary: s }) {
             <span>${many(s.exposures.total, "exposure")}${refused ? `, ${refused} off` : ""}</span></a>
         <a href=${href("exposures", [], { sort: "endpoints_up" })}><b>${wrong(s.exposures.endpoints)}${s.endpoints.up}/${s.endpoints.total}</b>
             <span>endpoints up</span></a>
-        <a href=${href("proxies")}><b>${s.proxies}</b><span>${many(s.proxies, "Envoy")} connected</span></a>
+        <a href=${href("proxies")}><b>${wrong({ failed: s.proxies_gone })}${s.proxies}</b>
+            <span>${many(s.proxies, "Envoy")} connected${s.proxies_gone ? `, ${s.proxies_gone} gone` : ""}</span></a>
         <a href=${href("topology")}><b>${s.listeners}</b><span>open ${many(s.listeners, "listener")}</span></a>
         <a href=${href("gateways")}><b>${s.gateways}</b><span>${many(s.gateways, "gateway")}</span></a>
         <a href=${href("certificates")}><b>${s.certificates}</b><span>${many(s.certificates, "certificate")}</span></a>

@@ -1,11 +1,13 @@
-// The connected Envoys: who they are, what each of them has of every resource, and in its own words what it refused.
-import { query as queryText, segment } from "./api.js";
+// The Envoys: who they are, what each of them has of every resource, and in its own words what it refused; and those that
+// left and did not come back, with what to do about that.
+import { ask, query as queryText, segment } from "./api.js";
 import { EXPOSURE_EVENTS, useGatewayNames, useGet, useList } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
 import {
-    Ago, Button, Card, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, go, href, setQuery,
+    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, go, href, proxyFact, setQuery,
+    toast, useMe, whyNotOperator,
 } from "./ui.js";
-import { html } from "./html.js";
+import { html, useRef, useState } from "./html.js";
 
 const ON = ["Proxy"];
 const SHOWN = 20; // refusals in full; the rest is in the table
@@ -15,7 +17,11 @@ const STATE_OPTIONS = [["", "any"], ...NAMES.map((name) => [name, name])];
 const TYPES = { LISTENER: "listeners", ROUTE: "routes", CLUSTER: "clusters", ENDPOINT: "endpoints", SECRET: "secrets" };
 const TYPE_OPTIONS = [["", "all"], ...Object.keys(TYPES).map((type) => [type, type])];
 
+const PRESENCE_OPTIONS = [["", "any"], ["connected", "connected"], ["away", "away"], ["gone", "gone"]];
+
 const State = ({ of }) => html`<${Fact} state=${XDS_STATES[of][0]} text=${of} title=${XDS_STATES[of][1]} />`;
+const Standing = ({ of }) => html`<${Fact} ...${proxyFact(of.status)} />`;
+const addressOf = (proxy) => proxy.peer.replace(/^ipv[46]:/, "");
 
 // What a resource is about, as a link. ADDRESS:PORT/PROTOCOL is a listener, with |CHAIN its routes; clusters and their
 // endpoints have the exposure's name, secrets their kind before that of the certificate.
@@ -87,13 +93,13 @@ function Has({ of }) {
 
 const COLUMNS = [
     { key: "node_id", title: "Envoy", sort: "node_id", cell: (item) => item.node_id },
-    { key: "state", title: "State", sort: "state", cell: (item) => html`<${State} of=${item.status.state} />` },
+    { key: "state", title: "State", sort: "state", cell: (item) => html`<${Standing} of=${item} />` },
     { key: "gateway", title: "Gateway", sort: "gateway", cell: (item) => html`<a href=${href("gateways", [item.gateway])}>${item.gateway}</a>`,
         narrow: false },
-    { key: "since", title: "Connected", cell: (item) => html`<${Ago} time=${item.connected_at} />` },
-    { key: "has", title: "Acked", kind: "loose", cell: (item) => html`<${Has} of=${item.status.resources} />`, narrow: false },
+    { key: "since", title: "Since", sort: "presence", cell: (item) => html`<${Ago} time=${item.left_at || item.connected_at} />` },
+    { key: "has", title: "Acked", kind: "loose", cell: (item) => (item.left_at ? "–" : html`<${Has} of=${item.status.resources} />`), narrow: false },
     { key: "version", title: "Version", cell: (item) => item.envoy_version || "–", narrow: false },
-    { key: "peer", title: "From", cell: (item) => html`<code>${item.peer.replace(/^ipv[46]:/, "")}</code>`, narrow: false },
+    { key: "peer", title: "From", cell: (item) => html`<code>${addressOf(item)}</code>`, narrow: false },
 ];
 
 const NONE = html`<${Empty} title="No Envoy is connected">
@@ -102,13 +108,13 @@ const NONE = html`<${Empty} title="No Envoy is connected">
     <a class="button primary" href=${href("gateways")}>How to connect one<//><//>`;
 
 function All({ query }) {
-    const filters = Object.fromEntries(["q", "gateway", "state", "node_id"].filter((name) => query.get(name))
+    const filters = Object.fromEntries(["q", "gateway", "presence", "state", "node_id"].filter((name) => query.get(name))
         .map((name) => [name, query.get(name)]));
     const sort = query.get("sort") || "node_id";
     const list = useList("/proxies", { ...filters, sort }, ON);
     const gateways = useGatewayNames();
     const set = (name) => (value) => setQuery({ [name]: value });
-    const empty = Object.keys(filters).length ? html`<${Empty} title="No connected Envoy is like that">
+    const empty = Object.keys(filters).length ? html`<${Empty} title="No Envoy is like that">
         <${Button} onClick=${() => go(href("proxies"))}>Show all of them<//><//>` : NONE;
     return html`<${PageHead} title="Proxies" sub=${list.loading ? "" : `${list.count}${list.complete ? "" : "+"} shown`}>
             <${CopyCurl} request=${{ path: "/proxies" + queryText({ ...filters, sort }) }} /><//>
@@ -116,6 +122,7 @@ function All({ query }) {
             <${Search} label="Search proxies" value=${filters.q || ""} onChange=${set("q")} />
             ${gateways.length > 1 && html`<${Choice} label="Gateway" value=${filters.gateway} onChange=${set("gateway")}
                 options=${[["", "all"], ...gateways.map((one) => [one, one])]} />`}
+            <${Choice} label="Presence" value=${filters.presence} onChange=${set("presence")} options=${PRESENCE_OPTIONS} />
             <${Choice} label="State" value=${filters.state} onChange=${set("state")} options=${STATE_OPTIONS} />
             ${filters.node_id && html`<${Button} kind="quiet" onClick=${() => set("node_id")(null)}>
                 node: ${filters.node_id} ✕<//>`}
@@ -149,6 +156,28 @@ const resourceColumns = (gateway) => [
         narrow: false },
 ];
 
+// What is to be done about one that is not connected.
+function Absent({ proxy, path }) {
+    const [asks, setAsks] = useState(false);
+    const me = useMe();
+    const { status: { presence, ended }, gateway, node_id: node } = proxy;
+    const forget = async () => {
+        await ask("DELETE", path);
+        toast(`${node} is forgotten`);
+        go(href("proxies"));
+    };
+    return html`<${Card} title=${presence === "gone" ? "It left and did not come back" : "It left a moment ago"} action=${html`
+        <${Button} disabled=${whyNotOperator(me, gateway)} onClick=${() => setAsks(true)}>Forget<//>`}><div class="body stack">
+        <p><${Icon} state=${presence === "gone" ? "failed" : "warning"} /> It left <${Ago} time=${proxy.left_at} />: ${ended}.</p>
+        ${presence === "away" ? html`<p>It may be about to start anew. If it stays away, that becomes an alarm.</p>` : html`<ol>
+            <li>Does it run, where it came from (<code>${addressOf(proxy)}</code>)? It may have been moved, or its host may be down.</li>
+            <li>If it runs, it serves what it has, and changes do not reach it. Then it can't reach igwd: look at the address in its
+                bootstrap (<a href=${href("gateways", [gateway])}>as it should be</a>), the firewall between, and its client certificate.</li>
+            <li>If it was taken away for good, forget it. If it ever comes back, it is known again from then on.</li></ol>`}</div>
+        ${asks && html`<${Confirm} title="Forget this Envoy?" verb="Forget" action=${forget} onClose=${() => setAsks(false)}>
+            <p><strong>${node}</strong> is not missed any more, and its alarm is over. Nothing else changes.</p><//>`}<//>`;
+}
+
 function One({ id, query }) {
     const path = `/proxies/${segment(id)}`;
     const on = (event) => event.kind === "Proxy" && event.name === id;
@@ -158,11 +187,14 @@ function One({ id, query }) {
     const sort = query.get("sort") || "";
     const list = useList(path + "/resources", { ...filters, sort }, on);
     const refused = useList(path + "/resources", { state: "NACKED" }, on, SHOWN);
+    const isThere = proxy?.status.presence === "connected";
     const set = (name) => (value) => setQuery({ [name]: value });
+    const node = useRef(null);
+    if (proxy) node.current = proxy.node_id;
     if (one.error?.status === 404)
-        return html`<${PageHead} title=${id} /><${Empty} title="This Envoy is not connected any more">
+        return html`<${PageHead} title=${node.current || id} /><${Empty} title="Nobody has this id any more">
             <p>Each connection has an id of its own: an Envoy that came back has another one.
-            ${" "}<a href=${href("proxies")}>All connected Envoys</a></p><//>`;
+            ${" "}<a href=${href("proxies", [], { node_id: node.current })}>${node.current ? "What is known of this node" : "All Envoys"}</a></p><//>`;
     const empty = Object.keys(filters).length
         ? html`<${Empty} title="It has nothing like that"><${Button} onClick=${() => setQuery({ q: null, type: null, state: null })}>Show all it has<//><//>`
         : html`<${Empty} title="It has asked for nothing yet"><p>An Envoy asks for its listeners and clusters when it connects.</p><//>`;
@@ -171,24 +203,27 @@ function One({ id, query }) {
         <${Read} of=${one}>${proxy && html`
             ${refused.items.length > 0 && html`<${Card} title="Refused, in Envoy's words"><ul class="rows">${refused.items.map((item) => html`
                 <${Refusal} key=${item.type + item.name} gateway=${proxy.gateway} item=${item} />`)}</ul><//>`}
-            <div class="cards"><${Card} title="Who it is"><${Pairs} of=${[
-                ["State", html`<${State} of=${proxy.status.state} />`],
+            ${!isThere && html`<${Absent} proxy=${proxy} path=${path} />`}
+            <div class="cards"><${Card} title=${isThere ? "Who it is" : "Who it was"}><${Pairs} of=${[
+                ["State", html`<${Standing} of=${proxy} />`],
                 ["Gateway", html`<a href=${href("gateways", [proxy.gateway])}>${proxy.gateway}</a>`],
                 ["Node id", html`<code>${proxy.node_id}</code>`],
                 ["Node cluster", html`<code>${proxy.node_cluster}</code>`],
+                ["First seen", html`<${Ago} time=${proxy.first_seen_at} />`],
                 ["Connected", html`<${Ago} time=${proxy.connected_at} />`],
+                ["Left", proxy.left_at && html`<${Ago} time=${proxy.left_at} />`],
                 ["From", html`<code>${proxy.peer}</code>`],
                 ["Envoy", proxy.envoy_version || "of unknown version"],
                 ["Speaks", html`<${Tag}>${proxy.variant === "incremental" ? "incremental xDS" : "state of the world xDS"}<//>`],
-            ]} /><//><${Counts} proxy=${proxy} query=${query} /></div>
-            <div class="filters" role="search">
+            ]} /><//>${isThere && html`<${Counts} proxy=${proxy} query=${query} />`}</div>
+            ${isThere && html`<div class="filters" role="search">
                 <${Search} label="Search resources" value=${filters.q || ""} onChange=${set("q")} />
                 <${Choice} label="Type" value=${filters.type} onChange=${set("type")} options=${TYPE_OPTIONS} />
                 <${Choice} label="State" value=${filters.state} onChange=${set("state")} options=${STATE_OPTIONS} />
             </div>
             <${Read} of=${list} empty=${empty}><${Table} label="Resources" columns=${resourceColumns(proxy.gateway)} items=${list.items}
                 complete=${list.complete} rowKey=${(item) => item.type + " " + item.name} sort=${sort}
-                onSort=${(name) => setQuery({ sort: name })} onShow=${(first, last) => list.show(first, last)} /><//>`}<//>`;
+                onSort=${(name) => setQuery({ sort: name })} onShow=${(first, last) => list.show(first, last)} /><//>`}`}<//>`;
 }
 
 export default function Proxies({ args, query }) {

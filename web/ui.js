@@ -44,8 +44,10 @@ export const useMe = () => useContext(Me);
 const DAEMON_READS = "This igwd takes no edits (--read-only): another one of the cluster does.";
 
 // Why somebody may not edit what is on this gateway; null: they may.
-export function whyReadOnly(me, gateway) {
-    if (me.read_only) return DAEMON_READS;
+export const whyReadOnly = (me, gateway) => (me.read_only ? DAEMON_READS : whyNotOperator(me, gateway));
+
+// The same of what is no edit.
+export function whyNotOperator(me, gateway) {
     if (me.role === "admin") return null;
     if (me.role === "operator")
         return gateway === undefined || me.gateways.includes(gateway) ? null
@@ -118,6 +120,12 @@ export const XDS_STATES = {
     NACKED: ["failed", "refused"], DOES_NOT_EXIST: ["warning", "does not exist"], REQUESTED: ["unknown", "awaits its answer"],
     ACKED: ["ok", "acked"],
 };
+
+// How an Envoy stands: what it has, while it is connected.
+export const proxyFact = ({ presence, state }) =>
+    presence === "gone" ? { state: "failed", text: "gone", title: "it left, and did not come back" }
+        : presence === "away" ? { state: "warning", text: "away", title: "it left a moment ago" }
+            : { state: XDS_STATES[state][0], text: state, title: XDS_STATES[state][1] };
 
 // What an exposure is asked by: host names, or SNI.
 export const namesOf = (item) => (item.vhosts.length ? item.vhosts.flatMap((vhost) => vhost.domains) : item.sni);

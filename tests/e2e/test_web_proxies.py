@@ -73,7 +73,7 @@ def test_a_refused_listener_names_the_exposures_that_it_carries(desk):
 
 
 def test_who_comes_and_goes_is_seen_as_it_happens(desk):
-    desk.furnish().start()
+    desk.furnish().start(args=["--keep-gone", "0"])
     desk.expect(r"status of 404 .*/proxies/")
     page = desk.page(address="#/proxies")
     page.get_by_text("No Envoy is connected").wait_for()
@@ -95,6 +95,68 @@ def test_who_comes_and_goes_is_seen_as_it_happens(desk):
     page.get_by_role("heading", name="node-1", level=1).wait_for()
     row(page, "LISTENER", "ACKED").first.wait_for()
     envoy.kill()
-    page.get_by_text("This Envoy is not connected any more").wait_for()
-    page.get_by_role("link", name="All connected Envoys").click()
-    page.get_by_text("No Envoy is connected").wait_for()
+    page.get_by_text("Nobody has this id any more").wait_for()
+    page.get_by_role("link", name="What is known of this node").click()
+    page.get_by_text("No Envoy is like that").wait_for()
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request):
+    return request.param
+
+
+def test_one_of_two_that_is_gone_stands_first_and_leads_to_what_to_do(desk, theme):
+    desk.start(envoy=True, args=["--gone-after", "1"])
+    other = desk.world.envoy(desk.api.igwd).wait_live()
+    page = desk.page(theme=theme, size=WIDE if theme == "light" else NARROW)
+    page.get_by_role("link", name="2 Envoys connected").wait_for()
+    other.kill()
+    gone = page.get_by_role("listitem").filter(has_text="Envoy node-2 of the gateway envoy is gone")
+    gone.get_by_text("did not come back: its connection ended").wait_for()
+    page.get_by_role("link", name="failed 1 Envoy connected, 1 gone").wait_for()
+    assert page.get_by_text("node-2").count() == 1, "its alarm is no row of its own"
+    assert not violations(page)
+    # As it is seen among others.
+    desk.go(page, "#/gateways/envoy")
+    page.get_by_role("listitem").filter(has_text="node-2").get_by_text("it left, and did not come back").wait_for()
+    desk.go(page, "#/proxies")
+    wait_until(lambda: "gone" in row(page, "node-2").inner_text() and "ACKED" in row(page, "node-1").inner_text())
+    page.get_by_label("Presence").select_option("gone")
+    row(page, "node-1").wait_for(state="detached")
+    assert not violations(page)
+    desk.go(page, "#/overview")
+    gone.get_by_role("link", name="What to do").click()
+    page.get_by_role("heading", name="It left and did not come back").wait_for()
+    page.get_by_text("Does it run, where it came from").wait_for()
+    assert not violations(page)
+    # It is back: its page says so, and the row is gone.
+    desk.expect(r"status of 404 .*/proxies/")
+    other.start().wait_live()
+    page.get_by_text("Nobody has this id any more").wait_for()
+    page.get_by_role("link", name="What is known of this node").click()
+    row(page, "node-2").get_by_text("ACKED").wait_for()
+    # It is taken away on purpose, and forgotten.
+    other.kill()
+    row(page, "node-2").get_by_text("gone").wait_for()
+    row(page, "node-2").get_by_role("link", name="node-2").click()
+    page.get_by_role("button", name="Forget").click()
+    page.get_by_role("dialog").get_by_text("is not missed any more").wait_for()
+    assert not violations(page)
+    page.get_by_role("dialog").get_by_role("button", name="Forget").click()
+    page.get_by_text("node-2 is forgotten").wait_for()
+    row(page, "node-2").wait_for(state="detached")
+    row(page, "node-1").wait_for()
+    desk.go(page, "#/overview")
+    page.get_by_role("link", name="1 Envoy connected", exact=True).wait_for()
+    assert gone.count() == 0
+
+
+def test_who_may_not_edit_its_gateway_is_told_why_it_can_not_be_forgotten(desk):
+    desk.start(args=["--gone-after", "0"])
+    desk.world.envoy(desk.api.igwd).wait_live().kill()
+    page = desk.page(role="viewer", address="#/proxies")
+    row(page, "node-1").get_by_text("gone").wait_for()
+    row(page, "node-1").get_by_role("link", name="node-1").click()
+    forget = page.get_by_role("button", name="Forget")
+    forget.wait_for()
+    assert forget.is_disabled() and "viewer" in forget.get_attribute("title")
