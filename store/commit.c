@@ -619,6 +619,7 @@ static size_t prepare_events(struct commit *c, struct pointers *texts)
         return 0;
     size_t n = announce_delta(c->delta, clock_wall(), EVENTS_MAX, add_text, texts), skipped = n - texts->count;
     put_events(s, skipped, texts);
+    event_ring_expect(s->events, n);
     c->after->event.seq += n;
     return skipped;
 }

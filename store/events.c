@@ -31,6 +31,7 @@ struct passing {
 struct event_ring {
     pthread_mutex_t lock;
     uint64_t epoch, first, last; /* first > last: empty */
+    uint64_t expected;           /* the number up to which they are about to be added; below last: none is */
     char *texts[EVENTS_MAX];     /* by number modulo EVENTS_MAX */
     struct event_watch *watches;
 
@@ -128,6 +129,13 @@ uint64_t event_ring_add(struct event_ring *r, const char *json)
     return seq;
 }
 
+void event_ring_expect(struct event_ring *r, uint64_t n)
+{
+    pthread_mutex_lock(&r->lock);
+    r->expected = r->last + n;
+    pthread_mutex_unlock(&r->lock);
+}
+
 void event_ring_skip(struct event_ring *r, uint64_t n)
 {
     pthread_mutex_lock(&r->lock);
@@ -223,7 +231,8 @@ static bool is_lost(const struct event_ring *r, const struct event_place *p)
 {
     bool has_passing = p->next ? p->next > r->lost : !r->lost || p->seq > r->lost_seq;
 
-    return p->epoch != r->epoch || p->seq > r->last || p->seq + 1 < r->first || !has_passing;
+    return p->epoch != r->epoch || (p->seq > r->last && p->seq > r->expected) || p->seq + 1 < r->first ||
+           !has_passing;
 }
 
 /* The smallest number that has a place in the ring. */

@@ -176,6 +176,31 @@ TEST(who_breaks_off_anywhere_has_been_told_of_all_that_passed_before)
     event_ring_free(r);
 }
 
+TEST(a_place_that_is_shown_a_moment_before_its_events_are_told_is_no_lost_one)
+{
+    struct event_ring *r = event_ring_new(5);
+    struct event_place shown, beyond;
+    bool lost;
+
+    add(r, "Exposure", "a");
+    event_ring_expect(r, 2);
+    CHECK_INT(event_place_parse("5.3", &shown), 0);
+    CHECK_INT(event_place_parse("5.4", &beyond), 0);
+    CHECK_DRAIN(r, &shown, "");
+    mem_free(drain(r, &beyond, NULL, &lost));
+    CHECK(lost);
+    pass(r, "Proxy", "p");
+    add(r, "Exposure", "b");
+    add(r, "Exposure", "c");
+    CHECK_DRAIN(r, &shown, "3p "); /* b and c were seen */
+    add(r, "Exposure", "d");
+    CHECK_DRAIN(r, &shown, "4d ");
+    CHECK_INT(event_place_parse("5.5", &beyond), 0);
+    mem_free(drain(r, &beyond, NULL, &lost));
+    CHECK(lost);
+    event_ring_free(r);
+}
+
 TEST(after_too_many_that_passed_everything_is_to_be_read_again_once)
 {
     struct event_ring *r = event_ring_new(5);
