@@ -196,7 +196,9 @@ function Listeners({ list }) {
         }
     }
     const seen = blocks.filter((one) => one.top + one.h > view.top - BEYOND && one.top < view.top + view.height + BEYOND);
-    const [first, last] = [seen.find((one) => one.listener)?.index ?? 0, seen.findLast((one) => one.listener)?.index ?? 0];
+    // Behind trouble that is folded stands what was not read yet.
+    const [first, last] = folded.trouble && groups.at(-1).id === "trouble" ? [list.items.length, Infinity]
+        : [seen.find((one) => one.listener)?.index ?? 0, seen.findLast((one) => one.listener)?.index ?? 0];
     useEffect(() => list.show(first, last), [first, last, list.items]);
     // The way that is chosen, while its drawing is out of sight and does not say what becomes of it.
     const place = chosen && blocks.find((one) => one.isDrawing && one.listener.name === chosen.listener);

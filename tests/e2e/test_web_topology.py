@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-from declare import l7
+from declare import l4, l7
 from desk import NARROW, WIDE, violations
 from harness import wait_until
 
 CROWD = 1500
+TROUBLED = 230
 SHARERS = 30
 
 
@@ -169,6 +170,18 @@ def test_many_listeners_are_found_and_unfolded_without_being_read_or_drawn_all(d
     page.get_by_role("row").filter(has_text="crowd/svc/s1234.expose#0").wait_for()
     assert page.get_by_role("row").count() == 2
     assert all("limit=100" in url for url in asked) and len(asked) < 8
+
+
+def test_what_is_fine_is_found_behind_much_trouble_that_is_folded(desk):
+    for i in range(TROUBLED):
+        desk.agent.add_service("crowd/svc/s%04d" % i, l4(desk.world.ip(100), desk.at(10000 + i)), started=[])
+    desk.agent.add_service("team/svc/good", l4(desk.world.backend(10).address, desk.at(7001)))
+    desk.start(envoy=True).settled()
+    page = desk.page(address="#/topology")
+    page.get_by_text("100 listeners; more are read as you scroll").wait_for()
+    page.get_by_role("button", name="Needs attention 100+").click()
+    line(page, 7001).wait_for()
+    page.get_by_role("button", name="Needs attention %d" % TROUBLED, exact=True).wait_for()
 
 
 def test_a_listener_that_many_share_shows_the_worst_of_them_and_more_when_asked(desk):
