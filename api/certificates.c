@@ -200,8 +200,11 @@ static void get_expiry(struct call *c, const void *item, struct values *v)
 {
     const struct secret *s = item;
 
-    (void)c; /* the item has it */
-    values_number(v, s->has_pair ? s->info.not_after : INT64_MAX);
+    /* What is missing is over; what needs no pair never is. */
+    if (s->has_pair)
+        values_number(v, s->info.not_after);
+    else
+        values_number(v, strcmp(pair_state(c, s), "missing") == 0 ? INT64_MIN : INT64_MAX);
 }
 
 static void get_names(struct call *c, const void *item, struct values *v)

@@ -89,6 +89,7 @@ function Attention({ summary }) {
                 remedy="How to connect one" what=${html`No Envoy of the gateway <code>${gateway}</code> is connected`}
                 says=${`${n}${lists.at(-1).complete ? "" : " or more"} exposures are reachable through none.`} />`)}
             ${rowsOf("warning")}
+            ${!certificates.complete && html`<${Row} state="warning" what="More certificates are in trouble" to=${href("certificates")} remedy="All of them" />`}
         </ul>`}<//>`;
 }
 

@@ -87,11 +87,13 @@ def test_any_two_revisions_are_compared(shown):
 # ---- certificates ------------------------------------------------------------------------------
 
 
-def test_certificates_that_end_soon_come_first_with_who_uses_them(shown):
+def test_certificates_that_are_missing_come_first_then_those_that_end_soon_with_who_uses_them(shown):
     page = shown.page(address="#/certificates")
     rows = page.locator("tbody tr[data-row]")
     rows.first.wait_for()
-    assert "shop/sec/old" in rows.filter(has_text="days").first.inner_text()
+    names = [name for row in rows.all() for name in ("team/sec/none", "shop/sec/old", "shop/sec/front") if name in row.inner_text()]
+    assert names == ["team/sec/none", "shop/sec/old", "shop/sec/front"]
+    assert [item["name"] for page in shown.api.pages("/certificates?sort=not_after", 1) for item in page] == names
     page.get_by_role("link", name="shop/sec/old").click()
     page.get_by_role("link", name="shop/svc/old.expose#0").wait_for()
     page.get_by_text("renew it there").wait_for()
