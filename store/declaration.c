@@ -74,24 +74,9 @@ static const struct json_field expose_fields[] = {
 };
 #undef FIELD
 
-/* An empty text is an absent keyword. */
-static void adjust_expose(json_t *info)
-{
-    static const char *const keywords[] = {"protocol", "listener_addr", "listener_port",     "lb_policy",
-                                           "gateway",  "cluster_data",  "filter_config_data"};
-
-    for (size_t i = 0; i < ARRAY_LEN(keywords); i++) {
-        const char *text = json_string_value(json_object_get(info, keywords[i]));
-
-        if (text && !*text)
-            json_object_del(info, keywords[i]);
-    }
-}
-
 /* Of the agent's own sections: these are words of the API's alone. */
 static void adjust_agents_expose(json_t *info)
 {
-    adjust_expose(info);
     json_object_del(info, "enabled");
     json_object_del(info, "endpoints");
     json_object_del(info, "origin");
@@ -309,7 +294,7 @@ static void decode_exposure(struct builder *b, struct section *s, struct exposur
     struct raw_expose raw = {.protocol = PROTOCOL_TCP, .lb_policy = LB_ROUND_ROBIN, .enabled = true};
 
     section_decode(b, s, expose_fields, ARRAY_LEN(expose_fields), &raw,
-                   s->resource->scope ? adjust_expose : adjust_agents_expose);
+                   s->resource->scope ? NULL : adjust_agents_expose);
     decode_origin(s, &raw, x);
     x->port = (uint16_t)raw.port;
     x->listener_port = (uint16_t)(raw.has_listener_port ? raw.listener_port : raw.port);

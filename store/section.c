@@ -165,6 +165,20 @@ static void on_fault(void *arg, const struct err *e)
     problem_add_err(&s->problems, "invalid", s->rid, NULL, e);
 }
 
+/* An empty text is an absent keyword. */
+static void drop_empty(json_t *info)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(info, next, key, value)
+    {
+        if (json_is_string(value) && json_string_length(value) == 0)
+            json_object_del(info, key);
+    }
+}
+
 void section_decode(struct builder *b, struct section *s, const struct json_field *fields, size_t n_fields, void *out,
                     void (*adjust)(json_t *info))
 {
@@ -176,6 +190,7 @@ void section_decode(struct builder *b, struct section *s, const struct json_fiel
         problem_add_err(&s->problems, "invalid", s->rid, NULL, &e);
         return;
     }
+    drop_empty(info);
     if (adjust && json_is_object(info))
         adjust(info);
     json_decode(info, fields, n_fields, JSON_DECODE_LENIENT | JSON_DECODE_IGNORE_UNKNOWN, b->arena, out, on_fault, s);
@@ -191,6 +206,7 @@ void section_text(struct section *s, const char *keyword, const char **text)
     for (const unsigned char *p = (const unsigned char *)*text; *p; p++)
         if (*p < ' ' || *p == 0x7f) {
             problem_add(&s->problems, "invalid", s->rid, keyword, "has a control character");
+            *text = NULL;
             return;
         }
 }

@@ -57,7 +57,8 @@ struct section **section_refer(struct builder *b, struct section *owner, const c
  */
 void section_decode(struct builder *b, struct section *s, const struct json_field *fields, size_t n_fields, void *out,
                     void (*adjust)(json_t *info));
-/* A text of an HTTP header, a path, a file's name: nothing but visible characters and blanks. Empty becomes NULL. */
+/* A text of an HTTP header, a path, a file's name: nothing but visible characters and blanks. Empty becomes NULL, as
+ * does what was found wrong. */
 void section_text(struct section *s, const char *keyword, const char **text);
 
 /* Each decodes one section and sets its object. */

@@ -9,6 +9,43 @@
 
 enum { TEXT_MAX = 8192, REGEX_MAX = 4096, NAME_MAX_BYTES = 256, DOMAINS_MAX = 1024, HASH_POLICIES_MAX = 64 };
 
+/* ---- what texts may hold ---- */
+
+/* What a request or an answer would be broken by, and what can never match, is a fault and not sent to Envoy. */
+static const char tokens[] = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* RFC 9110, 5.6.2 */
+static bool is_token(const char *text)
+{
+    return *text && !text[strspn(text, tokens)];
+}
+
+/* Visible ASCII without those of the list. */
+static bool is_visible(const char *text, const char *without)
+{
+    for (; *text; text++)
+        if (*text <= ' ' || *text > '~' || strchr(without, *text))
+            return false;
+    return true;
+}
+
+static void expect(struct section *s, const char *keyword, const char *text, bool good, const char *expected)
+{
+    if (text && !good)
+        problem_add(&s->problems, "invalid", s->rid, keyword, "must be %s", expected);
+}
+
+/* A header field; ":path" and its kind are Envoy's names for the request's first line. */
+static void expect_header(struct section *s, const char *keyword, const char *text)
+{
+    expect(s, keyword, text, text && is_token(text + (text[0] == ':')), "the name of a header field");
+}
+
+static void expect_host(struct section *s, const char *keyword, const char *text)
+{
+    expect(s, keyword, text, text && is_visible(text, "/?#@\\"), "a host, with or without a port");
+}
+
 /* ---- hash policies ---- */
 
 struct raw_hash_policy {
@@ -38,6 +75,11 @@ void section_decode_hash_policy(struct builder *b, struct section *s)
     section_text(s, "cookie_name", &raw.cookie_name);
     section_text(s, "cookie_path", &raw.cookie_path);
     section_text(s, "header_header_name", &raw.header_name);
+    expect(s, "cookie_name", raw.cookie_name, raw.cookie_name && is_visible(raw.cookie_name, "=;,"),
+           "a name without blanks, \"=\", \";\" and \",\"");
+    expect(s, "cookie_path", raw.cookie_path, raw.cookie_path && is_visible(raw.cookie_path, ";"),
+           "a path without blanks and \";\"");
+    expect_header(s, "header_header_name", raw.header_name);
     kinds = (raw.cookie_name != NULL) + (raw.header_name != NULL) + raw.source_ip;
     if (kinds > 1)
         problem_add(&s->problems, "invalid", s->rid, NULL,
@@ -105,14 +147,13 @@ static const struct json_field route_fields[] = {
 };
 #undef FIELD
 
-/* The code may be a number; an empty text, or 0, is none. */
+/* The code may be a number; 0 is none. */
 static void adjust_route(json_t *info)
 {
     static const char key[] = "redirect_response_code";
     json_t *code = json_object_get(info, key);
-    const char *text = json_string_value(code);
 
-    if ((text && !*text) || (json_is_integer(code) && json_integer_value(code) == 0))
+    if (json_is_integer(code) && json_integer_value(code) == 0)
         json_object_del(info, key);
     else if (json_is_integer(code))
         json_object_set_new(info, key, json_sprintf("%" JSON_INTEGER_FORMAT, json_integer_value(code)));
@@ -158,6 +199,28 @@ static void decode_match(struct section *s, struct raw_route *raw, struct route 
     else if (strpbrk(route->match_value, "?#"))
         problem_add(&s->problems, "warning", s->rid, raw->path ? "match_path" : "match_prefix",
                     "matches nothing: a path is compared without its query and fragment");
+    else if (!is_visible(route->match_value, ""))
+        problem_add(&s->problems, "warning", s->rid, raw->path ? "match_path" : "match_prefix",
+                    "matches nothing: a path is compared in its percent-encoded form");
+}
+
+static void check_rewrites(struct section *s, const struct raw_route *raw)
+{
+    expect(s, "route_prefix_rewrite", raw->prefix_rewrite,
+           raw->prefix_rewrite && raw->prefix_rewrite[0] == '/' && is_visible(raw->prefix_rewrite, "?#"),
+           "the beginning of a path, from its \"/\" on, percent-encoded and without a query");
+    expect_host(s, "route_host_rewrite", raw->host_rewrite);
+    expect_header(s, "route_cluster_header", raw->cluster_header);
+}
+
+static void check_redirect(struct section *s, const struct redirect *redirect)
+{
+    expect_host(s, "redirect_host_redirect", redirect->host);
+    expect(s, "redirect_path_redirect", redirect->path,
+           redirect->path && redirect->path[0] == '/' && is_visible(redirect->path, ""),
+           "a path, from its \"/\" on, percent-encoded");
+    expect(s, "redirect_prefix_rewrite", redirect->prefix, redirect->prefix && is_visible(redirect->prefix, "?#"),
+           "the beginning of a path, percent-encoded and without a query");
 }
 
 static void decode_action(struct section *s, struct raw_route *raw, struct route *route)
@@ -170,6 +233,8 @@ static void decode_action(struct section *s, struct raw_route *raw, struct route
     section_text(s, "redirect_host_redirect", &redirect->host);
     section_text(s, "redirect_path_redirect", &redirect->path);
     section_text(s, "redirect_prefix_rewrite", &redirect->prefix);
+    check_rewrites(s, raw);
+    check_redirect(s, redirect);
     if (redirect->path && redirect->prefix)
         problem_add(&s->problems, "invalid", s->rid, "redirect_prefix_rewrite",
                     "redirect_path_redirect and redirect_prefix_rewrite exclude each other");

@@ -547,6 +547,31 @@ TEST(what_is_wrong_with_a_route_is_named)
          "invalid route#0.redirect_prefix_rewrite: redirect_path_redirect and redirect_prefix_rewrite exclude each "
          "other\n",
          false},
+        {"'route_prefix_rewrite': 'x y', 'route_host_rewrite': 'a b', 'route_cluster_header': 'x:'",
+         "invalid route#0.route_prefix_rewrite: must be the beginning of a path, from its \"/\" on, percent-encoded "
+         "and "
+         "without a query\n"
+         "invalid route#0.route_host_rewrite: must be a host, with or without a port\n"
+         "invalid route#0.route_cluster_header: must be the name of a header field\n",
+         false},
+        {"'route_prefix_rewrite': '/x?y'",
+         "invalid route#0.route_prefix_rewrite: must be the beginning of a path, from its \"/\" on, percent-encoded "
+         "and "
+         "without a query\n",
+         false},
+        {"'redirect_host_redirect': 'a.org/b', 'redirect_path_redirect': 'x'",
+         "invalid route#0.redirect_host_redirect: must be a host, with or without a port\n"
+         "invalid route#0.redirect_path_redirect: must be a path, from its \"/\" on, percent-encoded\n",
+         false},
+        {"'redirect_prefix_rewrite': '/\\u00e9'",
+         "invalid route#0.redirect_prefix_rewrite: must be the beginning of a path, percent-encoded and without a "
+         "query\n",
+         false},
+        {"'redirect_host_redirect': '[::1]:8443', 'redirect_path_redirect': '/a?b#c'", "", true},
+        {"'match_prefix': '/\\u00e9'",
+         "warning route#0.match_prefix: matches nothing: a path is compared in its percent-encoded form\n", true},
+        {"'route_timeout': '', 'match_case_sensitive': '', 'hash_policies': '', 'redirect_strip_query': ''", "",
+         true},
         {"'redirect_https_redirect': true, 'route_host_rewrite': 'b'",
          "warning route#0.route_host_rewrite: has no effect: the route is a redirect\n", true},
         {"'hash_policies': 'hashpolicy#9'",
@@ -639,6 +664,13 @@ TEST(what_is_wrong_with_a_hash_policy_is_named)
          "invalid hashpolicy#0.cookie_ttl: must be a duration: seconds, or a text such as \"15s\", \"2m\", \"1h30m\" "
          "or \"250ms\"\n",
          false},
+        {"'cookie_name': 'a;b', 'cookie_path': '/; Domain=b.org'",
+         "invalid hashpolicy#0.cookie_name: must be a name without blanks, \"=\", \";\" and \",\"\n"
+         "invalid hashpolicy#0.cookie_path: must be a path without blanks and \";\"\n",
+         false},
+        {"'header_header_name': 'x y'",
+         "invalid hashpolicy#0.header_header_name: must be the name of a header field\n", false},
+        {"'header_header_name': ':path', 'cookie_ttl': ''", "", true},
         {"'cookie_path': '/', 'header_header_name': 'x'",
          "warning hashpolicy#0.cookie_path: has no effect without cookie_name\n", true},
     };
