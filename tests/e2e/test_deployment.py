@@ -33,6 +33,10 @@ def test_the_recipe_takes_a_release_of_the_distribution_and_the_package():
     assert re.search(r"^ARG BASE=debian:12\.\d+-slim$", text, re.MULTILINE)
     assert re.search(r'^ENTRYPOINT \["/usr/sbin/igwd"\]$', text, re.MULTILINE)
     assert " make deb " in text and "build/deb/igwd_*.deb" in text
+    base = re.search(r"^ARG BASE=(\S+)$", text, re.MULTILINE).group(1)
+    for told in (text, (DIST / "opensvc" / "README.md").read_text()):
+        assert "--build-arg BASE=%s@sha256:..." % base in told and "'{{.Digest}}' %s" % base in told
+        assert "--format docker" in re.search(r"podman build -t.*", told).group(), "else its health check is lost"
 
 
 def test_the_health_check_of_the_image_asks_the_daemon_where_the_definitions_open_it(world):
