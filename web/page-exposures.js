@@ -1,7 +1,7 @@
 // All exposures: found by the server's filters, in rows with three facts each. One of them: page-exposure.js.
 import { EXPOSURE_EVENTS, useGatewayNames, useList } from "./store.js";
 import { Search, Choice, Table } from "./table.js";
-import { Button, CopyCurl, Empty, Fact, Origin, PageHead, Read, Tag, factsOf, go, href, namesOf, setQuery, someOf, useMe, whyReadOnly } from "./ui.js";
+import { Button, CopyCurl, Empty, Fact, Origin, PageHead, Parted, Read, Tag, countOf, factsOf, go, href, namesOf, setQuery, someOf, useMe, whyReadOnly } from "./ui.js";
 import { query as queryText } from "./api.js";
 import { html } from "./html.js";
 import Exposure from "./page-exposure.js";
@@ -19,7 +19,7 @@ const cellOf = (which) => (item) => {
 };
 
 const COLUMNS = [
-    { key: "name", title: "Exposure", sort: "name", cell: (item) => html`${item.name.split(/(?<=[/.])/).map((part, i) => html`${i ? html`<wbr />` : ""}${part}`)}` },
+    { key: "name", title: "Exposure", sort: "name", cell: (item) => html`<${Parted} name=${item.name} />` },
     { key: "configuration", title: "Configuration", cell: cellOf("configuration") },
     { key: "endpoints", title: "Endpoints", sort: "endpoints_up", cell: cellOf("endpoints") },
     { key: "tls", title: "TLS", cell: cellOf("tls"), narrow: false },
@@ -68,7 +68,7 @@ function All({ query }) {
             OpenSVC configuration, in a section <code>[expose#0]</code> with <code>type = envoy</code>; one can also be made
             here, of fixed endpoints.</p>
             <${Button} kind="primary" disabled=${whyReadOnly(me)} onClick=${() => setQuery({ make: "1" })}>Make an exposure<//><//>`;
-    return html`<${PageHead} title="Exposures" sub=${list.loading ? "" : `${list.count}${list.complete ? "" : "+"} shown`}>
+    return html`<${PageHead} title="Exposures" sub=${countOf(list)}>
             <${Button} aria-pressed=${sort === "-severity"} onClick=${() => setQuery({ sort: sort === "-severity" ? null : "-severity" })}>Trouble first<//>
             <${CopyCurl} request=${{ path: "/exposures" + queryText({ ...filters, sort, limit: 100 }) }} />
             <${Button} kind="primary" disabled=${whyReadOnly(me)} onClick=${() => setQuery({ make: "1" })}>Make an exposure<//><//>

@@ -1,8 +1,8 @@
 // The first screen: is everything reachable that should be; if not, what is wrong, and where it is mended.
-import { EXPOSURE_EVENTS, useGet, useList, useWhole } from "./store.js";
+import { EXPOSURE_EVENTS, useGet, useList, useLive, useWhole } from "./store.js";
 import { RolloutBody, useRollout } from "./edit.js";
 import { Bars } from "./curve.js";
-import { Ago, Card, CopyCurl, Empty, Icon, Linked, Loading, PageHead, Read, Tag, causeOf, href, days, many, useNow } from "./ui.js";
+import { Ago, Card, CopyCurl, Empty, Icon, Linked, Loading, PageHead, Parted, Read, Tag, causeOf, faultOf, href, days, many, useNow } from "./ui.js";
 import { html } from "./html.js";
 
 const SHOWN = 8; // of each kind of trouble; the rest is counted and linked to
@@ -32,7 +32,7 @@ const Row = ({ state, what, says, to, remedy }) => html`<li><${Icon} state=${sta
 
 function Trouble({ of: { state, title, says, filter }, list, items }) {
     return html`${items.slice(0, SHOWN).map((item) => html`<${Row} key=${item.name} state=${state} says=${says(item)} to=${exposure(item)}
-            remedy="Look at it" what=${html`<code>${item.name}</code> ${title}`} />`)}
+            remedy="Look at it" what=${html`<code><${Parted} name=${item.name} /></code> ${title}`} />`)}
         ${(items.length > SHOWN || !list.complete) && html`<li><${Icon} state=${state} label=${state} /><div>
             and ${Math.max(items.length - SHOWN, 0)}${list.complete ? "" : " or more"} other exposures ${title}</div>
             <a class="remedy" href=${href("exposures", [], filter)}>All of them</a></li>`}`;
@@ -54,14 +54,17 @@ function Attention({ summary }) {
     const certificates = useList("/certificates", { pair: ["expired", "missing", "kept", "expires_soon"],
         sort: "not_after", fields: "name,status.pair,status.pair_problem,status.leaf" }, ["Certificate"], 50);
     const all = [...lists, alarms, gone, certificates];
-    const failed = all.find((one) => one.error);
+    const live = useLive();
+    const failed = all.find((one) => faultOf(live, one));
     if (failed) return html`<${Card} title="Needs attention"><div class="body"><${Read} of=${failed} /></div><//>`;
     if (all.some((one) => one.loading)) return html`<${Card} title="Needs attention"><${Loading} /><//>`;
     const troubles = TROUBLES.map((one, i) => lists[i].items.filter(one.only || (() => true)));
-    // What certificates lack, which ports could not be told, and which Envoys are gone, stands in rows of their own.
-    const others = alarms.items.filter((one) => !/^(certificate|proxy) |^ports$/.test(one.name));
+    // What certificates lack, which ports could not be told, which Envoys are gone, and that the agent is, stands in rows of
+    // their own.
+    const others = alarms.items.filter((one) => !/^(certificate|proxy) |^(agent|ports)$/.test(one.name));
+    const agent = alarms.items.find((one) => one.name === "agent");
     const isQuiet = ![others, gone.items, certificates.items, lists.at(-1).items, ...troubles].some((one) => one.length) && !summary.stale
-        && summary.complete;
+        && !agent && summary.complete;
     // Where no Envoy is connected, that is one trouble, not one of each exposure.
     const lonely = new Map();
     for (const { status } of lists.at(-1).items)
@@ -72,17 +75,22 @@ function Attention({ summary }) {
             <${Trouble} of=${one} list=${lists[i]} items=${troubles[i]} />`)}
         ${certificateRows.filter((one) => one.state === state).map((one) => html`<${Row} ...${one} />`)}`;
     return html`<${Card} title="Needs attention">
-        ${isQuiet ? html`<p class="quiet"><${Icon} state="ok" /> Nothing. Everything that is declared is accepted, live in every
+        ${isQuiet && summary.exposures.total === 0 ? html`<${Empty} title="Nothing is exposed yet">
+            <p>A service is as soon as its OpenSVC configuration has a section <code>[expose#0]</code> with${" "}
+            <code>type = envoy</code>. Envoys may be connected before or after.</p>
+            <p><a href=${href("exposures")}>Exposures</a> · <a href=${href("gateways")}>How to connect an Envoy</a></p><//>`
+        : isQuiet ? html`<p class="quiet"><${Icon} state="ok" /> Nothing. Everything that is declared is accepted, live in every
             connected Envoy, and served by a healthy endpoint; no certificate ends within 30 days.</p>`
         : html`<ul class="rows">
             ${!summary.complete && html`<${Row} state="failed" what="There is no state to serve yet" says=${
                 "Nothing was persisted, and the agent did not answer yet: proxies are held, not answered."} to=${href("events")}
                 remedy="Watch events" />`}
-            ${summary.stale && html`<${Row} state="warning" what="The OpenSVC agent does not answer" says=${
-                "The last known state is served; changes in the cluster are not seen. Is the agent running on this node?"}
+            ${summary.complete && (summary.stale || agent) && html`<${Row} state="failed" what="The OpenSVC agent does not answer" says=${html`The last
+                known state is served; changes in the cluster are not seen. Does it run on this node (<code>om daemon
+                status</code>)? It is asked again without end. ${agent && html`<${Since} time=${agent.since} />`}`}
                 to=${href("events")} remedy="Watch events" />`}
-            ${others.map((item) => html`<${Row} key=${item.name} state="failed" what=${item.name} says=${html`${item.text}
-                ${item.since && html` <span class="muted">(<${Ago} time=${item.since} />)</span>`}`} ...${remedyOf(item)} />`)}
+            ${others.map((item) => html`<${Row} key=${item.name} state="failed" what=${html`Alarm: <code>${item.name}</code>`}
+                says=${html`${item.text}${HELP[item.name] && `. ${HELP[item.name]}`} <${Since} time=${item.since} />`} ...${remedyOf(item)} />`)}
             <${Gone} list=${gone} />
             ${rowsOf("failed")}
             ${[...lonely].map(([gateway, n]) => html`<${Row} key=${gateway} state="warning" to=${href("gateways", [gateway])}
@@ -93,10 +101,19 @@ function Attention({ summary }) {
         </ul>`}<//>`;
 }
 
+const Since = ({ time }) => time && html`<span class="muted">(<${Ago} time=${time} />)</span>`;
+
+// What helps where no page of this can.
+const FILES = "Look at the disk's space, and the rights of igwd's state directory, on its node.";
+const RELOAD = "Mend the file on igwd's node, then reload igwd.";
+const HELP = { "config.db": FILES, "observed.db": FILES, "api.tokens": RELOAD, "api.tls": RELOAD,
+    key: "Put the right key back on igwd's node, then restart igwd." };
+
 // Where an alarm can be mended, as far as its name tells.
 function remedyOf(alarm) {
     const [kind, name] = [alarm.name.split(/[ :/]/)[0], alarm.name];
-    if (/cert|secret|tls/i.test(kind)) return { to: href("certificates"), remedy: "Certificates" };
+    if (kind === "token") return { to: href("access"), remedy: "Its token" };
+    if (kind === "secrets") return { to: href("certificates"), remedy: "Certificates" };
     return { to: href("events", [], { q: name }), remedy: "Events" };
 }
 
@@ -113,7 +130,7 @@ function Counts({ summary: s }) {
     const refused = s.exposures.accepted.failed;
     return html`<nav class="counts" aria-label="Counts">
         <a href=${href("exposures", [], { sort: "-severity" })}><b>${wrong(s.exposures.accepted)}${s.exposures.total}</b>
-            <span>${many(s.exposures.total, "exposure")}${refused ? `, ${refused} off` : ""}</span></a>
+            <span>${many(s.exposures.total, "exposure")}${refused ? `, ${refused} not accepted` : ""}</span></a>
         <a href=${href("exposures", [], { sort: "endpoints_up" })}><b>${wrong(s.exposures.endpoints)}${s.endpoints.up}/${s.endpoints.total}</b>
             <span>endpoints up</span></a>
         <a href=${href("proxies")}><b>${wrong({ failed: s.proxies_gone })}${s.proxies}</b>
@@ -126,6 +143,7 @@ function Counts({ summary: s }) {
 
 function Rollout({ revision }) {
     const rollout = useRollout(revision);
+    if (!revision) return html`<${Card} title="Rollout of the latest revision"><${Empty} title="There is no revision yet" /><//>`;
     return html`<${Card} title="Rollout of the latest revision" action=${html`<a href=${href("changes", [String(revision)])}>Revision ${revision}</a>`}>
         <div class="body"><${Read} of=${rollout}>${rollout.data && html`<${RolloutBody} of=${rollout.data} />`}<//></div><//>`;
 }
@@ -171,7 +189,7 @@ function Pace() {
 export default function Overview() {
     const summary = useGet("/summary", () => true);
     const s = summary.data;
-    return html`<${PageHead} title="Overview" sub=${s && html`Agent: ${s.agent || "not connected"}${s.stale ? " (its last known state)" : ""}`}>
+    return html`<${PageHead} title="Overview" sub=${s && html`Agent: ${s.agent || "not connected"}${s.stale ? " (its last known state is served)" : ""}`}>
             <${CopyCurl} request=${{ path: "/summary" }} /><//>
         <${Read} of=${summary}>${s && html`<${Counts} summary=${s} />
             <div class="columns"><div class="stack"><${Attention} summary=${s} /><${Pace} /></div>

@@ -4,7 +4,7 @@ import { ask, query as queryText, segment } from "./api.js";
 import { EXPOSURE_EVENTS, useGatewayNames, useGet, useList } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
 import {
-    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, go, href, proxyFact, setQuery,
+    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, countOf, go, href, proxyFact, setQuery,
     toast, useMe, whyNotOperator,
 } from "./ui.js";
 import { html, useRef, useState } from "./html.js";
@@ -116,7 +116,7 @@ function All({ query }) {
     const set = (name) => (value) => setQuery({ [name]: value });
     const empty = Object.keys(filters).length ? html`<${Empty} title="No Envoy is like that">
         <${Button} onClick=${() => go(href("proxies"))}>Show all of them<//><//>` : NONE;
-    return html`<${PageHead} title="Proxies" sub=${list.loading ? "" : `${list.count}${list.complete ? "" : "+"} shown`}>
+    return html`<${PageHead} title="Proxies" sub=${countOf(list)}>
             <${CopyCurl} request=${{ path: "/proxies" + queryText({ ...filters, sort }) }} /><//>
         <div class="filters" role="search">
             <${Search} label="Search proxies" value=${filters.q || ""} onChange=${set("q")} />

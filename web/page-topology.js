@@ -7,7 +7,7 @@ import { useKeys } from "./keys.js";
 import { Choice, Search, Table } from "./table.js";
 import { BOX, endpointState, heightOf, isOnWay, layout, namesOf, neighbour, routeMore, routeText, rowsOf, takenBy } from "./topology.js";
 import {
-    Button, CopyCurl, Empty, Fact, Icon, PageHead, Read, Tag, factsOf, href, setQuery, someOf,
+    Button, CopyCurl, Empty, Fact, Icon, PageHead, Parted, Read, Tag, factsOf, href, setQuery, someOf,
 } from "./ui.js";
 import { html, useState, useEffect, useLayoutEffect, useMemo, useRef } from "./html.js";
 
@@ -45,7 +45,7 @@ function Line({ listener, isOpen, onToggle, isCurrent, onCurrent }) {
     const facts = factsOfListener(listener);
     return html`<div class=${"line" + (isCurrent ? " current" : "")} data-listener=${listener.name} onFocusIn=${onCurrent}>
         <div><button type="button" class="fold" aria-expanded=${isOpen} onClick=${onToggle}><span aria-hidden="true" class="mark"></span>
-            <${Icon} state=${listener.state} label=${listener.state} /> <code>${listener.envoy_name}</code></button></div>
+            <${Icon} state=${listener.state} label=${listener.state} /> <code><${Parted} name=${listener.envoy_name} /></code></button></div>
         <span class="wide-only"><${Tag}>${listener.chain_kinds.map((one) => SPEAKS[one]).join(", ") || "closed"}<//></span>
         <span class="names wide-only muted">${nameOf(listener)}</span>
         <span class="facts"><${Fact} ...${facts.configuration} title="Configuration" /><${Fact} ...${facts.endpoints} title="Endpoints" />

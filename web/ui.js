@@ -130,6 +130,9 @@ export const proxyFact = ({ presence, state }) =>
 // What an exposure is asked by: host names, or SNI.
 export const namesOf = (item) => (item.vhosts.length ? item.vhosts.flatMap((vhost) => vhost.domains) : item.sni);
 
+// A name or an address, which is broken where its parts begin if there is no room for all of it.
+export const Parted = ({ name }) => name.split(/(?<=[/:])|(?<=\.)(?=expose#)/).map((part, i) => html`${i ? html`<wbr />` : ""}${part}`);
+
 // The first of them, where there is no room for all.
 export const someOf = (names, total = names.length) => (total > 2 ? `${names.slice(0, 2).join(", ")} +${total - 2}` : names.join(", "));
 
@@ -222,12 +225,21 @@ export function ErrorBox({ error, retry }) {
     </div>`;
 }
 
+const isThere = (of) => (of.items ? of.pages.length > 0 : of.data !== undefined);
+
+// What is to be said of what could not be read. That igwd does not answer is said once for the whole page (Disconnected),
+// as long as there is what was read before.
+export const faultOf = (live, of) => (of.error?.unreachable && live.state !== "live" && isThere(of) ? null : of.error);
+
+// Of a list, while it is not known: nothing.
+export const countOf = (list) => (isThere(list) ? `${list.count}${list.complete ? "" : "+"} shown` : "");
+
 // Around what was read: loading, an error, nothing there; else children. Old data stay, with the error above them.
 export function Read({ of, empty, children }) {
-    const { error, loading } = of;
-    if (loading) return html`<${Loading} />`;
+    const error = faultOf(useLive(), of);
+    if (of.loading) return html`<${Loading} />`;
     const retry = of.reload || (() => of.refresh());
-    const there = of.items ? of.pages.length > 0 : of.data !== undefined;
+    const there = isThere(of);
     return html`<${Fragment}>
         ${error && html`<${ErrorBox} error=${error} retry=${retry} />`}
         ${there && (of.items && of.items.length === 0 && empty ? empty : children)}

@@ -171,7 +171,9 @@ def test_when_it_was_changed_and_by_whom_is_drawn_and_told_in_words(shown):
 def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_began(desk):
     desk.furnish().start()
     desk.expect("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 401")
-    page = desk.page(address="#/exposures?q=shop")
+    page = desk.page()
+    page.get_by_text("without a healthy endpoint").wait_for()
+    desk.go(page, "#/exposures?q=shop")
     row(page, "shop/svc/front").wait_for()
     page.get_by_role("banner").get_by_text("Live").wait_for()
     desk.api.igwd.terminate()
@@ -179,11 +181,29 @@ def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_bega
     assert row(page, "shop/svc/front").is_visible()
     keep_picture(page, "disconnected")
     assert not violations(page)
+    with page.expect_event("requestfailed", lambda request: "/summary" in request.url):
+        page.get_by_role("link", name="Overview").click()
+    page.get_by_text("without a healthy endpoint").wait_for()
+    assert page.get_by_role("alert").count() == 0, "it is told once, and what was read stays"
+    desk.go(page, "#/exposures?q=shop")
     desk.api.igwd.start()
     page.get_by_label("Token", exact=True).wait_for()  # sessions end with the daemon
     desk.enter_token(page, "viewer")
     row(page, "shop/svc/front").wait_for()
     page.get_by_role("banner").get_by_text("Live").wait_for()
+
+
+def test_an_agent_that_does_not_answer_is_one_trouble_with_what_to_do(desk):
+    desk.agent.add_service("infra/svc/mail", l4("10.0.0.1", desk.at(2525)))
+    desk.start()
+    page = desk.page()
+    page.get_by_text("No Envoy of the gateway envoy is connected").wait_for()
+    desk.agent.stop_listening()
+    desk.agent.cut()
+    page.get_by_role("listitem").filter(has_text="om daemon status").get_by_text("ago").wait_for()
+    assert page.get_by_role("listitem").filter(has_text="agent does not answer").count() == 1
+    page.get_by_text("(its last known state is served)").wait_for()
+    keep_picture(page, "stale")
 
 
 def test_a_fault_is_told_with_its_request_and_can_be_tried_again(shown):
@@ -201,7 +221,11 @@ def test_a_fault_is_told_with_its_request_and_can_be_tried_again(shown):
 def test_nothing_there_tells_the_first_step_and_loading_is_seen(desk):
     desk.start()
     page = desk.page()
-    page.get_by_text("Nothing. Everything that is declared").wait_for()
+    page.get_by_text("Nothing is exposed yet").wait_for()
+    page.get_by_text("There is no revision yet").wait_for()
+    assert not violations(page)
+    page.get_by_role("link", name="How to connect an Envoy").click()
+    page.get_by_role("heading", name="Gateways").wait_for()
     held = Held(page, "**/api/v1/exposures?*")
     desk.go(page, "#/exposures")
     page.locator(".loading").wait_for()

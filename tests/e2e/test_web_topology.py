@@ -215,3 +215,14 @@ def test_what_another_holds_is_marked_where_it_stands(shown):
     lost.wait_for()
     assert "is held by shop/svc/www.expose#0" in lost.get_attribute("title")
     assert box(page, "virtual host example.org, www.example.org").count() == 1
+
+
+def test_on_a_narrow_screen_no_port_is_broken_in_two(shown):
+    page = shown.page(address="#/topology", size={"width": 360, "height": 740})
+    page.get_by_text("8443/tcp").first.wait_for()
+    assert page.evaluate("""() => [...document.querySelectorAll(".line code")].flatMap((code) => [...code.childNodes])
+        .filter((node) => node.nodeType === Node.TEXT_NODE).every((node) => {
+            const range = document.createRange();
+            range.selectNode(node);
+            return new Set([...range.getClientRects()].map((one) => one.top)).size <= 1;
+        })""")
