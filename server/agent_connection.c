@@ -21,7 +21,8 @@ struct connection {
     struct loop *loop;
     int fd;
     struct loop_io *io;
-    struct loop_timer *timer;
+    struct loop_timer *timer; /* of the idle limit */
+    struct loop_timer *pause; /* set: nothing is read until then */
     clock_ns idle_limit;
     struct connection_handler handler;
     struct buf out;
@@ -81,6 +82,7 @@ static bool end(struct connection *c, int code, const char *words)
         err_set(&e, code, NULL, NULL, "%s", words);
     loop_io_set(c->io, 0);
     loop_timer_set(c->timer, INT64_MAX);
+    loop_timer_set(c->pause, INT64_MAX);
     c->handler.ended(c->handler.arg, &e);
     return false;
 }
@@ -129,17 +131,34 @@ static bool read_piece(struct connection *c, bool *closed, bool *ret_wanted)
     return *ret_wanted && (size_t)n == sizeof(piece);
 }
 
+/* While one pause follows another, epoll is asked nothing. */
+static void read_after(struct connection *c, clock_ns pause)
+{
+    loop_io_set(c->io, pause > 0 ? 0 : LOOP_READ);
+    if (pause > 0)
+        loop_timer_set(c->pause, loop_now(c->loop) + pause);
+}
+
 static void read_more(struct connection *c)
 {
     bool closed = false, wanted = true;
+    clock_ns pause = 0;
 
     c->closed = &closed;
     for (unsigned i = 0; i < READ_BATCH && read_piece(c, &closed, &wanted); i++)
         ;
     if (wanted && !closed && c->handler.drained)
-        c->handler.drained(c->handler.arg);
-    if (!closed)
-        c->closed = NULL;
+        pause = c->handler.drained(c->handler.arg);
+    if (closed)
+        return;
+    c->closed = NULL;
+    if (wanted && c->sent == c->out.len)
+        read_after(c, pause);
+}
+
+static void on_pause_over(void *arg)
+{
+    read_more(arg);
 }
 
 static _hot_ void on_ready(void *arg, unsigned events)
@@ -186,6 +205,7 @@ int connection_open(struct loop *loop, const char *const *sockets, const char *t
     }
     buf_append(&c->out, text, strlen(text) + 1);
     c->timer = loop_timer_new(loop, on_silence, c);
+    c->pause = loop_timer_new(loop, on_pause_over, c);
     if (idle_limit != INT64_MAX)
         loop_timer_set(c->timer, loop_now(loop) + idle_limit);
     *ret_connection = c;
@@ -202,6 +222,7 @@ void connection_close(struct connection *c)
         *c->closed = true;
     loop_io_free(c->io);
     loop_timer_free(c->timer);
+    loop_timer_free(c->pause);
     close(c->fd);
     buf_clear(&c->out);
     mem_free(c);

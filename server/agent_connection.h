@@ -19,8 +19,9 @@ struct connection_handler {
     /* Bytes as they came, at least one. Not 0: the connection is not wanted any more, nothing else is called; the
      * handler may have closed it. */
     int (*bytes)(void *arg, const char *p, size_t n);
-    /* All that could be read now was handed on. Not 0: as above. May be NULL. */
-    int (*drained)(void *arg);
+    /* All that could be read now was handed on, which may be nothing. What comes next is read when it comes (0), or
+     * after so many ns, together. May be NULL. */
+    clock_ns (*drained)(void *arg);
     /* It ended: e->code is 0 at a regular end. The connection is to be closed by the handler. */
     void (*ended)(void *arg, const struct err *e);
     void *arg;

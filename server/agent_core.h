@@ -36,6 +36,13 @@ enum agent_phase {
     PHASE_FOLLOW,
 };
 
+/* What was read of the events, lot by lot, as far as it tells a flood of noise (see agent_follow.c). */
+struct flood {
+    bool noise, news; /* what came in this lot */
+    clock_ns lot_at;  /* when the last one was read */
+    unsigned noisy;   /* dense lots of nothing but noise, in a row */
+};
+
 struct agent {
     struct loop *loop;
     struct store *store;
@@ -60,6 +67,7 @@ struct agent {
     char *last_failure;         /* to attempts that fail in the same way, one line */
     bool have_whole;            /* the mirror has content */
     bool partial;               /* of a daemon that is starting: see mirror_status_end() */
+    struct flood flood;
 
     /* agent_silence */
     clock_ns heard_at;     /* when an event came last, or the subscription was made */

@@ -9,6 +9,11 @@
  *
  * After a gap or a misfit the subscription goes on, events are kept, and the whole is fetched again. After an end of
  * the stream everything starts anew, and the state is stale until it is whole again.
+ *
+ * A message of no concern costs little but being woken up for it, and a cluster of many nodes has hundreds of them a
+ * second. While they come that densely and nothing else does, they are read in lots, FLOOD_PAUSE apart, as a network
+ * card moderates its interrupts. The first message that concerns us, or a pause in which nothing came, ends that; so
+ * a change in the midst of a flood comes at most FLOOD_PAUSE later, and those that follow it at once.
  */
 #include "server/agent_core.h"
 
@@ -24,6 +29,10 @@ static const char fetch_all[] = "{\"action\":\"daemon_status\"}";
 
 /* Until all that came of a fetch is committed, written and sent. */
 #define TRIM_DELAY (5 * CLOCK_NS_PER_S)
+
+#define FLOOD_GAP (8 * CLOCK_NS_PER_MS) /* between lots, below which they are dense: over 125 a second */
+#define FLOOD_PAUSE (10 * CLOCK_NS_PER_MS)
+enum { FLOOD_LOTS = 16 }; /* dense ones, in a row, before pauses are made */
 
 static void on_timer(void *arg);
 static void start_fetch(struct agent *a);
@@ -239,6 +248,8 @@ static _hot_ void on_message(struct agent *a, const char *p, size_t n)
     err_init(&e);
     prove(a);
     r = mirror_event(a->mirror, p, n, &e);
+    a->flood.noise |= r == MIRROR_NOISE;
+    a->flood.news |= r != MIRROR_NOISE;
     switch (r) {
     case MIRROR_NOISE:
         break;
@@ -304,18 +315,26 @@ static _hot_ int on_event_bytes(void *arg, const char *p, size_t n)
     return 0;
 }
 
-/* What came in one go is committed together; also what was applied before a gap in it. */
-static _hot_ int on_events_drained(void *arg)
+/* A lot was read: how long the next one is left to gather. */
+static _hot_ clock_ns flood_pause(struct flood *f, clock_ns now)
 {
-    struct agent *a = arg;
+    bool dense = f->noisy == FLOOD_LOTS || now - f->lot_at < FLOOD_GAP;
+
+    if (!f->noise || f->news || !dense)
+        f->noisy = 0;
+    else if (f->noisy < FLOOD_LOTS)
+        f->noisy++;
+    f->noise = f->news = false;
+    f->lot_at = now;
+    return f->noisy == FLOOD_LOTS ? FLOOD_PAUSE : 0;
+}
+
+/* What came in one go is committed together; also what was applied before a gap in it. */
+static void commit_lot(struct agent *a)
+{
     char cause[64];
     bool settled;
 
-    /* A large message was the exception. */
-    if (a->message.len == 0 && a->message.cap > 0)
-        buf_clear(&a->message);
-    if (!a->first_id)
-        return 0;
     if (a->partial && a->phase == PHASE_FOLLOW && mirror_is_partial(a->mirror, &settled) && settled)
         fetch_again(a);
     if (a->first_id == a->last_id)
@@ -326,7 +345,18 @@ static _hot_ int on_events_drained(void *arg)
     if (agent_put_touched(a))
         agent_commit(a, cause);
     secrets_check(a);
-    return 0;
+}
+
+static _hot_ clock_ns on_events_drained(void *arg)
+{
+    struct agent *a = arg;
+
+    /* A large message was the exception. */
+    if (a->message.len == 0 && a->message.cap > 0)
+        buf_clear(&a->message);
+    if (a->first_id)
+        commit_lot(a);
+    return flood_pause(&a->flood, loop_now(a->loop));
 }
 
 static void on_events_ended(void *arg, const struct err *e)
@@ -358,6 +388,7 @@ static void open_events(struct agent *a)
     log_event(LOG_LEVEL_INFO, "agent connected", "socket", path, NULL);
     a->proved = a->confirm = false;
     a->first_id = 0;
+    a->flood = (struct flood){.lot_at = INT64_MIN / 2};
     buf_init(&a->message, MIRROR_EVENT_MAX);
     silence_begin(a);
     mirror_follow(a->mirror);

@@ -202,15 +202,15 @@ def wait_for(condition, what, limit=60.0):
         time.sleep(0.002)
 
 
-def shares(programs):
-    """Of each program: its CPU in windows that follow each other, each a share of one core; the smallest first."""
-    found, before, begin = [], [program.cpu() for program in programs], time.monotonic()
+def shares(program):
+    """The program's CPU in windows that follow each other, each a share of one core; the smallest first."""
+    found, before, begin = [], program.cpu(), time.monotonic()
     for _ in range(NOISE_WINDOWS):
         time.sleep(NOISE_SECONDS)
-        after, now = [program.cpu() for program in programs], time.monotonic()
-        found.append([(b - a) / (now - begin) for a, b in zip(before, after)])
+        after, now = program.cpu(), time.monotonic()
+        found.append((after - before) / (now - begin))
         before, begin = after, now
-    return [sorted(one) for one in zip(*found)]
+    return sorted(found)
 
 
 class Bench:
@@ -262,18 +262,27 @@ class Bench:
             raise Failed("igwd ended with %d: %s" % (self.igwd.child.returncode, self.igwd.tail()))
         self.start("restart")
 
-    def noise(self):
-        """CPU at irrelevant events, and without; at the same time that of a program that only reads them."""
+    def shares_at_noise(self, program):
+        """See shares()."""
+        self.agent.start_noise(NOISE)
+        ours = shares(program)
+        self.agent.stop_noise()
+        return ours
+
+    def noise_floor(self):
+        """CPU at irrelevant events of a program that only reads them. It is the agent's only subscriber, as igwd is in
+        its turn: of two, the one that is told later finds the kernel's caches warm, and costs half."""
         floor = self.world.drive("event_floor", self.agent.path)
         floor.answer()
-        self.igwd.settle(QUIET_DISK_S)
-        self.figures["idle"] = percentile(shares([self.igwd])[0], 0.5)
-        self.agent.start_noise(NOISE)
-        ours, floors = shares([self.igwd, floor])
-        self.agent.stop_noise()
+        self.figures["noise_floor"] = percentile(self.shares_at_noise(floor), 0.5)
         floor.child.terminate()  # it does not read its standard input
-        self.figures.update(noise=percentile(ours, 0.5), noise_range=(ours[0], ours[-1]),
-                            noise_floor=percentile(floors, 0.5))
+
+    def noise(self):
+        """CPU at irrelevant events, and without."""
+        self.igwd.settle(QUIET_DISK_S)
+        self.figures["idle"] = percentile(shares(self.igwd), 0.5)
+        ours = self.shares_at_noise(self.igwd)
+        self.figures.update(noise=percentile(ours, 0.5), noise_range=(ours[0], ours[-1]))
 
     def api(self):
         """Rows of targets."""
@@ -513,6 +522,7 @@ def run_size(build, services, wanted, cases, starts):
     with Bench(build, services) as bench:
         say("== %d services of %d endpoints; daemon_status has %.1f MB" % (services, ENDPOINTS,
                                                                           bench.status_bytes / 1e6))
+        bench.noise_floor()
         bench.start("start")
         bench.restart()
         bench.noise()

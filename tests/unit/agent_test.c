@@ -433,6 +433,70 @@ TEST(patches_that_come_together_are_committed_together)
     scene_end(&s);
 }
 
+/* Messages of no concern, one after the other, so far apart. */
+static void noise(struct scene *s, unsigned n, double seconds)
+{
+    for (unsigned i = 0; i < n; i++) {
+        pass(s, seconds);
+        patch(s, "[[\"listener\",\"stats\"],1]");
+    }
+}
+
+TEST(in_a_flood_of_noise_the_first_change_comes_at_most_ten_milliseconds_later_and_the_next_at_once)
+{
+    struct scene s;
+    unsigned ms = 0;
+
+    scene_sync(&s, web_up);
+    noise(&s, 40, 0.001);
+    s.commits = 0;
+    patch(&s, FLIP("down"));
+    for (; s.commits == 0 && ms < 20; ms++)
+        pass(&s, 0.001);
+    CHECK(ms > 0 && ms <= 10);
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
+    CHECK_STR(s.cause, "agent: patch 41");
+    patch(&s, FLIP("up"));
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    scene_end(&s);
+}
+
+TEST(a_flood_of_noise_is_over_when_nothing_comes_for_a_moment_or_the_stream_ends)
+{
+    struct scene s;
+
+    scene_sync(&s, web_up);
+    noise(&s, 40, 0.001);
+    pass(&s, 0.010);
+    pass(&s, 0.010);
+    patch(&s, FLIP("down"));
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
+    noise(&s, 40, 0.001);
+    fake_agent_drop(&s.fake);
+    pass(&s, 0.010); /* the rest of the noise */
+    pass(&s, 0.010);
+    CHECK(is_stale(&s));
+    pass(&s, 0.1);
+    pass(&s, 0.1);
+    CHECK(!is_stale(&s));
+    scene_end(&s);
+}
+
+TEST(noise_that_is_no_flood_delays_nothing)
+{
+    struct scene s;
+
+    scene_sync(&s, web_up);
+    noise(&s, 40, 0.009);
+    patch(&s, FLIP("down"));
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
+    /* A few together are none either. */
+    noise(&s, 15, 0.001);
+    patch(&s, FLIP("up"));
+    CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=1");
+    scene_end(&s);
+}
+
 TEST(messages_may_come_in_pieces_of_any_size)
 {
     for (size_t piece = 1; piece < 200; piece = piece * 3 + 1) {
