@@ -69,6 +69,14 @@ pb_uint32 *pb_uint32_of(struct arena *a, uint32_t value)
     return m;
 }
 
+pb_uint64 *pb_uint64_of(struct arena *a, uint64_t value)
+{
+    pb_uint64 *m = pb_uint64_new(a);
+
+    m->value = value;
+    return m;
+}
+
 pb_duration *pb_duration_of(struct arena *a, int64_t ns)
 {
     pb_duration *m = pb_duration_new(a);

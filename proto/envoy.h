@@ -36,6 +36,7 @@
 ENVOY(pb_any, Google__Protobuf__Any, google__protobuf__any)
 ENVOY(pb_bool, Google__Protobuf__BoolValue, google__protobuf__bool_value)
 ENVOY(pb_uint32, Google__Protobuf__UInt32Value, google__protobuf__uint32_value)
+ENVOY(pb_uint64, Google__Protobuf__UInt64Value, google__protobuf__uint64_value)
 ENVOY(pb_duration, Google__Protobuf__Duration, google__protobuf__duration)
 
 ENVOY(pb_address, Envoy__Config__Core__V3__Address, envoy__config__core__v3__address)
@@ -95,6 +96,7 @@ ENVOY(pb_udp_proxy, Envoy__Extensions__Filters__Udp__UdpProxy__V3__UdpProxyConfi
       envoy__extensions__filters__udp__udp_proxy__v3__udp_proxy_config)
 ENVOY(pb_udp_hash_policy, Envoy__Extensions__Filters__Udp__UdpProxy__V3__UdpProxyConfig__HashPolicy,
       envoy__extensions__filters__udp__udp_proxy__v3__udp_proxy_config__hash_policy)
+ENVOY(pb_udp_socket, Envoy__Config__Core__V3__UdpSocketConfig, envoy__config__core__v3__udp_socket_config)
 ENVOY(pb_udp_route, Envoy__Extensions__Filters__Udp__UdpProxy__V3__Route,
       envoy__extensions__filters__udp__udp_proxy__v3__route)
 ENVOY(pb_matcher, Xds__Type__Matcher__V3__Matcher, xds__type__matcher__v3__matcher)
@@ -175,6 +177,7 @@ pb_any *pb_any_of(struct arena *a, const ProtobufCMessage *m);
 pb_any *pb_any_empty(struct arena *a, const char *type_name);
 pb_bool *pb_bool_of(struct arena *a, bool value);
 pb_uint32 *pb_uint32_of(struct arena *a, uint32_t value);
+pb_uint64 *pb_uint64_of(struct arena *a, uint64_t value);
 pb_duration *pb_duration_of(struct arena *a, int64_t ns);
 /* An array of one pointer, for a repeated field. */
 void *pb_list_of(struct arena *a, void *element);

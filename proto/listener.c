@@ -31,6 +31,8 @@ enum {
     TLS_HANDSHAKE_TIMEOUT_S = 10,
     REQUEST_HEADERS_TIMEOUT_S = 10,
     IDLE_TIMEOUT_S = 3600,
+    /* Of UDP, whatever IP makes of it on its way; what is larger than 1,500 bytes Envoy drops by default, unsaid. */
+    DATAGRAM_MAX = 65535,
     HTTP2_STREAMS_MAX = 100,
     HTTP2_STREAM_WINDOW = 64 << 10,
     HTTP2_CONNECTION_WINDOW = 1 << 20,
@@ -81,6 +83,16 @@ static int tcp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     return 0;
 }
 
+static pb_udp_socket *udp_socket(struct arena *a)
+{
+    pb_udp_socket *m = pb_udp_socket_new(a);
+
+    m->max_rx_datagram_size = pb_uint64_of(a, DATAGRAM_MAX);
+    /* Where the kernel may put datagrams together, Envoy makes room for many of the largest at each read. */
+    m->prefer_gro = pb_bool_of(a, false);
+    return m;
+}
+
 static int udp_proxy(const struct filter_context *c, pb_any **ret, struct err *e)
 {
     struct arena *a = c->arena;
@@ -103,6 +115,8 @@ static int udp_proxy(const struct filter_context *c, pb_any **ret, struct err *e
     m->matcher->on_no_match->action = pb_typed_extension_new(a);
     m->matcher->on_no_match->action->name = PB_TEXT("route");
     m->matcher->on_no_match->action->typed_config = pb_any_of(a, &route->base);
+    if (!passthrough_has(&given, "upstream_socket_config"))
+        m->upstream_socket_config = udp_socket(a);
     if (lb_policy_hashes(c->x->lb_policy) && !passthrough_has(&given, "hash_policies")) {
         pb_udp_hash_policy *hash = pb_udp_hash_policy_new(a);
 
@@ -356,6 +370,7 @@ static pb_listener *new_listener(struct arena *a, const struct listener_plan *p)
     m->listener_filters = arena_array(a, pb_listener_filter *, 2);
     if (p->protocol == PROTOCOL_UDP) {
         m->udp_listener_config = pb_udp_listener_new(a);
+        m->udp_listener_config->downstream_socket_config = udp_socket(a);
         return m;
     }
     m->filter_chains = arena_array(a, pb_filter_chain *, p->n_chains);

@@ -263,6 +263,8 @@ static void check_udp(struct section *s, const struct raw_expose *raw)
         problem_add(&s->problems, "invalid", s->rid, "listener_certificates", text);
     if (raw->cluster_certificates.count)
         problem_add(&s->problems, "invalid", s->rid, "cluster_certificates", text);
+    if (raw->lb_policy == LB_ORIGINAL_DST)
+        problem_add(&s->problems, "invalid", s->rid, "lb_policy", "original_dst_lb %s", text);
 }
 
 /* A hash policy that nothing will ask is no fault, but somebody wanted something by it. */
@@ -304,6 +306,7 @@ static void decode_exposure(struct builder *b, struct section *s, struct exposur
     x->filter_config_data = raw.filter_config_data;
     if (address_parse(raw.listener_addr ? raw.listener_addr : "0.0.0.0", &x->listener_addr) < 0)
         problem_add(&s->problems, "invalid", s->rid, "listener_addr", "must be an IPv4 or IPv6 address");
+    x->listener_addr = address_unmapped(&x->listener_addr); /* the same to the kernel, and not to Envoy */
     decode_gateway(s, raw.gateway, x);
     decode_sni(b, s, &raw.sni, x);
     decode_vhosts(b, s, &raw.vhosts, x);

@@ -133,6 +133,8 @@ static void gather(struct draft *d, const struct network_list *allowed)
         bool readable = address_parse(fact->address, &address) == 0;
         bool refused = readable && !endpoint_address_allowed(&address, allowed);
 
+        address = readable ? address_unmapped(&address) : (struct address){0}; /* Envoy knows no mapped ones */
+
         for (size_t k = 0; k < fact->n_exposes && fact->address[0]; k++) {
             ssize_t exposure = find_exposure(d, fact->exposes[k]);
             struct address_faults *faults;
@@ -625,8 +627,12 @@ int endpoint_parse(const char *name, struct endpoint *ret, char host[ENDPOINT_NA
     host[n - 2 * bracketed] = '\0';
     ret->port = (uint16_t)port;
     ret->host = NULL;
-    if (address_parse(host, &ret->address) == 0)
-        return bracketed == (ret->address.family == AF_INET6) ? 0 : -EINVAL;
+    if (address_parse(host, &ret->address) == 0) {
+        bool six = ret->address.family == AF_INET6;
+
+        ret->address = address_unmapped(&ret->address);
+        return bracketed == six ? 0 : -EINVAL;
+    }
     ret->address = (struct address){0};
     ret->host = host;
     return bracketed || strchr(host, ':') ? -EINVAL : 0;

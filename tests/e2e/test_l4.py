@@ -144,6 +144,8 @@ def test_udp(lab, sotw):
     envoy = lab.up(sotw)
     wait_until(lambda: udp_echo(lab.at(5300)) == b"b10 hello")
     assert list(envoy.dynamic_listeners()) == [lab.at(5300) + "/udp"]
+    large = b"x" * 65000  # of several packets, as with DNS, logs or flows
+    assert udp_echo(lab.at(5300), large) == b"b10 " + large
     # A TCP health check marks every UDP endpoint failed.
     assert "health_checks" not in envoy.dynamic_clusters()["test/svc/dns.expose#0"]
     lab.agent.move("test/svc/dns", "n1", "n2")
@@ -167,10 +169,13 @@ def test_ipv6_listeners_and_endpoints(lab):
     lab.add("test/svc/six", l4("::1", "[::1]:%d" % port, port=six.port))
     lab.add("test/svc/mixed", l4("::1", lab.at(8000), port=six.port))
     lab.add("test/svc/other", l4(four.address, "[::1]:%d" % other))
+    # Mapped into IPv6 is another way to write an IPv4 address, which Envoy does not know.
+    lab.add("test/svc/mapped", l4("::ffff:" + four.address, "[::ffff:%s]:8001" % lab.world.ip(1)))
     envoy = lab.up()
     assert wait_answer("[::1]:%d" % port).backend == "six"
     assert wait_answer(lab.at(8000)).backend == "six"
     assert wait_answer("[::1]:%d" % other).backend == "b10"
+    wait_answer(lab.at(8001), backend="b10")
     assert "[::1]:%d/tcp" % port in envoy.dynamic_listeners()
 
 

@@ -266,6 +266,8 @@ TEST(an_exposure_above_the_limit_is_told_and_harms_no_other)
 
 TEST(udp_knows_neither_tls_nor_hosts)
 {
+    check_problems(decode("expose#0 {'port': 53, 'protocol': 'udp', 'lb_policy': 'original_dst_lb'}"), false,
+                   "invalid expose#0.lb_policy: original_dst_lb is not possible with protocol udp\n");
     check_problems(decode_of("web1", "expose#0 {'port': 53, 'protocol': 'udp'}"), true, "");
     check_problems(decode("expose#0 {'port': 53, 'protocol': 'udp', 'sni': 'a.org', 'vhosts': 'vhost#0', "
                           "'listener_certificates': 'certificate#0', 'cluster_certificates': 'certificate#0'}\n"
