@@ -105,7 +105,7 @@ const Help = ({ onClose }) => html`<${Dialog} title="Keys" onClose=${onClose}>
     <div class="body"><dl class="keys">${KEYS.map(([key, text]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${text}</dd></div>`)}</dl>
     <label class="check"><input type="checkbox" checked=${areSingleKeysOn()}
         onChange=${(event) => setSingleKeys(event.target.checked)} /> Single keys work: letters and signs, for this browser</label>
-    <p class="muted">The REST interface behind this page: <a href="/api/v1/openapi.yaml">openapi.yaml</a>.
+    <p class="muted">The REST interface behind this page: <a href="/api/v1/openapi.yaml">openapi.yaml</a>.${" "}
     <a href=${new URL("./licenses.txt", import.meta.url).href}>Licenses</a> of what this page is made with.</p></div><//>`;
 
 function Frame({ me, route, onSignOut, children }) {

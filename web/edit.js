@@ -271,7 +271,7 @@ function Verdict({ of, name }) {
     if (of.state === "accepted")
         return html`<p class="verdict"><${Icon} state="ok" /><span>${version} was asked, and would take it.</span></p>`;
     if (of.state === "refused" && of.exposure && name && of.exposure !== name)
-        return html`<p class="verdict"><${Icon} state="warning" /><span>${version} was asked, and refuses something else on this gateway:
+        return html`<p class="verdict"><${Icon} state="warning" /><span>${version} was asked, and refuses something else on this gateway:${" "}
             <code>${of.exposure}</code>. ${of.detail}</span></p>`;
     if (of.state === "refused")
         return html`<div class="problem" role="alert"><${Icon} state="failed" /><div>
@@ -362,7 +362,7 @@ export const useRollout = (number) => useGet(number ? `/revisions/${number}/roll
 
 export function RolloutBody({ of: r }) {
     const { acked, nacked, proxies } = r.counts;
-    const state = nacked ? "failed" : r.complete ? "ok" : "unknown";
+    const state = nacked ? "failed" : r.complete && proxies > 0 ? "ok" : "unknown";
     const refused = r.proxies.filter((one) => one.state === "nacked").slice(0, 4);
     const share = (n) => ({ width: (100 * n) / proxies + "%" });
     return html`<div class="rollout">

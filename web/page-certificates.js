@@ -52,7 +52,7 @@ function All({ query }) {
     const make = html`<${Button} kind="primary" disabled=${whyNotAdmin(me)} onClick=${() => setQuery({ make: "1" })}>Upload a certificate<//>`;
     const empty = q || pair || exposure
         ? html`<${Empty} title="No certificate is like that"><${Button} onClick=${() => go(href("certificates"))}>Show all certificates<//><//>`
-        : html`<${Empty} title="No certificate is used"><p>Exposures name the agent's secrets (<code>sec/NAME</code>) in their
+        : html`<${Empty} title="No certificate is used"><p>Exposures name the agent's secrets (<code>sec/NAME</code>) in their${" "}
             <code>certificate</code> sections; one can also be uploaded here and be named the same way.</p>${make}<//>`;
     return html`<${PageHead} title="Certificates" sub=${list.loading ? "" : `${list.count}${list.complete ? "" : "+"}, those that end first come first`}>
             <${CopyCurl} request=${{ path: "/certificates?sort=not_after&limit=100" }} />${make}<//>

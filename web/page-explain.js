@@ -221,7 +221,7 @@ export default function Explain({ query }) {
         <${ErrorBox} error=${error} />
         ${loading && !answer && html`<${Loading} />`}
         ${answer && html`<div aria-live="polite"><${Answer} answer=${answer} /></div>`}
-        ${!asked && !listeners.loading && html`<${Empty} title="Ask for a URL"><p>Type what a client would open, as
+        ${!asked && !listeners.loading && html`<${Empty} title="Ask for a URL"><p>Type what a client would open, as${" "}
             <code>https://www.example.org/path</code>. Nothing is sent to any service: the way is worked out from the configuration
             that the Envoys get.</p><//>`}`;
 }

@@ -236,8 +236,8 @@ function Envoys({ item }) {
 function Editors({ item, me }) {
     const tokens = useGet(me.role === "admin" ? "/tokens?limit=1000&fields=id,name,role,gateways" : null);
     const operators = (tokens.data?.items || []).filter((one) => one.role === "operator" && one.gateways.includes(item.name));
-    return html`<${Card} title="Who may edit its exposures"><div class="body stack"><p>Administrators, and operators of
-        <code> ${item.name}</code>. Its settings: administrators.</p>
+    return html`<${Card} title="Who may edit its exposures"><div class="body stack"><p>Administrators, and operators of${" "}
+        <code>${item.name}</code>. Its settings: administrators.</p>
         ${operators.length > 0 && html`<p>Operators with a token that was made here: ${operators.map((one) => html`<${Tag} key=${one.id}>${one.name}<//> `)}</p>`}
         ${me.role === "admin" && html`<p><a href=${href("access")}>Access</a></p>`}</div><//>`;
 }

@@ -91,11 +91,11 @@ function Attention({ summary }) {
                 to=${href("events")} remedy="Watch events" />`}
             ${others.map((item) => html`<${Row} key=${item.name} state="failed" what=${html`Alarm: <code>${item.name}</code>`}
                 says=${html`${item.text}${HELP[item.name] && `. ${HELP[item.name]}`} <${Since} time=${item.since} />`} ...${remedyOf(item)} />`)}
+            ${[...lonely].map(([gateway, n]) => html`<${Row} key=${gateway} state="failed" to=${href("gateways", [gateway])}
+                remedy="How to connect one" what=${html`No Envoy of the gateway <code>${gateway}</code> is connected`}
+                says=${`${n}${lists.at(-1).complete ? "" : " or more"} ${many(n, "exposure")} can't be reached.`} />`)}
             <${Gone} list=${gone} />
             ${rowsOf("failed")}
-            ${[...lonely].map(([gateway, n]) => html`<${Row} key=${gateway} state="warning" to=${href("gateways", [gateway])}
-                remedy="How to connect one" what=${html`No Envoy of the gateway <code>${gateway}</code> is connected`}
-                says=${`${n}${lists.at(-1).complete ? "" : " or more"} exposures are reachable through none.`} />`)}
             ${rowsOf("warning")}
             ${!certificates.complete && html`<${Row} state="warning" what="More certificates are in trouble" to=${href("certificates")} remedy="All of them" />`}
         </ul>`}<//>`;

@@ -125,3 +125,11 @@ export const raw = (text) => { document.body.innerHTML = text; };
 def test_nothing_is_inline_in_the_entry():
     page = (ROOT / "web" / "index.html").read_text()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)
+
+
+def test_no_word_is_glued_to_what_stands_in_the_next_line():
+    """A break of the line beside an element is no space in a template: one that is wanted is written, ${" "}."""
+    inline = "(?:a|b|code|em|i|span|strong)"
+    glued = re.compile(r"[\w.,;:)]\n\s*<%s[ >].*|</%s>\n\s*[\w(].*" % (inline, inline))
+    assert glued.search("<p>See\n    <a href=x>there</a>") and not glued.search('<p>See${" "}\n    <a href=x>there</a>')
+    assert not {path.name: found for path in ROOT.glob("web/*.js") if (found := glued.findall(path.read_text("utf-8")))}
