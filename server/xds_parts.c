@@ -39,9 +39,9 @@ struct xds_mix {
     struct xds_mix *next;
     uint32_t slot;
     uint64_t current; /* the version */
-    /* The version that the client has, whether its bytes are known, and it was confirmed; of how many types the
-     * client had told; the changes of its refusals. */
-    uint64_t given[5];
+    /* The version that the client has, whether its bytes are known, and it was confirmed; the newest that any took;
+     * of how many types the client had told; the changes of its refusals. */
+    uint64_t given[6];
     struct xds_form *form; /* a reference; NULL: nothing of it can be sent */
     size_t *bad, n_bad;    /* the current form's parts that were refused */
 };
@@ -61,6 +61,7 @@ struct search {
     void (*guilty)(struct xds_session *s, const struct xds_sub *sub, struct xds_form *current,
                    const struct part *part, const char *words);
     bool accused;
+    bool barred; /* what was refused is about none of the parts: nothing of the resource can be had for now */
 };
 
 /* ---- what may stand in ---- */
@@ -115,7 +116,8 @@ static bool proven(const struct search *q, size_t n_instead)
     return q->n_good > 0 || (q->earlier_is_held && n_instead > 0);
 }
 
-/* With the suspects from..to: true when it is what to send, or when a part was found to be at fault. */
+/* With the suspects from..to: true when it is what to send, a part was found to be at fault, or there is no use in
+ * going on. */
 static bool try(struct search *q, size_t from, size_t to)
 {
     const struct parts_choice choice = {.in = q->in, .instead = q->instead, .usable = usable, .arg = q};
@@ -132,9 +134,10 @@ static bool try(struct search *q, size_t from, size_t to)
         return false;
     refusal = xds_refusing_find(q->s->refusing, q->sub->type, r->version);
     q->words = refusal ? refusal->words : NULL;
+    q->barred = refusal && refusal->passes;
     if (!refusal) {
         q->found = r->version == q->current->version ? xds_form_ref(q->current) : xds_form_composed(q->current, 0, r);
-    } else if (q->guilty && to - from == 1 && proven(q, n_instead)) {
+    } else if (q->guilty && !q->barred && to - from == 1 && proven(q, n_instead)) {
         /* The memory of refusals may drop this one for the new. */
         _cleanup_(mem_free_p) char *words = mem_strdup(refusal->words);
 
@@ -145,7 +148,7 @@ static bool try(struct search *q, size_t from, size_t to)
     }
     resource_unref(r);
     q->n_refused += refusal != NULL;
-    return q->found || q->accused;
+    return q->found || q->accused || q->barred;
 }
 
 /* ---- all trials ---- */
@@ -231,14 +234,6 @@ static struct xds_form *settle_whole(const struct search *q)
     return bad ? NULL : xds_form_ref(q->current);
 }
 
-/* It is about none of the parts. */
-static bool is_refused_for_now(const struct xds_session *s, const struct xds_form *current)
-{
-    const struct xds_refusal *whole = xds_refusing_find(s->refusing, current->type, current->version);
-
-    return whole && whole->passes;
-}
-
 static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struct xds_form *current, struct search *q)
 {
     q->s = s;
@@ -252,7 +247,7 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
     q->suspects = mem_array(size_t, q->n);
     choose_earlier(q, known(sub, current->slot));
     sort_parts(q);
-    if (q->n < 2 || is_refused_for_now(s, current))
+    if (q->n < 2)
         return q->found = settle_whole(q);
     run(q);
     /* Each that is found to be at fault leaves others to be looked at, until one can be sent. */
@@ -262,7 +257,7 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
         sort_parts(q);
         run(q);
     }
-    if (!q->found && (q->n_good > 0 || q->earlier_is_held))
+    if (!q->found && !q->barred && (q->n_good > 0 || q->earlier_is_held))
         (void)try(q, 0, 0);
     return q->found;
 }
@@ -320,21 +315,12 @@ static void note_bad(struct xds_mix *m, const struct search *q)
             m->bad[m->n_bad++] = i;
 }
 
-/* Something of it, or of an earlier form, was refused. */
-static bool is_in_doubt(const struct xds_session *s, const struct xds_form *current)
+bool xds_in_doubt(const struct xds_session *s, const struct xds_form *current)
 {
-    if (current->type != XDS_LISTENER && current->type != XDS_ROUTE)
+    if ((current->type != XDS_LISTENER && current->type != XDS_ROUTE) || xds_refusing_count(s->refusing) == 0)
         return false;
     return xds_is_refused(s, current->type, current->version) ||
            xds_refusing_count_parts(s->refusing, current->type, xds_form_name(current)) > 0;
-}
-
-/* The client was sent a form composed of this one, and did not answer yet. */
-static bool is_under_way(const struct xds_session *s, const struct xds_sub *sub, const struct xds_form *held,
-                         const struct xds_form *current)
-{
-    return held && held->composed && held->basis == current->version && !bits_get(&sub->confirmed, held->slot) &&
-           !xds_is_refused(s, sub->type, held->version);
 }
 
 /* One that comes back says type by type what it has. */
@@ -349,20 +335,19 @@ static unsigned count_asked(const struct xds_session *s)
 
 struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current)
 {
-    struct xds_form *held = xds_held(sub, slot), *has;
+    struct xds_form *accepted = xds_accepted(sub->table, slot), *has;
     struct xds_mix *m = find_mix(sub, slot);
     struct search q = {0};
 
-    if (!is_in_doubt(s, current)) {
+    if (!xds_in_doubt(s, current)) {
         if (m)
             xds_mix_forget(sub, slot);
         return xds_is_refused(s, sub->type, current->version) ? NULL : current;
     }
-    if (is_under_way(s, sub, held, current))
-        return held;
     has = known(sub, slot);
-    const uint64_t given[] = {has ? has->version : 0, has && has->resource, bits_get(&sub->confirmed, slot),
-                              count_asked(s), xds_refusing_changes(s->refusing)};
+    const uint64_t given[] = {
+        has ? has->version : 0,           has && has->resource, bits_get(&sub->confirmed, slot),
+        accepted ? accepted->version : 0, count_asked(s),       xds_refusing_changes(s->refusing)};
     if (m && m->current == current->version && memcmp(m->given, given, sizeof(given)) == 0)
         return m->form;
     if (!m) {
@@ -387,7 +372,7 @@ bool xds_accuse_parts(struct xds_session *s, struct xds_sub *sub, uint32_t slot,
     struct xds_form *current = xds_current(sub->table, slot), *found;
     struct search q = {.guilty = guilty};
 
-    if (!current || !is_in_doubt(s, current))
+    if (!current || !xds_in_doubt(s, current))
         return false;
     found = search(s, sub, current, &q);
     search_clear(&q);

@@ -274,6 +274,21 @@ static bool is_partial(const struct xds_session *s, enum xds_type type)
     return s->options.variant == XDS_SOTW && !xds_is_full(s, type);
 }
 
+/* In a response that was sent later than that. */
+static bool is_under_way_since(const struct xds_sub *sub, uint32_t slot, clock_ns since)
+{
+    for (const struct xds_response *r = sub->first; r; r = r->next)
+        if (!r->answered && r->sent_at > since &&
+            (xds_find_brought(r, slot) < r->n || xds_find_removed(r, slot) < r->n_removed))
+            return true;
+    return false;
+}
+
+bool xds_is_under_way(const struct xds_sub *sub, uint32_t slot)
+{
+    return is_under_way_since(sub, slot, INT64_MIN);
+}
+
 /* The client has this form, refused another one, and did not say since that it has this: there was none to be sent,
  * or it was gone for a while. */
 static bool is_unsure(const struct xds_sub *sub, uint32_t slot)
@@ -281,15 +296,25 @@ static bool is_unsure(const struct xds_sub *sub, uint32_t slot)
     return !bits_get(&sub->confirmed, slot) && !xds_is_under_way(sub, slot);
 }
 
+/* What a client gets of what it refused in parts depends on what it has of it, which its answer tells. */
+static bool awaits_answer(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot, clock_ns now)
+{
+    const struct xds_form *current = xds_current(sub->table, slot);
+
+    return current && xds_in_doubt(s, current) && is_under_way_since(sub, slot, now - XDS_PATIENCE);
+}
+
 /* ret_target: what to send, where that is to be done. */
 /* lint: complex because it is the decision table of one slot, best read in one place */
 static enum step look(struct xds_session *s, struct xds_sub *sub, uint32_t slot, clock_ns now,
                       struct xds_form **ret_target)
 {
-    struct xds_form *held = xds_held(sub, slot), *target = xds_target(s, sub, slot);
+    struct xds_form *held = xds_held(sub, slot), *target;
     bool owed = bits_get(&sub->owed, slot);
 
-    *ret_target = target;
+    if (awaits_answer(s, sub, slot, now))
+        return STEP_WAIT;
+    *ret_target = target = xds_target(s, sub, slot);
     if (!target) {
         if (!held)
             return owed && s->options.variant == XDS_DELTA && xds_covers(sub, slot) ? STEP_REMOVE : STEP_NONE;
@@ -408,14 +433,6 @@ uint32_t xds_find_removed(const struct xds_response *r, uint32_t slot)
     while (i < r->n_removed && r->removed[i]->slot != slot)
         i++;
     return i;
-}
-
-bool xds_is_under_way(const struct xds_sub *sub, uint32_t slot)
-{
-    for (const struct xds_response *r = sub->first; r; r = r->next)
-        if (!r->answered && (xds_find_brought(r, slot) < r->n || xds_find_removed(r, slot) < r->n_removed))
-            return true;
-    return false;
 }
 
 static void drop_oldest(struct xds_sub *sub)
@@ -838,6 +855,14 @@ static void pass_time(struct xds_session *s, clock_ns now)
     xds_session_unblock(s);
 }
 
+/* What waits for an answer of this type waits so long. */
+static void wake_for_answers(struct xds_session *s, enum xds_type type, clock_ns patience, clock_ns now)
+{
+    for (const struct xds_response *r = s->subs[type].first; r; r = r->next)
+        if (!r->answered && now < r->sent_at + patience)
+            wake_at(s, r->sent_at + patience);
+}
+
 static void set_deadline(struct xds_session *s, clock_ns now)
 {
     bool blocked = false;
@@ -859,9 +884,11 @@ static void set_deadline(struct xds_session *s, clock_ns now)
         wake_at(s, s->claimed_until);
     if (s->in_use_valid)
         wake_at(s, s->in_use_until);
-    for (const struct xds_response *r = s->subs[XDS_CLUSTER].first; r; r = r->next)
-        if (!r->answered && now < r->sent_at + XDS_READY)
-            wake_at(s, r->sent_at + XDS_READY);
+    wake_for_answers(s, XDS_CLUSTER, XDS_READY, now);
+    if (xds_refusing_count(s->refusing) > 0) {
+        wake_for_answers(s, XDS_ROUTE, XDS_PATIENCE, now);
+        wake_for_answers(s, XDS_LISTENER, XDS_PATIENCE, now);
+    }
     for (const struct xds_response *r = s->subs[XDS_CLUSTER].first; r; r = r->next)
         if (!r->waived) {
             wake_at(s, r->sent_at + XDS_WARMING);

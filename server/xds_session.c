@@ -202,6 +202,16 @@ static void look_at_all(struct xds_sub *sub)
     bits_add_all(&sub->pending, &sub->holding);
 }
 
+/* What the client has is not the current form any more. One that it came with was not taken in a response. */
+static void keep_replaced(struct xds_sub *sub, uint32_t slot, struct xds_form *before)
+{
+    if (!bits_unset(&sub->same, slot))
+        return;
+    if (bits_get(&sub->confirmed, slot))
+        (void)xds_form_accept(before); /* who is to know is told of the change anyway */
+    keep_other(sub, slot, xds_form_ref(before));
+}
+
 static void on_change(struct xds_watcher *w, const struct xds_touched *touched, size_t n)
 {
     struct xds_session *s = (struct xds_session *)w;
@@ -214,9 +224,10 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
     for (size_t i = 0; i < n; i++) {
         struct xds_sub *sub = &s->subs[touched[i].type];
 
-        /* What the client has is not the current form any more. */
-        if (touched[i].before && bits_unset(&sub->same, touched[i].slot))
-            keep_other(sub, touched[i].slot, xds_form_ref(touched[i].before));
+        if (touched[i].accepted && xds_refusing_count(s->refusing) == 0)
+            continue;
+        if (touched[i].before)
+            keep_replaced(sub, touched[i].slot, touched[i].before);
         if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
             continue;
         bits_set(&sub->pending, touched[i].slot);

@@ -187,6 +187,9 @@ bool xds_is_under_way(const struct xds_sub *sub, uint32_t slot);
 void xds_check_claim(struct xds_session *s, struct xds_sub *sub, clock_ns now);
 
 /* ---- xds_parts.c ---- */
+/* Something of a current form, or of an earlier one, was refused in parts, or may be: what the client gets of it
+ * depends on what it has. */
+bool xds_in_doubt(const struct xds_session *s, const struct xds_form *current);
 /*
  * What a client gets of a form that is current, given what it refused of it: the form itself, one that is composed of
  * its parts, or NULL: nothing of it. Borrowed.

@@ -296,17 +296,19 @@ static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct x
     return before;
 }
 
-void xds_form_accept(struct xds_form *f)
+bool xds_form_accept(struct xds_form *f)
 {
     struct xds_table *t = &f->gateway->tables[f->type];
 
     /* What is kept for a while is to stand in for nothing later. */
     if (f->accepted || f->keeps)
-        return;
+        return false;
     f->accepted = true;
-    if (f != xds_current(t, f->slot) && !(f->composed && f->basis == t->versions[f->slot]))
-        return;
+    /* There may be a newer one by now that nobody took yet. */
+    if (!xds_current(t, f->slot) || (t->accepted[f->slot] && t->accepted[f->slot]->since > f->since))
+        return false;
     set_accepted(f->gateway, f->type, f->slot, xds_form_ref(f));
+    return true;
 }
 
 void xds_accepted_restore(struct xds_gateway *g, struct resource *r)
@@ -471,6 +473,13 @@ static void tell(struct xds_watcher *head, const struct xds_touched *touched, si
         next = w->next;
         w->changed(w, touched, n);
     }
+}
+
+void xds_accepted_tell(const struct xds_form *f)
+{
+    const struct xds_touched touched = {.type = f->type, .slot = f->slot, .accepted = true};
+
+    tell(&f->gateway->watchers, &touched, 1);
 }
 
 struct xds_gateway *xds_directory_find(const struct xds_directory *d, const char *name, size_t len)

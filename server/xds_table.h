@@ -92,7 +92,7 @@ struct xds_table {
     struct xds_space *space;
     struct bits live;           /* slots that have a current form */
     struct xds_form **current;  /* by slot, up to cap; NULL: there is none */
-    struct xds_form **accepted; /* the last form that a client took; NULL: none yet */
+    struct xds_form **accepted; /* the newest form that a client took; NULL: none yet */
     uint64_t *versions;         /* of the current forms; 0: there is none */
     uint32_t cap;
     struct hash128 sum;                      /* of all current forms: see xds_sum_add() */
@@ -102,11 +102,13 @@ struct xds_table {
     struct xds_form *composed; /* all that are in use, so that clients that refuse the same share the bytes */
 };
 
-/* A slot whose current form changed, appeared or went. before: the form until now, or NULL; borrowed for the call. */
+/* A slot whose current form changed, appeared or went. before: the form until now, or NULL; borrowed for the call.
+ * accepted: nothing of that, but another form may stand in for it where it was refused. */
 struct xds_touched {
     enum xds_type type;
     uint32_t slot;
     struct xds_form *before;
+    bool accepted;
 };
 
 /* Somebody who wants to hear of a gateway's changes: a session. */
@@ -189,8 +191,10 @@ struct xds_form *xds_form_find_keeping(const struct xds_form *basis, uint64_t ke
 const struct parts *xds_form_parts(struct xds_form *f);
 /* They are not needed for now. */
 void xds_form_drop_parts(struct xds_form *f);
-/* A client took this form. */
-void xds_form_accept(struct xds_form *f);
+/* A client took this form. True: it is the newest of its name that one did. */
+bool xds_form_accept(struct xds_form *f);
+/* Tells the watchers that it is. */
+void xds_accepted_tell(const struct xds_form *f);
 /* The same, before the daemon was started anew: it counts where there is a form of that name and none was taken
  * since. r stays the caller's. */
 void xds_accepted_restore(struct xds_gateway *g, struct resource *r);

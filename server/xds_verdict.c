@@ -77,13 +77,20 @@ static bool is_fresh(const struct xds_response *r)
     return r->fresh || (r->lot && r->lot->fresh);
 }
 
+/* Who refused what is current may get this instead. */
+static void accept(const struct xds_session *s, struct xds_form *f)
+{
+    if (xds_form_accept(f) && xds_refusals_changes(s->common->refusals) > 0)
+        xds_accepted_tell(f);
+}
+
 static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
 {
     bool fresh = is_fresh(r);
 
     xds_confirm(sub, r);
     for (uint32_t i = 0; (fresh || r->trial) && i < r->n; i++) {
-        xds_form_accept(r->forms[i]);
+        accept(s, r->forms[i]);
         if (r->trial)
             bits_unset(&sub->suspect, r->forms[i]->slot);
     }
@@ -265,7 +272,7 @@ static uint32_t *take_back(struct xds_session *s, struct xds_sub *sub, struct xd
     return slots;
 }
 
-/* A response that holds everything was refused whole: what it left out is still there. */
+/* A response that holds everything was lost: what it left out is still there. */
 static void take_back_removed(struct xds_session *s, struct xds_sub *sub, const struct xds_response *r)
 {
     for (uint32_t i = 0; i < r->n_removed; i++) {
@@ -430,7 +437,9 @@ void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, s
         n = 0;
     }
     if (xds_is_full(s, sub->type) && r->n > 0) {
-        take_back_removed(s, sub, r);
+        /* Else the client maybe took all the same that something is gone: should it come back, it is new. */
+        if (!explained)
+            take_back_removed(s, sub, r);
         /* Even if nothing is left to send: it has yet to take a response, for what that leaves out. */
         sub->answer_due = true;
     }

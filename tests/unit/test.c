@@ -109,6 +109,20 @@ uint64_t test_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+struct test_seeds test_seeds(uint64_t rounds)
+{
+    const char *text = getenv("TEST_SEEDS"), *dash = text ? strchr(text, '-') : NULL;
+    struct test_seeds seeds = {1, rounds};
+
+    if (!text)
+        return seeds;
+    seeds.from = strtoull(text, NULL, 10);
+    seeds.to = dash ? strtoull(dash + 1, NULL, 10) : 0;
+    if (seeds.from > seeds.to)
+        test_fail(__FILE__, __LINE__, "TEST_SEEDS is no range of seeds: %s", text);
+    return seeds;
+}
+
 /* Says which test was it before the program ends; only what a signal handler may do. */
 static void on_fatal_signal(int number)
 {

@@ -44,6 +44,12 @@ unsigned test_count(const char *text, const char *part);
 #endif
 /* A sequence of random numbers that is the same in every run; *state is the seed. */
 uint64_t test_random(uint64_t *state);
+/* The seeds of a random test: from 1 on, as many as it has rounds; or those that the environment's TEST_SEEDS names
+ * ("1-10000"): who changes what is tried there runs it for longer. */
+struct test_seeds {
+    uint64_t from, to;
+};
+struct test_seeds test_seeds(uint64_t rounds);
 
 #define TEST(test_name)                                                                                              \
     static void test_run_##test_name(void);                                                                          \

@@ -208,19 +208,27 @@ TEST(the_last_accepted_form_stays_until_the_next_is_accepted_or_the_resource_goe
     xds_directory_free(d);
 }
 
-TEST(a_form_that_is_accepted_when_it_is_not_current_any_more_takes_no_place)
+TEST(the_newest_form_that_a_client_took_counts_though_there_are_newer_ones)
 {
     struct xds_directory *d = xds_directory_new();
-    struct xds_form *old;
-    struct xds_gateway *g;
+    struct xds_form *forms[3];
+    struct xds_table *t;
 
-    change(d, XDS_CLUSTER, "a", "0");
-    g = gateway(d);
-    old = xds_form_ref(current(g, XDS_CLUSTER, "a"));
-    change(d, XDS_CLUSTER, "a", "1");
-    xds_form_accept(old);
-    CHECK(xds_accepted(&g->tables[XDS_CLUSTER], old->slot) == NULL);
-    xds_form_unref(old);
+    for (unsigned i = 0; i < ARRAY_LEN(forms); i++) {
+        const char content[] = {(char)('0' + i), '\0'};
+
+        change(d, XDS_CLUSTER, "a", content);
+        forms[i] = xds_form_ref(current(gateway(d), XDS_CLUSTER, "a"));
+    }
+    t = &gateway(d)->tables[XDS_CLUSTER];
+    xds_form_accept(forms[1]);
+    CHECK(xds_accepted(t, forms[1]->slot) == forms[1]);
+    xds_form_accept(forms[0]);
+    CHECK(xds_accepted(t, forms[1]->slot) == forms[1]);
+    xds_form_accept(forms[2]);
+    CHECK(xds_accepted(t, forms[1]->slot) == forms[2]);
+    for (unsigned i = 0; i < ARRAY_LEN(forms); i++)
+        xds_form_unref(forms[i]);
     xds_directory_free(d);
 }
 
