@@ -2,10 +2,11 @@
  * Notes of proxies. Their names, and what stands in them, packed (store/pack.h), behind the number of their layout,
  * which is LAYOUT_PRESENCE for the last of these, so that a daemon that knows the others alone passes over it:
  *
- *     proxy/NUMBER              gateway; how many; of each, the oldest first: key, type, name, words
- *     form/GATEWAY/TYPE/NAME    gateway, type, name, owner, flags, names of clusters, route configurations, secrets;
- *                               the message
- *     presence/NUMBER           of a proxy's key: see xds_presence_write()
+ *     proxy/NUMBER                      gateway; how many; of each, the oldest first: key, type, name, words; how
+ *                                       many forms it has; of each: type, name, version
+ *     form/GATEWAY/TYPE/NAME/VERSION    gateway, type, name, owner, flags, names of clusters, route configurations,
+ *                                       secrets; the message
+ *     presence/NUMBER                   of a proxy's key: see xds_presence_write()
  *
  * A note that is not understood says nothing.
  */
@@ -17,7 +18,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { LAYOUT = 1, LAYOUT_PRESENCE = 2, ALONE = 1, USES_EDS = 2, SENSITIVE = 4 };
+enum { LAYOUT = 3, LAYOUT_PRESENCE = 2, ALONE = 1, USES_EDS = 2, SENSITIVE = 4 };
 
 /* A form that waits for its gateway. */
 struct waiting {
@@ -31,14 +32,41 @@ struct xds_notes {
     struct xds_presence *presence; /* NULL: nobody is remembered */
     void (*note)(void *arg, struct notes *notes);
     void *arg;
-    struct pointers waiting;              /* until the first complete batch */
-    uint64_t changes, accepts, movements; /* of the refusals, the directory and the presence, as of the last look */
-    uint64_t digest;                      /* of the refusals and forms that were noted last */
+    struct pointers waiting;                           /* until the first complete batch */
+    uint64_t changes, kept_changes, n_gone, movements; /* of what is looked at, as of the last look */
+    uint64_t digest;                                   /* of the refusals and forms that were noted last */
     clock_ns looked_at;
     size_t n_seen; /* refusals and proxies, by the last look */
 };
 
 /* ---- reading ---- */
+
+/* The one that the proxy has; borrowed, or NULL. */
+static struct resource *find_waiting(const struct xds_notes *n, const char *gateway, uint64_t type, const char *name,
+                                     uint64_t version)
+{
+    for (size_t i = 0; i < n->waiting.count; i++) {
+        const struct waiting *w = n->waiting.items[i];
+
+        if (w->resource->version == version && w->resource->type == type && strcmp(w->resource->name, name) == 0 &&
+            strcmp(w->gateway, gateway) == 0)
+            return w->resource;
+    }
+    return NULL;
+}
+
+static void read_kept(struct xds_notes *n, struct xds_refusing *p, struct unpack *u)
+{
+    for (size_t left = unpack_count(u, 3); left > 0; left--) {
+        uint64_t type = unpack_number(u);
+        const char *name = unpack_text(u);
+        uint64_t version = unpack_number(u);
+        struct resource *r = u->bad || !name ? NULL : find_waiting(n, xds_refusing_gateway(p), type, name, version);
+
+        if (r)
+            xds_refusing_keep(p, r->type, r->name, r);
+    }
+}
 
 static void read_proxy(struct xds_notes *n, struct unpack u)
 {
@@ -57,6 +85,7 @@ static void read_proxy(struct xds_notes *n, struct unpack u)
         else
             xds_refusing_add_part(p, (enum xds_type)(type - XDS_TYPES), key, name, words);
     }
+    read_kept(n, p, &u);
     xds_refusing_put(n->refusals, p);
 }
 
@@ -99,19 +128,21 @@ static void read_form(struct xds_notes *n, struct unpack u)
     pointers_add(&n->waiting, w);
 }
 
-static void read_note(struct xds_notes *n, const struct note *note)
+static void read_presence(struct xds_notes *n, struct unpack u)
 {
-    struct unpack u = unpack_start(note->bytes, note->len);
-    uint64_t layout = unpack_number(&u);
+    xds_presence_read(n->presence, &u, clock_now(NULL));
+}
 
-    if (layout == LAYOUT_PRESENCE && n->presence)
-        xds_presence_read(n->presence, &u, clock_now(NULL));
-    if (layout != LAYOUT)
-        return;
-    if (strncmp(note->name, "proxy/", 6) == 0)
-        read_proxy(n, u);
-    else
-        read_form(n, u);
+/* Those whose names begin so. */
+static void read_notes(struct xds_notes *n, const struct notes *notes, const char *prefix, uint64_t layout,
+                       void (*read)(struct xds_notes *n, struct unpack u))
+{
+    for (size_t i = 0; i < notes->n; i++) {
+        struct unpack u = unpack_start(notes->items[i].bytes, notes->items[i].len);
+
+        if (strncmp(notes->items[i].name, prefix, strlen(prefix)) == 0 && unpack_number(&u) == layout)
+            read(n, u);
+    }
 }
 
 static void drop_waiting(struct xds_notes *n)
@@ -150,69 +181,83 @@ struct xds_notes *xds_notes_new(struct xds_directory *d, struct xds_refusals *r,
     n->presence = presence;
     n->note = note;
     n->arg = arg;
-    for (size_t i = 0; before && i < before->n; i++)
-        read_note(n, &before->items[i]);
+    if (before) {
+        read_notes(n, before, "form/", LAYOUT, read_form);
+        read_notes(n, before, "proxy/", LAYOUT, read_proxy); /* they have some of these */
+        if (presence)
+            read_notes(n, before, "presence/", LAYOUT_PRESENCE, read_presence);
+    }
     return n;
 }
 
 /* ---- what is worth a note ---- */
 
-/* What stands in for the present form of what was refused; borrowed, or NULL. */
-static const struct xds_form *stand_in(const struct xds_gateway *g, enum xds_type type, const char *name)
+/* Whether it is of something that is there, in another form. */
+static bool stands_in(const struct xds_gateway *g, const struct resource *r)
 {
-    const struct xds_table *t = &g->tables[type];
-    uint32_t slot = xds_slot_find(t->space, name, strlen(name));
-    const struct xds_form *current = slot == XDS_NO_SLOT ? NULL : xds_current(t, slot),
-                          *accepted = current ? xds_accepted(t, slot) : NULL;
+    const struct xds_table *t = &g->tables[r->type];
+    uint32_t slot = xds_slot_find(t->space, r->name, strlen(r->name));
+    const struct xds_form *current = slot == XDS_NO_SLOT ? NULL : xds_current(t, slot);
 
-    return accepted && accepted->version != current->version ? accepted : NULL;
+    return current && current->version != r->version;
 }
 
-/* oldest: of those that are looked at, of which n are worth a note. */
-typedef void (*seen_proxy)(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n);
-typedef void (*seen_form)(void *arg, const struct xds_form *f);
+/* A proxy that is worth a note. gateway: NULL while it does not exist; oldest: of the refusals that are looked at, of
+ * which n are worth a note. */
+struct seen {
+    const struct xds_refusing *proxy;
+    const struct xds_gateway *gateway;
+    const struct xds_refusal *oldest;
+    size_t n;
+};
 
-/* What each note is made of; a form may be seen more than once. Returns how many refusals there are. */
-static size_t look(const struct xds_notes *n, seen_proxy on_proxy, seen_form on_form, void *arg)
+/* The next of what it has and is worth a note; borrowed, or NULL. */
+static struct resource *next_kept(const struct seen *seen, size_t *i)
+{
+    struct resource *r;
+
+    while (seen->gateway && (r = xds_refusing_kept_at(seen->proxy, (*i)++)))
+        if (stands_in(seen->gateway, r))
+            return r;
+    return NULL;
+}
+
+/* What is worth a note. Returns how many refusals there are. */
+static size_t look(const struct xds_notes *n, void (*on_proxy)(void *arg, const struct seen *seen), void *arg)
 {
     const struct xds_refusing *p = NULL;
     size_t total = 0;
 
     while (total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, p))) {
         const char *gateway = xds_refusing_gateway(p);
-        const struct xds_refusal *f = xds_refusing_newest(p), *oldest = NULL;
-        const struct xds_gateway *g = f ? xds_directory_find(n->directory, gateway, strlen(gateway)) : NULL;
-        size_t count = 0, n_worth = 0;
+        struct seen seen = {.proxy = p, .gateway = xds_directory_find(n->directory, gateway, strlen(gateway))};
+        size_t count = 0;
 
-        for (; f && count < XDS_NOTES_REFUSALS_MAX; f = f->older) {
-            const struct xds_form *form = g ? stand_in(g, (enum xds_type)(f->key[1] % XDS_TYPES), f->name) : NULL;
-
-            if (form)
-                on_form(arg, form);
-            n_worth += !f->passes;
+        for (const struct xds_refusal *f = xds_refusing_newest(p); f && count < XDS_NOTES_REFUSALS_MAX;
+             f = f->older) {
+            seen.n += !f->passes;
+            seen.oldest = f;
             count++;
-            oldest = f;
         }
-        if (n_worth > 0)
-            on_proxy(arg, p, oldest, n_worth);
+        if (seen.n > 0)
+            on_proxy(arg, &seen);
         total += count;
     }
     return total;
 }
 
-static void sum_proxy(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n)
+static void sum_proxy(void *arg, const struct seen *seen)
 {
-    uint64_t parts[] = {xds_refusing_proxy(p), xds_refusing_changes(p), n}, *sum = arg;
+    /* Each change has a number of its own. */
+    uint64_t parts[] = {xds_refusing_proxy(seen->proxy), xds_refusing_changes(seen->proxy), seen->n}, *sum = arg;
+    const struct resource *r;
 
-    (void)oldest; /* each change has a number of its own */
     *sum += hash_bytes(parts, sizeof(parts));
-}
+    for (size_t i = 0; (r = next_kept(seen, &i));) {
+        uint64_t kept[] = {xds_refusing_proxy(seen->proxy), r->type, r->version};
 
-static void sum_form(void *arg, const struct xds_form *f)
-{
-    uint64_t parts[] = {f->slot, f->type, f->version}, *sum = arg;
-
-    *sum += hash_seeded(parts, sizeof(parts), (uint64_t)(uintptr_t)f->gateway);
+        *sum += hash_bytes(kept, sizeof(kept));
+    }
 }
 
 /* ---- writing ---- */
@@ -229,26 +274,6 @@ static void begin(struct buf *b, uint64_t layout)
     pack_number(b, layout);
 }
 
-static void write_proxy(void *arg, const struct xds_refusing *p, const struct xds_refusal *oldest, size_t n)
-{
-    struct writing *w = arg;
-    struct buf b;
-
-    begin(&b, LAYOUT);
-    pack_number(&b, xds_refusing_proxy(p));
-    pack_text(&b, xds_refusing_gateway(p));
-    pack_number(&b, n);
-    for (const struct xds_refusal *f = oldest; f; f = f->newer) {
-        if (f->passes)
-            continue;
-        pack_number(&b, f->key[0]);
-        pack_number(&b, f->key[1]);
-        pack_text(&b, f->name);
-        pack_text(&b, f->words);
-    }
-    notes_add(&w->notes, mem_printf("proxy/%016" PRIx64, xds_refusing_proxy(p)), &b);
-}
-
 static void pack_names(struct buf *b, const char *const *names, size_t n)
 {
     pack_number(b, n);
@@ -256,11 +281,9 @@ static void pack_names(struct buf *b, const char *const *names, size_t n)
         pack_text(b, names[i]);
 }
 
-static void write_form(void *arg, const struct xds_form *f)
+static void write_form(struct writing *w, const char *gateway, const struct resource *r)
 {
-    const struct resource *r = f->resource;
-    char *name = mem_printf("form/%s/%s/%s", f->gateway->name, xds_type_name[f->type], r->name);
-    struct writing *w = arg;
+    char *name = mem_printf("form/%s/%s/%s/%016" PRIx64, gateway, xds_type_name[r->type], r->name, r->version);
     const uint8_t *message;
     struct buf b;
     size_t n;
@@ -271,8 +294,8 @@ static void write_form(void *arg, const struct xds_form *f)
     }
     map_puts(&w->forms, name, name);
     begin(&b, LAYOUT);
-    pack_text(&b, f->gateway->name);
-    pack_number(&b, f->type);
+    pack_text(&b, gateway);
+    pack_number(&b, r->type);
     pack_text(&b, r->name);
     pack_text(&b, r->owner);
     pack_number(&b, (r->alone ? ALONE : 0U) | (r->uses_eds ? USES_EDS : 0U) | (r->sensitive ? SENSITIVE : 0U));
@@ -282,6 +305,38 @@ static void write_form(void *arg, const struct xds_form *f)
     message = resource_message(r, &n);
     buf_append(&b, message, n);
     notes_add(&w->notes, name, &b);
+}
+
+static void write_proxy(void *arg, const struct seen *seen)
+{
+    const struct xds_refusing *p = seen->proxy;
+    struct writing *w = arg;
+    const struct resource *r;
+    size_t n_kept = 0;
+    struct buf b;
+
+    begin(&b, LAYOUT);
+    pack_number(&b, xds_refusing_proxy(p));
+    pack_text(&b, xds_refusing_gateway(p));
+    pack_number(&b, seen->n);
+    for (const struct xds_refusal *f = seen->oldest; f; f = f->newer) {
+        if (f->passes)
+            continue;
+        pack_number(&b, f->key[0]);
+        pack_number(&b, f->key[1]);
+        pack_text(&b, f->name);
+        pack_text(&b, f->words);
+    }
+    for (size_t i = 0; next_kept(seen, &i);)
+        n_kept++;
+    pack_number(&b, n_kept);
+    for (size_t i = 0; (r = next_kept(seen, &i));) {
+        write_form(w, seen->gateway->name, r);
+        pack_number(&b, r->type);
+        pack_text(&b, r->name);
+        pack_number(&b, r->version);
+    }
+    notes_add(&w->notes, mem_printf("proxy/%016" PRIx64, xds_refusing_proxy(p)), &b);
 }
 
 static void write_presence(const struct xds_presence *p, struct notes *ret)
@@ -309,12 +364,13 @@ static void look_and_note(struct xds_notes *n)
 
     n->movements = movements(n);
     n->changes = xds_refusals_changes(n->refusals);
-    n->accepts = n->directory->accepts;
-    n->n_seen = look(n, sum_proxy, sum_form, &digest) + (n->presence ? xds_presence_count(n->presence) : 0);
+    n->kept_changes = xds_refusals_kept_changes(n->refusals);
+    n->n_gone = n->directory->n_gone;
+    n->n_seen = look(n, sum_proxy, &digest) + (n->presence ? xds_presence_count(n->presence) : 0);
     if (digest == n->digest && moved == n->movements)
         return;
     n->digest = digest;
-    (void)look(n, write_proxy, write_form, &w); /* as many */
+    (void)look(n, write_proxy, &w); /* as many */
     map_clear(&w.forms);
     write_presence(n->presence, &w.notes);
     n->note(n->arg, &w.notes);
@@ -325,21 +381,23 @@ static bool has_refusals(const struct xds_notes *n)
     return n->changes != xds_refusals_changes(n->refusals);
 }
 
-static bool has_accepts(const struct xds_notes *n)
+/* Other forms may be worth a note. */
+static bool has_forms(const struct xds_notes *n)
 {
-    return n->digest && n->accepts != n->directory->accepts;
+    return n->digest &&
+           (n->kept_changes != xds_refusals_kept_changes(n->refusals) || n->n_gone != n->directory->n_gone);
 }
 
 static bool may_have_changed(const struct xds_notes *n)
 {
-    return n->note && n->directory->complete && (has_refusals(n) || has_accepts(n) || n->movements != movements(n));
+    return n->note && n->directory->complete && (has_refusals(n) || has_forms(n) || n->movements != movements(n));
 }
 
 clock_ns xds_notes_run(struct xds_notes *n, clock_ns now)
 {
-    clock_ns gap = has_refusals(n)  ? XDS_NOTES_HASTE_MS
-                   : has_accepts(n) ? XDS_NOTES_GAP_MS
-                                    : XDS_NOTES_PRESENCE_MS,
+    clock_ns gap = has_refusals(n) ? XDS_NOTES_HASTE_MS
+                   : has_forms(n)  ? XDS_NOTES_GAP_MS
+                                   : XDS_NOTES_PRESENCE_MS,
              next = n->looked_at + gap * CLOCK_NS_PER_MS + (clock_ns)n->n_seen * XDS_NOTES_EACH_NS;
 
     if (!may_have_changed(n))

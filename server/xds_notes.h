@@ -1,8 +1,8 @@
 /*
  * What has to be known of proxies after a restart of the daemon, as notes (store/notes.h): who was here, what each
- * refused, and the last accepted forms that stand in for it. Without these, bytes that were refused would be sent
- * again to all that come back; where a refused part is one of many, good ones would be taken from their proxy while
- * it is found out once more which one is bad; and what stood in for it would be gone.
+ * refused, and what it has of that instead. Without these, bytes that were refused would be sent again to all that
+ * come back; where a refused part is one of many, good ones would be taken from their proxy while it is found out
+ * once more which one is bad; and what stood in for it would be gone.
  *
  * Notes are made when something of that changed, of a refusal at most once in XDS_NOTES_HASTE_MS, of what stands in
  * in XDS_NOTES_GAP_MS, of who came and left in XDS_NOTES_PRESENCE_MS, and XDS_NOTES_EACH_NS later for each refusal

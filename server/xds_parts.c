@@ -39,7 +39,7 @@ struct xds_mix {
     struct xds_mix *next;
     uint32_t slot;
     uint64_t current; /* the version */
-    /* The version that the client has, whether its bytes are known, and it was confirmed; the newest that any took;
+    /* The version that the client has, whether its bytes are known, and it was confirmed; the one that it had last;
      * of how many types the client had told; the changes of its refusals. */
     uint64_t given[6];
     struct xds_form *form; /* a reference; NULL: nothing of it can be sent */
@@ -51,7 +51,7 @@ struct search {
     struct xds_sub *sub;
     struct xds_form *current, *earlier; /* earlier: whose parts may stand in; NULL */
     const struct parts *parts, *instead;
-    bool earlier_is_held; /* else some other client took it */
+    bool earlier_is_held; /* else the client had it on an earlier stream */
     bool *in, *good, *bad;
     size_t *suspects;
     size_t n, n_suspects, n_good;
@@ -98,13 +98,14 @@ static bool may_stand_in(const struct search *q, const struct xds_form *f)
     return f && f->resource && !xds_is_refused(q->s, q->sub->type, f->version);
 }
 
-/* The form that the client has, or else the last that any took. */
+/* The form that the client has, or else the one that it had last, as far as that is known: what another client took
+ * may be as bad as what is tried. */
 static void choose_earlier(struct search *q, struct xds_form *held)
 {
-    struct xds_form *accepted = xds_accepted(q->sub->table, q->current->slot);
+    struct xds_form *kept = xds_kept(q->s, q->sub, q->current->slot);
 
     q->earlier_is_held = may_stand_in(q, held);
-    q->earlier = q->earlier_is_held ? held : may_stand_in(q, accepted) ? accepted : NULL;
+    q->earlier = q->earlier_is_held ? held : may_stand_in(q, kept) ? kept : NULL;
     q->instead = q->earlier ? xds_form_parts(q->earlier) : NULL;
 }
 
@@ -211,21 +212,6 @@ static void run(struct search *q)
     }
 }
 
-/* The form that the client has, as far as its answers tell: what is under way proves nothing. */
-static struct xds_form *known(const struct xds_sub *sub, uint32_t slot)
-{
-    for (const struct xds_response *r = sub->first; r; r = r->next) {
-        uint32_t i = r->answered ? r->n : xds_find_brought(r, slot);
-
-        if (i < r->n)
-            return xds_before(r, i);
-        i = r->answered ? r->n_removed : xds_find_removed(r, slot);
-        if (i < r->n_removed)
-            return r->removed[i];
-    }
-    return xds_held(sub, slot);
-}
-
 /* There is nothing that could go on without the rest. */
 static struct xds_form *settle_whole(const struct search *q)
 {
@@ -245,7 +231,7 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
     q->good = mem_array(bool, q->n);
     q->bad = mem_array(bool, q->n);
     q->suspects = mem_array(size_t, q->n);
-    choose_earlier(q, known(sub, current->slot));
+    choose_earlier(q, xds_has(sub, current->slot));
     sort_parts(q);
     if (q->n < 2)
         return q->found = settle_whole(q);
@@ -335,7 +321,7 @@ static unsigned count_asked(const struct xds_session *s)
 
 struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current)
 {
-    struct xds_form *accepted = xds_accepted(sub->table, slot), *has;
+    struct xds_form *has, *kept;
     struct xds_mix *m = find_mix(sub, slot);
     struct search q = {0};
 
@@ -344,10 +330,10 @@ struct xds_form *xds_mixed(struct xds_session *s, struct xds_sub *sub, uint32_t 
             xds_mix_forget(sub, slot);
         return xds_is_refused(s, sub->type, current->version) ? NULL : current;
     }
-    has = known(sub, slot);
-    const uint64_t given[] = {
-        has ? has->version : 0,           has && has->resource, bits_get(&sub->confirmed, slot),
-        accepted ? accepted->version : 0, count_asked(s),       xds_refusing_changes(s->refusing)};
+    has = xds_has(sub, slot);
+    kept = xds_kept(s, sub, slot);
+    const uint64_t given[] = {has ? has->version : 0,   has && has->resource, bits_get(&sub->confirmed, slot),
+                              kept ? kept->version : 0, count_asked(s),       xds_refusing_changes(s->refusing)};
     if (m && m->current == current->version && memcmp(m->given, given, sizeof(given)) == 0)
         return m->form;
     if (!m) {

@@ -1,9 +1,10 @@
 /*
- * The memory of refusals: a map of proxies, each with a map of its refusals and a list by age. A proxy that no stream
- * belongs to and that never refused anything is dropped at once, so only those that did take memory.
+ * The memory of refusals: a map of proxies, each with a map of its refusals and a list by age, and with what it has.
+ * A proxy that no stream belongs to and of which nothing is known is dropped at once.
  */
 #include "server/xds_refusals.h"
 
+#include "base/pointers.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -17,6 +18,7 @@ struct xds_refusing {
     unsigned refs;
     struct map refusals;
     struct map parted; /* resources of which parts were refused, by type and name */
+    struct pointers kept;
     uint64_t changes;
     struct xds_refusal *oldest, *newest;
 };
@@ -26,6 +28,13 @@ struct parted {
     size_t n; /* how many */
     size_t key_len;
     char key[];
+};
+
+/* A resource that is kept, of however many proxies. */
+struct kept {
+    uint64_t key[2]; /* version; type */
+    size_t refs;
+    struct resource *resource;
 };
 
 /* By when they came into it. */
@@ -38,6 +47,9 @@ struct xds_refusals {
     struct list busy, idle; /* with a stream, and without */
     size_t n_idle;
     uint64_t changes;
+    struct map kept; /* all that are, by version and type */
+    size_t kept_bytes;
+    uint64_t kept_changes;
 };
 
 struct xds_refusals *xds_refusals_new(void)
@@ -116,10 +128,110 @@ static void drop_refusal(struct xds_refusing *p, struct xds_refusal *f)
     mem_free(f);
 }
 
+/* ---- what is kept ---- */
+
+static struct kept *kept_get(struct xds_refusals *r, struct resource *resource)
+{
+    const uint64_t key[2] = {resource->version, resource->type};
+    struct kept *k = map_get(&r->kept, (const char *)key, sizeof(key));
+
+    if (!k) {
+        k = mem_new(struct kept);
+        memcpy(k->key, key, sizeof(key));
+        k->resource = resource_ref(resource);
+        map_put(&r->kept, (const char *)k->key, sizeof(k->key), k);
+        r->kept_bytes += resource->wire_len;
+    }
+    k->refs++;
+    return k;
+}
+
+static void kept_put(struct xds_refusals *r, struct kept *k)
+{
+    if (--k->refs > 0)
+        return;
+    map_remove(&r->kept, (const char *)k->key, sizeof(k->key));
+    r->kept_bytes -= k->resource->wire_len;
+    resource_unref(k->resource);
+    mem_free(k);
+}
+
+static void drop_kept(struct xds_refusing *p, size_t i)
+{
+    p->owner->kept_changes++;
+    kept_put(p->owner, p->kept.items[i]);
+    p->kept.count--;
+    memmove(&p->kept.items[i], &p->kept.items[i + 1], (p->kept.count - i) * sizeof(p->kept.items[0]));
+}
+
+static void drop_all_kept(struct xds_refusing *p)
+{
+    while (p->kept.count > 0)
+        drop_kept(p, p->kept.count - 1);
+    pointers_clear(&p->kept);
+}
+
+/* Where it is; or how many there are. */
+static size_t find_kept(const struct xds_refusing *p, enum xds_type type, const char *name)
+{
+    size_t i = 0;
+
+    for (; i < p->kept.count; i++) {
+        const struct resource *r = ((const struct kept *)p->kept.items[i])->resource;
+
+        if (r->type == type && strcmp(r->name, name) == 0)
+            break;
+    }
+    return i;
+}
+
+struct resource *xds_refusing_kept_at(const struct xds_refusing *p, size_t i)
+{
+    return i < p->kept.count ? ((struct kept *)p->kept.items[i])->resource : NULL;
+}
+
+struct resource *xds_refusing_kept(const struct xds_refusing *p, enum xds_type type, const char *name)
+{
+    return xds_refusing_kept_at(p, find_kept(p, type, name));
+}
+
+uint64_t xds_refusals_kept_changes(const struct xds_refusals *r)
+{
+    return r->kept_changes;
+}
+
+/* Those that left first have to do without. */
+static void limit_kept(struct xds_refusals *r)
+{
+    for (struct xds_refusing *p = r->idle.oldest; p && r->kept_bytes > XDS_KEPT_BYTES_MAX; p = p->newer)
+        drop_all_kept(p);
+}
+
+void xds_refusing_keep(struct xds_refusing *p, enum xds_type type, const char *name, struct resource *r)
+{
+    size_t i = find_kept(p, type, name);
+    struct resource *before = xds_refusing_kept_at(p, i);
+
+    if (before == r || (before && r && before->version == r->version))
+        return;
+    if (before)
+        drop_kept(p, i);
+    else if (r && p->kept.count == XDS_KEPT_MAX)
+        drop_kept(p, 0);
+    if (!r)
+        return;
+    pointers_add(&p->kept, kept_get(p->owner, r));
+    p->owner->kept_changes++;
+    limit_kept(p->owner);
+}
+
+/* ---- proxies ---- */
+
 static void drop_proxy(struct xds_refusals *r, struct xds_refusing *p)
 {
     while (p->oldest)
         drop_refusal(p, p->oldest);
+    drop_all_kept(p);
     map_clear(&p->refusals);
     map_clear(&p->parted);
     map_remove(&r->proxies, (const char *)&p->proxy, sizeof(p->proxy));
@@ -152,8 +264,9 @@ void xds_refusals_free(struct xds_refusals *r)
     if (!r)
         return;
     xds_refusals_forget(r);
-    assert(r->proxies.count == 0);
+    assert(r->proxies.count == 0 && r->kept.count == 0 && r->kept_bytes == 0);
     map_clear(&r->proxies);
+    map_clear(&r->kept);
     mem_free(r);
 }
 
@@ -198,11 +311,12 @@ void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p)
         return;
     drop_passing(p);
     leave(&r->busy, p);
-    if (p->refusals.count == 0) {
+    if (p->refusals.count == 0 && p->kept.count == 0) {
         drop_proxy(r, p);
         return;
     }
     join(&r->idle, p);
+    limit_kept(r);
     if (++r->n_idle > XDS_REFUSING_PROXIES_MAX) {
         p = r->idle.oldest;
         leave_idle(r, p);
@@ -218,9 +332,11 @@ void xds_refusals_forget(struct xds_refusals *r)
         leave_idle(r, p);
         drop_proxy(r, p);
     }
-    for (p = r->busy.oldest; p; p = p->newer)
+    for (p = r->busy.oldest; p; p = p->newer) {
+        drop_all_kept(p);
         while (p->oldest)
             drop_refusal(p, p->oldest);
+    }
 }
 
 size_t xds_refusing_count(const struct xds_refusing *p)

@@ -1,8 +1,9 @@
 /*
  * What proxies refused: for each proxy (by what it says of itself: node id and build) the versions of resources, and
  * the digests of parts of resources (proto/parts.h), that it was found not to take, with its words. It outlives a
- * stream, so that a proxy that comes back is not sent the same bytes again. Bounded: the proxy, and the refusal, that
- * was used least recently goes. Owned by the xDS thread.
+ * stream, so that a proxy that comes back is not sent the same bytes again. Beside it, what the proxy has of these
+ * resources (xds_kept.c). Bounded: the proxy, and the refusal, that was used least recently goes. Owned by the xDS
+ * thread.
  */
 #ifndef SERVER_XDS_REFUSALS_H
 #define SERVER_XDS_REFUSALS_H
@@ -15,8 +16,10 @@
 
 enum {
     XDS_REFUSING_PROXIES_MAX = 10000,
-    XDS_REFUSALS_MAX = 50000,     /* of one proxy */
-    XDS_REFUSAL_WORDS_MAX = 1024, /* bytes that are kept of a proxy's words */
+    XDS_REFUSALS_MAX = 50000,      /* of one proxy */
+    XDS_REFUSAL_WORDS_MAX = 1024,  /* bytes that are kept of a proxy's words */
+    XDS_KEPT_MAX = 256,            /* resources of one proxy that are kept */
+    XDS_KEPT_BYTES_MAX = 64 << 20, /* of all proxies, as long as there is one without a stream to take some from */
 };
 
 struct xds_refusals;
@@ -59,6 +62,15 @@ size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type
 /* Another number after each change: of this proxy's, of any's. */
 uint64_t xds_refusing_changes(const struct xds_refusing *p);
 uint64_t xds_refusals_changes(const struct xds_refusals *r);
+
+/* What the proxy has of the resource with that name; NULL: nothing. r stays the caller's. */
+void xds_refusing_keep(struct xds_refusing *p, enum xds_type type, const char *name, struct resource *r);
+/* Borrowed until the next change, or NULL. */
+struct resource *xds_refusing_kept(const struct xds_refusing *p, enum xds_type type, const char *name);
+/* All of them: while ((r = xds_refusing_kept_at(p, i++))) ... */
+struct resource *xds_refusing_kept_at(const struct xds_refusing *p, size_t i);
+/* Another number after each change of what is kept of any. */
+uint64_t xds_refusals_kept_changes(const struct xds_refusals *r);
 
 /* while ((p = xds_refusals_next(r, p))) ...: the proxies, from NULL on. First those with a stream, be it that they
  * refused nothing, then the others; of each kind the newest first. */

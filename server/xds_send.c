@@ -67,13 +67,17 @@ bool xds_is_refused(const struct xds_session *s, enum xds_type type, uint64_t ve
     return xds_refusing_count(s->refusing) > 0 && xds_refusing_find(s->refusing, type, version);
 }
 
-/* In the place of a form that was refused: what the client has, or the last form that any client took. */
+/* In the place of a form that was refused: what the client has, what it had last, or the newest that any client
+ * took. */
 static struct xds_form *stand_in(struct xds_session *s, struct xds_sub *sub, uint32_t slot, struct xds_form *current)
 {
-    struct xds_form *held = xds_held(sub, slot), *accepted = xds_accepted(sub->table, slot);
+    struct xds_form *held = xds_held(sub, slot), *accepted = xds_accepted(sub->table, slot), *kept;
 
     if (held && !xds_is_refused(s, sub->type, held->version))
         return held;
+    kept = xds_kept(s, sub, slot);
+    if (kept && !xds_is_refused(s, sub->type, kept->version))
+        return kept;
     if (!accepted && sub->type == XDS_ENDPOINT)
         accepted = xds_empty_assignment(sub->table, s->gateway, slot);
     if (accepted && accepted->version != current->version && !xds_is_refused(s, sub->type, accepted->version))

@@ -82,12 +82,14 @@ void xds_session_free(struct xds_session *s)
         return;
     xds_unwatch(&s->watcher);
     xds_progress_leave(s);
+    xds_kept_leave(s);
     xds_roster_remove(s->common->directory, s);
     for (unsigned type = 0; type < XDS_TYPES; type++) {
         sub_clear(&s->subs[type]);
         bits_clear(&s->in_use[type]);
     }
     free_responses(s->awaited);
+    xds_kept_free(s);
     bits_clear(&s->waived);
     xds_refusing_put(s->common->refusals, s->refusing);
     xds_gateway_unref(s->gateway);
@@ -231,6 +233,7 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
         if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
             continue;
         bits_set(&sub->pending, touched[i].slot);
+        xds_keep(s, sub, touched[i].slot);
         concerned = true;
     }
     (void)xds_progress_advance(s, 0); /* a session that is concerned is asked again anyway */
@@ -687,18 +690,21 @@ static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_
     names_begin(&it, sub, list, true);
     while (names_next(&it, &name, &slot)) {
         uint64_t version = parse_version(names_value(&it));
-        struct xds_form *f;
+        struct xds_form *f, *kept;
         int r = name_slot(sub, name, &slot, &new, e);
 
         if (r < 0)
             return r;
         bits_set(&sub->pending, slot);
         f = xds_accepted(sub->table, slot);
+        kept = xds_kept(s, sub, slot);
         if (slot < sub->table->cap && sub->table->versions[slot] == version) {
             bits_set(&sub->same, slot);
             bits_set(&sub->holding, slot);
         } else if (f && f->version == version) {
             xds_hold(sub, slot, f);
+        } else if (kept && kept->version == version) {
+            xds_hold(sub, slot, kept);
         } else {
             f = xds_form_foreign(s->gateway, sub->type, slot, version);
             xds_hold(sub, slot, f);

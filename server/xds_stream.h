@@ -6,6 +6,7 @@
  *     xds_message.c    how it is encoded
  *     xds_verdict.c    what the client says to it
  *     xds_parts.c      which parts of a resource it refuses, and what it gets without them
+ *     xds_kept.c       what it has of these, for its next stream
  *     xds_bridge.c     what it keeps for a while of what moves elsewhere
  *
  * What a client holds (`held`) is what it has once it has taken all that was sent so far. A refusal takes that back.
@@ -13,6 +14,7 @@
 #ifndef SERVER_XDS_STREAM_H
 #define SERVER_XDS_STREAM_H
 
+#include "base/pointers.h"
 #include "server/xds_decode.h"
 #include "server/xds_lot.h"
 #include "server/xds_news.h"
@@ -101,6 +103,7 @@ struct xds_session {
     char *peer;
     struct xds_gateway *gateway;
     struct xds_refusing *refusing;
+    struct pointers kept; /* forms that the proxy had: see xds_kept.c */
 
     /* of the node */
     bool node_known;
@@ -211,6 +214,17 @@ enum xds_standing { XDS_LACKS, XDS_HAS, XDS_REFUSES };
 struct xds_bundle;
 enum xds_standing xds_standing_of(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot,
                                   const struct xds_bundle *b, const struct xds_refusal **ret_refusal);
+
+/* ---- xds_kept.c ---- */
+/* The form that the client has, as far as its answers tell: what is under way proves nothing. Borrowed, or NULL. */
+struct xds_form *xds_has(const struct xds_sub *sub, uint32_t slot);
+/* Writes it down, where something of what is current was refused. */
+void xds_keep(struct xds_session *s, const struct xds_sub *sub, uint32_t slot);
+/* What was written down last; borrowed, or NULL. */
+struct xds_form *xds_kept(struct xds_session *s, const struct xds_sub *sub, uint32_t slot);
+/* The stream ends: what is to be known when the proxy comes back. */
+void xds_kept_leave(struct xds_session *s);
+void xds_kept_free(struct xds_session *s);
 
 /* ---- xds_bridge.c ---- */
 /* The current form of a route configuration, or what the client gets in its place for a while. Borrowed. */

@@ -262,7 +262,6 @@ static void set_accepted(struct xds_gateway *g, enum xds_type type, uint32_t slo
 {
     struct xds_form **accepted = &g->tables[type].accepted[slot];
 
-    g->directory->accepts += *accepted != f;
     xds_form_unref(*accepted);
     *accepted = f;
 }
@@ -290,8 +289,10 @@ static struct xds_form *set_current(struct xds_table *t, uint32_t slot, struct x
         bits_set(&t->live, slot);
     } else {
         bits_unset(&t->live, slot);
-        if (before)
+        if (before) {
             set_accepted(before->gateway, t->type, slot, NULL);
+            before->gateway->directory->n_gone++;
+        }
     }
     return before;
 }
@@ -311,6 +312,14 @@ bool xds_form_accept(struct xds_form *f)
     return true;
 }
 
+struct xds_form *xds_form_taken(struct xds_gateway *g, struct resource *r, uint32_t slot)
+{
+    struct xds_form *f = form_of(g, r, slot);
+
+    f->accepted = true;
+    return f;
+}
+
 void xds_accepted_restore(struct xds_gateway *g, struct resource *r)
 {
     struct xds_table *t = &g->tables[r->type];
@@ -318,8 +327,7 @@ void xds_accepted_restore(struct xds_gateway *g, struct resource *r)
 
     if (slot == XDS_NO_SLOT || !xds_current(t, slot) || t->accepted[slot])
         return;
-    set_accepted(g, r->type, slot, form_of(g, r, slot));
-    t->accepted[slot]->accepted = true;
+    set_accepted(g, r->type, slot, xds_form_taken(g, r, slot));
 }
 
 struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g, uint32_t slot)

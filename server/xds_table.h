@@ -135,7 +135,7 @@ struct xds_directory {
     struct map gateways;     /* by name */
     bool complete;           /* a complete batch came: it is known which gateways there are */
     uint64_t sequence;       /* of the last batch: 1, 2, ... */
-    uint64_t accepts;        /* another number when some table's accepted[] is another */
+    uint64_t n_gone;         /* resources that went, so far */
     uint64_t gateways_ended; /* so many so far */
     struct xds_rollouts *rollouts;
     struct xds_watcher
@@ -198,6 +198,9 @@ void xds_accepted_tell(const struct xds_form *f);
 /* The same, before the daemon was started anew: it counts where there is a form of that name and none was taken
  * since. r stays the caller's. */
 void xds_accepted_restore(struct xds_gateway *g, struct resource *r);
+/* A form of the slot that was current, or composed, at some time, and taken by a client. The caller's reference; r
+ * stays the caller's. */
+struct xds_form *xds_form_taken(struct xds_gateway *g, struct resource *r, uint32_t slot);
 /* The form that stands in for an assignment that was refused and never had a good form: it has no endpoints, so that
  * its cluster does not wait for it. Borrowed from the table. */
 struct xds_form *xds_empty_assignment(struct xds_table *t, struct xds_gateway *g, uint32_t slot);

@@ -84,6 +84,15 @@ static void accept(const struct xds_session *s, struct xds_form *f)
         xds_accepted_tell(f);
 }
 
+/* What the client has of what a response brought, or took away, is known now. */
+static void keep_all(struct xds_session *s, const struct xds_sub *sub, const struct xds_response *r)
+{
+    for (uint32_t i = 0; xds_refusing_count(s->refusing) > 0 && i < r->n; i++)
+        xds_keep(s, sub, r->forms[i]->slot);
+    for (uint32_t i = 0; xds_refusing_count(s->refusing) > 0 && i < r->n_removed; i++)
+        xds_keep(s, sub, r->removed[i]->slot);
+}
+
 static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response *r, clock_ns now)
 {
     bool fresh = is_fresh(r);
@@ -97,6 +106,7 @@ static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response
     for (uint32_t i = 0; sub->mixes && i < r->n; i++)
         if (r->forms[i]->composed)
             take_parts(s, sub, r->forms[i]->slot);
+    keep_all(s, sub, r);
     if (r->lot)
         r->lot->fresh = false;
     if (sub->type == XDS_CLUSTER && s->options.aggregated && uses_unasked_assignments(s, r))
@@ -443,6 +453,7 @@ void xds_take_nack(struct xds_session *s, struct xds_sub *sub, uint64_t nonce, s
         /* Even if nothing is left to send: it has yet to take a response, for what that leaves out. */
         sub->answer_due = true;
     }
+    keep_all(s, sub, r);
     suspect(sub, slots, n, !explained && n > 1);
     mem_free(slots);
     s->in_use_valid = false;

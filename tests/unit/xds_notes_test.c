@@ -72,6 +72,12 @@ static const struct xds_table *table(const struct world *w, enum xds_type type)
     return &xds_directory_find(w->directory, "g", 1)->tables[type];
 }
 
+/* What there is of it at present. */
+static struct resource *present(const struct world *w, enum xds_type type)
+{
+    return xds_current(table(w, type), xds_slot_find(table(w, type)->space, "x", 1))->resource;
+}
+
 static struct xds_form *accepted(const struct world *w, enum xds_type type)
 {
     return xds_accepted(table(w, type), xds_slot_find(table(w, type)->space, "x", 1));
@@ -83,7 +89,7 @@ static void refuse(struct world *w, enum xds_type type)
     struct xds_refusing *p = xds_refusing_get(w->refusals, 7, "g");
 
     publish(w, type, "good");
-    xds_form_accept(xds_current(table(w, type), xds_slot_find(table(w, type)->space, "x", 1)));
+    xds_refusing_keep(p, type, "x", present(w, type));
     publish(w, type, "bad");
     xds_refusing_add(p, type, 5, "x", "it is bad", 9);
     xds_refusing_add_part(p, type, 6, "x", "a part of it");
@@ -128,6 +134,7 @@ TEST(what_was_refused_and_what_stands_in_for_it_is_found_again)
         CHECK_STR(xds_refusing_find(p, type, 5)->words, "it is bad");
         CHECK_STR(xds_refusing_find_part(p, type, 6)->name, "x");
         CHECK_INT(xds_refusing_count_parts(p, type, "x"), 1);
+        check_same(xds_refusing_kept(p, type, "x"), good);
         xds_refusing_put(w.refusals, p);
         publish(&w, type, "bad");
         check_same(accepted(&w, type)->resource, good);
@@ -139,6 +146,37 @@ TEST(what_was_refused_and_what_stands_in_for_it_is_found_again)
         notes_clear(&notes);
         resource_unref(good);
     }
+}
+
+TEST(each_proxy_finds_again_what_it_had_itself)
+{
+    struct xds_refusing *p[3];
+    struct notes notes;
+    struct world w;
+
+    world_init(&w, NULL);
+    for (uint64_t i = 0; i < 3; i++) {
+        p[i] = xds_refusing_get(w.refusals, i, "g");
+        publish(&w, XDS_LISTENER, i < 2 ? "old" : "newer");
+        xds_refusing_keep(p[i], XDS_LISTENER, "x", present(&w, XDS_LISTENER));
+        xds_refusing_add(p[i], XDS_LISTENER, 5, "x", "no", 2);
+        xds_refusing_put(w.refusals, p[i]);
+    }
+    publish(&w, XDS_LISTENER, "newest");
+    notes = world_clear(&w);
+    CHECK_INT(notes.n, 5);
+    world_init(&w, &notes);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct resource *expected = make(XDS_LISTENER, i < 2 ? "old" : "newer");
+
+        p[i] = xds_refusing_get(w.refusals, i, "g");
+        check_same(xds_refusing_kept(p[i], XDS_LISTENER, "x"), expected);
+        xds_refusing_put(w.refusals, p[i]);
+        resource_unref(expected);
+    }
+    notes_clear(&notes);
+    notes = world_clear(&w);
+    notes_clear(&notes);
 }
 
 TEST(notes_are_made_when_something_changed_and_not_too_often)

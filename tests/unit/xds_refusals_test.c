@@ -3,6 +3,7 @@
 
 #include "tests/unit/test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 TEST(what_a_proxy_refused_is_known_as_long_as_it_is_and_after)
@@ -24,6 +25,97 @@ TEST(what_a_proxy_refused_is_known_as_long_as_it_is_and_after)
     xds_refusing_put(r, p);
     xds_refusing_put(r, other);
     xds_refusing_put(r, NULL);
+    xds_refusals_free(r);
+}
+
+static struct resource *make(const char *name, size_t len)
+{
+    uint8_t *message = mem_alloc(len);
+    struct resource *r;
+
+    memcpy(message, name, strlen(name));
+    r = resource_new(XDS_ROUTE, name, "", message, len, NULL, 0, NULL, 0, NULL, 0);
+
+    mem_free(message);
+    return r;
+}
+
+/* The proxy has that resource, and nobody else keeps it. */
+static void keep(struct xds_refusing *p, const char *name, size_t len)
+{
+    struct resource *r = make(name, len);
+
+    xds_refusing_keep(p, XDS_ROUTE, name, r);
+    resource_unref(r);
+}
+
+TEST(what_a_proxy_has_of_what_it_refused_is_known_as_long_as_that)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p = xds_refusing_get(r, 7, "g");
+    uint64_t changes = xds_refusals_kept_changes(r);
+
+    xds_refusing_add(p, XDS_ROUTE, 1, "a", "", 0);
+    keep(p, "a", 10);
+    keep(p, "b", 20);
+    CHECK(xds_refusals_kept_changes(r) != changes);
+    changes = xds_refusals_kept_changes(r);
+    keep(p, "a", 10);
+    CHECK(xds_refusals_kept_changes(r) == changes);
+    keep(p, "a", 30);
+    xds_refusing_keep(p, XDS_ROUTE, "b", NULL);
+    CHECK(xds_refusing_kept(p, XDS_ROUTE, "b") == NULL && xds_refusing_kept(p, XDS_LISTENER, "a") == NULL);
+    CHECK(xds_refusing_kept_at(p, 0) == xds_refusing_kept(p, XDS_ROUTE, "a") && !xds_refusing_kept_at(p, 1));
+    xds_refusing_put(r, p);
+    p = xds_refusing_get(r, 7, "g");
+    CHECK(xds_refusing_kept(p, XDS_ROUTE, "a") != NULL);
+    xds_refusals_forget(r);
+    CHECK(xds_refusing_kept(p, XDS_ROUTE, "a") == NULL);
+    xds_refusing_put(r, p);
+    xds_refusals_free(r);
+}
+
+TEST(what_proxies_have_is_kept_once_and_that_of_those_that_left_first_goes_where_it_is_too_much)
+{
+    enum { BIG = XDS_KEPT_BYTES_MAX / 2, PROXIES = 20 }; /* two of them, with what stands around them, are too much */
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p[PROXIES + 1];
+
+    /* All of them have the same. */
+    for (uint64_t i = 0; i < PROXIES; i++) {
+        p[i] = xds_refusing_get(r, i, "g");
+        xds_refusing_add(p[i], XDS_ROUTE, 1, "a", "", 0);
+        keep(p[i], "a", BIG);
+        xds_refusing_put(r, p[i]);
+    }
+    CHECK(xds_refusing_kept(p[0], XDS_ROUTE, "a") != NULL);
+    p[0] = xds_refusing_get(r, 0, "g");
+    keep(p[0], "a", BIG + 1);
+    CHECK(xds_refusing_kept(p[1], XDS_ROUTE, "a") == NULL);
+    CHECK(xds_refusing_kept(p[0], XDS_ROUTE, "a") != NULL);
+    /* Those that are there keep what they have. */
+    keep(p[0], "b", BIG);
+    keep(p[0], "c", BIG);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK(xds_refusing_kept_at(p[0], i) != NULL);
+    xds_refusing_put(r, p[0]);
+    xds_refusals_free(r);
+}
+
+TEST(of_one_proxy_so_many_resources_are_kept)
+{
+    struct xds_refusals *r = xds_refusals_new();
+    struct xds_refusing *p = xds_refusing_get(r, 7, "g");
+
+    for (unsigned i = 0; i <= XDS_KEPT_MAX; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "r%u", i);
+        keep(p, name, 10);
+    }
+    CHECK(xds_refusing_kept(p, XDS_ROUTE, "r0") == NULL && xds_refusing_kept(p, XDS_ROUTE, "r1") != NULL);
+    CHECK(!xds_refusing_kept_at(p, XDS_KEPT_MAX));
+    xds_refusing_put(r, p);
     xds_refusals_free(r);
 }
 

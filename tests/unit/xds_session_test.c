@@ -2237,6 +2237,7 @@ enum { RANDOM_CHAINS = 10, RANDOM_STEPS = 60, RANDOM_RUNS = 300, REFUSED_MAX = 1
 /* A client that refuses what holds a 'b', in random interleavings with changes, cuts and restarts of the daemon. */
 struct random_chains {
     struct world *w;
+    struct xds_session *companion; /* another client, of a newer version: it takes everything; NULL: not there */
     uint64_t seed, random;
     bool names;
     char contents[CHAINS + 1]; /* current ones; ' ': there is no such chain */
@@ -2244,7 +2245,7 @@ struct random_chains {
     char version[TEXT];           /* of what it has; incremental: of the listener */
     struct wire_response *due[2]; /* not answered yet */
     unsigned n_due, n_changes, changes_sent[2];
-    bool is_stranger; /* a new stream does not know what it has: it was not up to date before */
+    bool is_stranger; /* nobody knows what it has: an answer was on its way, or it was behind at a restart */
     uint64_t refused[REFUSED_MAX];
     size_t n_refused;
 };
@@ -2343,6 +2344,27 @@ static bool receive_random(struct random_chains *c)
     return true;
 }
 
+/* The other client takes all that there is for it. */
+static void move_companion(struct random_chains *c)
+{
+    struct world *w = c->w;
+    struct xds_session *session = w->session;
+    struct wire_response *r;
+
+    if (c->companion) {
+        w->session = c->companion;
+    } else {
+        open_session(w, true, XDS_TYPES);
+        w->node_sent = true;
+        send(w, (struct wire_request){.type = XDS_LISTENER, .node_id = "another", .node_gateway = "g"});
+        c->companion = w->session;
+    }
+    while ((r = next(w)))
+        ack(w, r);
+    w->session = session;
+    w->node_sent = true;
+}
+
 static void restart_random(struct random_chains *c)
 {
     struct world *w = c->w;
@@ -2350,6 +2372,7 @@ static void restart_random(struct random_chains *c)
     struct xds_notes *n = xds_notes_new(w->common.directory, w->common.refusals, NULL, NULL, take_notes, &notes);
 
     xds_session_free(w->session);
+    xds_session_free(take_ptr(c->companion));
     xds_notes_free(n);
     xds_directory_free(w->common.directory);
     xds_refusals_free(w->common.refusals);
@@ -2375,7 +2398,7 @@ static void step_random(struct random_chains *c)
         if (c->n_due > 0)
             answer_random(c);
     } else {
-        c->is_stranger |= c->n_due > 0 || receive_random(c) || !is_in_sync(c);
+        c->is_stranger |= c->n_due > 0 || (kind > 18 && (receive_random(c) || !is_in_sync(c)));
         if (kind == 18)
             reopen(c->w);
         else
@@ -2384,7 +2407,7 @@ static void step_random(struct random_chains *c)
     }
 }
 
-static void run_random(enum xds_variant v, uint64_t seed)
+static void run_random(enum xds_variant v, uint64_t seed, bool accompanied)
 {
     struct random_chains c = {.w = world_new(v), .seed = seed, .random = seed, .names = seed & 1};
     unsigned moves = 0;
@@ -2393,8 +2416,11 @@ static void run_random(enum xds_variant v, uint64_t seed)
     memset(c.has, '-', CHAINS);
     change_chains(c.w, c.contents);
     subscribe_random(&c);
-    for (unsigned i = 0; i < RANDOM_STEPS; i++)
+    for (unsigned i = 0; i < RANDOM_STEPS; i++) {
         step_random(&c);
+        if (accompanied && (seed + i) % 3 == 0)
+            move_companion(&c);
+    }
     for (unsigned idle = 0; idle < 30; idle++, c.w->now += CLOCK_NS_PER_S)
         while (receive_random(&c) || c.n_due > 0) {
             CHECK(++moves < 2000);
@@ -2404,7 +2430,18 @@ static void run_random(enum xds_variant v, uint64_t seed)
         }
     if (!is_in_sync(&c))
         test_fail(__FILE__, __LINE__, "seed %u: held are %.10s of %.10s", (unsigned)seed, c.has, c.contents);
+    xds_session_free(c.companion);
     world_free(c.w);
+}
+
+/* Both variants, with and without another client. */
+static void run_randoms(uint64_t seed)
+{
+    EACH_VARIANT(v)
+    {
+        run_random(v, seed, false);
+        run_random(v, seed, true);
+    }
 }
 
 TEST(parts_at_fault_are_found_whatever_changes_and_breaks_meanwhile)
@@ -2418,11 +2455,9 @@ TEST(parts_at_fault_are_found_whatever_changes_and_breaks_meanwhile)
     const struct test_seeds seeds = test_seeds(TEST_ROUNDS(RANDOM_RUNS));
 
     for (uint64_t seed = seeds.from; seed <= seeds.to; seed++)
-        EACH_VARIANT(v)
-    run_random(v, seed);
+        run_randoms(seed);
     for (size_t i = 0; i < ARRAY_LEN(telling); i++)
-        EACH_VARIANT(v)
-    run_random(v, telling[i]);
+        run_randoms(telling[i]);
 }
 
 TEST(passed_through_resources_and_secrets_travel_alone)
