@@ -337,19 +337,33 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* The high surrogate before was half of a pair. */
+static int replace_half(struct sax *s)
+{
+    s->high_surrogate = 0;
+    return append_code(s, UTF8_REPLACEMENT);
+}
+
 /* RFC 8259, section 7: beyond the basic plane, two escapes that are a pair of UTF-16 surrogates. */
 static int code_unit_read(struct sax *s)
 {
     uint32_t unit = s->code, high = s->high_surrogate;
     bool is_high = unit >= 0xd800 && unit < 0xdc00, is_low = unit >= 0xdc00 && unit < 0xe000;
 
-    if (is_low != (high != 0))
-        return bad_token(s, "a string with half of a surrogate pair");
+    if (high && !is_low) {
+        int r = replace_half(s);
+
+        if (r < 0)
+            return r;
+        high = 0;
+    }
     if (is_high) {
         s->high_surrogate = unit;
         s->mode = MODE_LOW_SLASH;
         return 0;
     }
+    if (is_low && !high)
+        return replace_half(s);
     s->high_surrogate = 0;
     return append_code(s, high ? 0x10000 + ((high - 0xd800) << 10) + (unit - 0xdc00) : unit);
 }
@@ -371,8 +385,13 @@ static int read_hex(struct sax *s)
 
 static int read_low_start(struct sax *s)
 {
-    if (*s->at != (s->mode == MODE_LOW_SLASH ? '\\' : 'u'))
-        return bad_token(s, "a string with half of a surrogate pair");
+    if (*s->at != (s->mode == MODE_LOW_SLASH ? '\\' : 'u')) {
+        enum mode next = s->mode == MODE_LOW_SLASH ? MODE_STRING : MODE_ESCAPE;
+        int r = replace_half(s);
+
+        s->mode = next;
+        return r;
+    }
     s->at++;
     if (s->mode == MODE_LOW_SLASH) {
         s->mode = MODE_LOW_U;

@@ -4,7 +4,9 @@
  * tree. Pure; owned by one thread.
  *
  * Limits: depth, bytes of one string or number, bytes of the whole text; each ends the text with -EMSGSIZE.
- * Strings are checked and decoded (escapes, surrogates) to UTF-8; invalid UTF-8 is -EBADMSG, as any other fault.
+ * Strings are checked and decoded (escapes, surrogates) to UTF-8; invalid UTF-8 is -EBADMSG, as any other fault. An
+ * escape that is half of a surrogate pair is allowed by the grammar (RFC 8259, 8.2), and Python writes it for a byte
+ * that is no UTF-8: it is read as U+FFFD, so that one odd text does not cost the whole message.
  */
 #ifndef BASE_SAX_H
 #define BASE_SAX_H

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { UTF8_MAX_BYTES = 4 };
+enum { UTF8_MAX_BYTES = 4, UTF8_REPLACEMENT = 0xfffd /* in place of what is no character */ };
 
 /* Bytes of the well-formed character at the start of the n bytes, 0 when there is none. */
 unsigned utf8_char(const char *p, size_t n);

@@ -226,7 +226,10 @@ def test_an_event_that_never_ends_costs_bounded_memory(served):
                                     {"resources": {"ip#1": {"status": 1, "info": {"ipaddr": 5, "expose": "x"}}}},
                                     {"resources": {"expose#0": {"type": 3, "info": {"port": [1]}}}},
                                     {"scaler_slaves": 5}, {"scaler_slaves": ["test/svc/none", None]},
-                                    {"scaler_slave": "yes", "resources": {}}, {"monitor": "idle"}])
+                                    {"scaler_slave": "yes", "resources": {}}, {"monitor": "idle"},
+                                    {"resources": {"vhost#0": {"type": "vhost.envoy", "status": "n/a",
+                                                               "info": {"domains": ["caf\udce9"]}},
+                                                   "caf\udce9": {"type": "expose.envoy", "info": {"port": "\ud800"}}}}])
 def test_an_instance_that_is_no_sense_harms_nobody_else(lab, broken):
     one = lab.world.backend(10)
     lab.add("test/svc/bad", l4(one.address, lab.at(8001)))

@@ -319,7 +319,8 @@ def test_a_bad_route_is_named_and_everything_else_goes_on(lab, keyword, value):
     wait_until(lambda: ask(lab, host="bad.test").status in (200, 301))
 
 
-@pytest.mark.parametrize("domains", [["*bad*"], ["a b"], [""], [5], "x" * 300 + ".test", ["a.test/path"]])
+@pytest.mark.parametrize("domains", [["*bad*"], ["a b"], [""], [5], "x" * 300 + ".test", ["a.test/path"],
+                                     ["caf\udce9.test"]])  # as Python reads a byte that is no UTF-8
 def test_bad_domains_are_named_and_everything_else_goes_on(lab, domains):
     bad = l7(lab.world.backend(10).address, lab.at(8000), None)
     bad["vhost#0"]["domains"] = domains

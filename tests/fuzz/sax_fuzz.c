@@ -74,7 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (data[0] || data[1] || whole.skip_every || code == -EMSGSIZE || memchr(text, 0, size))
         return 0;
     json = json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
-    if (json || json_error_code(&fault) != json_error_numeric_overflow)
+    /* Half of a surrogate pair is text to us (sax.h). */
+    if (json ||
+        (json_error_code(&fault) != json_error_numeric_overflow && strncmp(fault.text, "invalid Unicode", 15)))
         assert((json != NULL) == (code == 0));
     json_decref(json);
     return 0;
