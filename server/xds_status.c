@@ -29,8 +29,8 @@ struct xds_status {
 
     pthread_mutex_t lock;
     struct xds_question *first, **end;
-    unsigned n; /* atomic for reading without the lock */
-    bool stopped;
+    unsigned n;   /* atomic for reading without the lock */
+    bool stopped; /* the xDS thread sets it, and reads it without the lock */
     uint64_t last_wait;
     uint64_t version; /* atomic */
 };
@@ -160,10 +160,10 @@ static clock_ns earlier(clock_ns a, clock_ns b)
     return a < b ? a : b;
 }
 
-/* Who does not come back. */
+/* Who does not come back; once the server stops, nobody could. */
 static clock_ns run_presence(struct xds_status *t, clock_ns now)
 {
-    struct xds_presence *p = t->common->presence;
+    struct xds_presence *p = t->stopped ? NULL : t->common->presence;
     uint64_t before = p ? xds_presence_changes(p) : 0;
     clock_ns next = p ? xds_presence_run(p, now) : INT64_MAX;
 

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LONG (3600 * CLOCK_NS_PER_S)
+
 enum { SOON_MS = 20000, MANY = 3000, NAME = 32, ASKERS = 4, QUESTIONS = 50, WAIT_SECONDS = 20 };
 
 struct world {
@@ -17,13 +19,31 @@ struct world {
     struct xds_status *status;
     struct xds_client *client;
     struct arena *arena;
+    struct notes noted;
     uint64_t revision;
 };
 
-static void start(struct world *w)
+static void on_note(void *arg, struct notes *notes)
+{
+    struct world *w = arg;
+
+    notes_clear(&w->noted);
+    w->noted = *notes;
+    *notes = (struct notes){0};
+}
+
+/* One that remembers who was here for that long (0: nobody); before: what another one noted. */
+static void start_after(struct world *w, const struct notes *before, clock_ns keep_gone, clock_ns gone_after)
 {
     struct xds_address a = {.address = "127.0.0.1:0", .all = true};
-    struct xds_options o = {.addresses = &a, .n_addresses = 1, .default_gateway = "envoy"};
+    struct xds_options o = {.addresses = &a,
+                            .n_addresses = 1,
+                            .default_gateway = "envoy",
+                            .keep_gone = keep_gone,
+                            .gone_after = gone_after,
+                            .notes = before,
+                            .note = on_note,
+                            .arg = w};
     struct err e = {0};
     char target[NAME];
 
@@ -35,11 +55,17 @@ static void start(struct world *w)
     w->client = xds_client_new(&(struct xds_client_options){.target = target});
 }
 
+static void start(struct world *w)
+{
+    start_after(w, NULL, 0, 0);
+}
+
 static void stop(struct world *w)
 {
     xds_client_free(w->client);
     xds_server_stop(w->server);
     arena_free(w->arena);
+    notes_clear(&w->noted);
 }
 
 static struct wire_batch *begin_batch(void)
@@ -153,6 +179,77 @@ static bool counts_are(struct world *w, enum xds_type type, uint64_t requested, 
 
     return n == 1 && p->counts[type][XDS_REQUESTED] == requested && p->counts[type][XDS_ACKED] == acked &&
            p->counts[type][XDS_NACKED] == nacked;
+}
+
+/* The one that there is, once it is that. */
+static const struct xds_proxy *await_presence(struct world *w, enum xds_presence_state presence)
+{
+    const struct xds_proxy *p;
+    size_t n;
+
+    do
+        p = ask_proxies(w, NULL, &n);
+    while (n != 1 || p->presence != presence);
+    return p;
+}
+
+TEST(one_that_left_is_told_until_it_is_forgotten_and_one_that_is_connected_is_not_forgotten)
+{
+    const struct xds_proxy *p;
+    struct xds_proxy *none;
+    struct xds_call *k;
+    struct world w;
+    size_t n;
+
+    start_after(&w, NULL, LONG, 0);
+    publish_one(&w, XDS_CLUSTER, "a", "1");
+    k = connect_as(&w, "node-1");
+    answer(k, XDS_CLUSTER, NULL);
+    p = await_presence(&w, XDS_CONNECTED);
+    CHECK_INT(xds_status_forget(w.status, p->id), -EBUSY);
+    CHECK_INT(xds_status_forget(w.status, "1-1"), -ENOENT);
+    xds_call_free(k);
+    CHECK_STR(await_presence(&w, XDS_GONE)->id, p->id);
+    p = ask_proxies(&w, p->id, &n);
+    CHECK_INT(n, 1);
+    CHECK_STR(p->node_id, "node-1");
+    CHECK(p->left_at >= p->connected_at && p->ended != NULL);
+    CHECK_INT(p->n_resources, 0);
+    CHECK_INT(xds_status_forget(w.status, p->id), 0);
+    CHECK_INT(xds_status_forget(w.status, p->id), -ENOENT);
+    CHECK_INT(xds_status_proxies(w.status, p->id, w.arena, &none, &n), -ENOENT);
+    stop(&w);
+}
+
+TEST(who_is_there_when_the_server_stops_is_away_when_another_starts_until_it_comes_back)
+{
+    const struct xds_proxy *p;
+    struct world w, next;
+    struct xds_call *k;
+    struct notes noted;
+    size_t n;
+
+    start_after(&w, NULL, LONG, 0);
+    publish_one(&w, XDS_CLUSTER, "a", "1");
+    k = connect_as(&w, "node-1");
+    answer(k, XDS_CLUSTER, NULL);
+    p = await_presence(&w, XDS_CONNECTED);
+    xds_server_stop(take_ptr(w.server));
+    xds_call_free(k);
+    noted = w.noted;
+    w.noted = (struct notes){0};
+    CHECK_INT(noted.n, 1);
+    start_after(&next, &noted, LONG, LONG);
+    notes_clear(&noted);
+    publish_one(&next, XDS_CLUSTER, "a", "1");
+    CHECK_STR(await_presence(&next, XDS_AWAY)->id, p->id);
+    CHECK_STR(ask_proxies(&next, NULL, &n)->ended, "igwd was stopped");
+    k = connect_as(&next, "node-1");
+    answer(k, XDS_CLUSTER, NULL);
+    CHECK(strcmp(await_presence(&next, XDS_CONNECTED)->id, p->id) != 0);
+    xds_call_free(k);
+    stop(&next);
+    stop(&w);
 }
 
 TEST(a_connected_proxy_is_told_with_what_it_acked)
