@@ -224,7 +224,12 @@ def special(api, ca, operation, variables):
         if operation == "deleteCertificate":
             do(api, "PUT", certificate(variables["name"]), content)
     elif operation in ("getProxy", "listProxyResources"):
-        variables["id"] = api.v1("/proxies")["items"][0]["id"]
+        variables["id"] = api.v1("/proxies?presence=connected")["items"][0]["id"]
+    elif operation == "deleteProxy":
+        leaver = Mirror(api.igwd.xds[0], node_id="leaver")
+        wait_until(lambda: api.v1("/proxies?node_id=leaver")["items"], what="a proxy")
+        leaver.close()
+        variables["id"] = wait_until(lambda: api.v1("/proxies?node_id=leaver&presence=away")["items"])[0]["id"]
     elif operation in ("getToken", "deleteToken"):
         made = do(api, "POST", "/tokens", {"name": operation + os.urandom(4).hex(), "role": "viewer"})
         variables["id"] = made["object"]["id"]
