@@ -20,6 +20,13 @@ WEB = "10.9.9.1"  # of the services; an address that nothing needs to allow
 RESTARTS = "NRestarts"
 
 
+def told(beginning):
+    """The commands that docs/operations.md has below the paragraph that begins so."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    block = text.partition(beginning)[2].partition("\n\n    ")[2].partition("\n\n")[0]
+    return " && ".join(line.strip() for line in block.splitlines())
+
+
 def version():
     return re.search(r'IGWD_VERSION "([^"]+)"', (ROOT / "server" / "version.h").read_text()).group(1)
 
@@ -234,15 +241,15 @@ def check_without_sockets(scene):
 
 
 def check_a_socket_for_a_group(scene):
-    """As docs/security.md has it: xDS on a unix socket, for a group of Envoy's."""
+    """As docs/security.md has it: xDS on a unix socket, for a group of Envoy's; another address, as docs/operations.md has."""
     machine = scene.machine
     text = re.search(r"systemctl edit igwd-xds.socket\n(.*?)\n\n", (ROOT / "docs" / "security.md").read_text(),
                      re.DOTALL).group(1)
     scene.world.write("packages/socket.conf", textwrap.dedent(text).replace("=envoy", "=daemon"))
-    machine.run("systemctl unmask igwd-xds.socket && mkdir -p /run/systemd/system/igwd-xds.socket.d && "
+    machine.run("systemctl unmask igwd-xds.socket igwd-api.socket && mkdir -p /run/systemd/system/igwd-xds.socket.d && "
                 "cp /packages/socket.conf /run/systemd/system/igwd-xds.socket.d/group.conf && "
                 "sed -i 's,^xds = .*,xds = unix:/run/igwd-xds/xds.sock,' /etc/igwd/igwd.conf && "
-                "systemctl daemon-reload && systemctl stop igwd.service && systemctl start igwd-xds.socket igwd.service")
+                "%s && %s" % (told("Stopping it for good"), told("Another address")))
     machine.wait_property("igwd.service", "ActiveState", "active")
     assert machine.said("stat -c '%a %U %G' /run/igwd-xds/xds.sock") == "660 igwd daemon"
     assert scene.get("http://127.0.0.1:50051/") == ""
