@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 
@@ -223,6 +224,53 @@ def test_logfmt_lines(world):
     lines = igwd.log_text()[before:].splitlines()
     for line in lines:
         assert re.fullmatch(r'(\S+?=("([^"\\]|\\.)*"|[^\s"]*))( \S+?=("([^"\\]|\\.)*"|[^\s"]*))*', line), line
+
+
+def test_under_systemd_lines_have_the_journals_priorities_and_no_time(igwd, world):
+    def lines(stream_of):
+        reader, writer = os.pipe()
+        with open(reader, encoding="utf-8") as log, open(writer, "wb") as out:
+            status = os.fstat(stream_of or writer)
+            child = subprocess.Popen(
+                [*igwd.binary, "--agent", world.path("nowhere.sock"), "--state", world.path("journal"), "--xds",
+                 "unix:" + world.path("journal.sock")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out,
+                env={**igwd.environment(), "JOURNAL_STREAM": "%d:%d" % (status.st_dev, status.st_ino)})
+            out.close()
+            found = [log.readline()]
+            while "ready" not in found[-1]:
+                found.append(log.readline())
+            child.terminate()
+            found += log.readlines()
+            assert child.wait(30) == 0
+        return found
+    found = lines(None)
+    levels = {"error": "<3>", "warning": "<4>", "notice": "<5>", "info": "<6>"}
+    for line in found:
+        assert line.startswith(levels[re.search(r"level=(\w+)", line).group(1)] if "level=" in line else "<"), line
+        assert "time=" not in line, line
+    assert {line[:3] for line in found} >= {"<5>", "<6>"}
+    with open(world.path("other"), "wb") as other:
+        assert all(line.startswith("time=") for line in lines(other.fileno())), "this stream is not the journal's"
+
+
+def test_in_the_background_it_returns_once_it_is_ready_and_says_when_it_can_not_run(igwd, world):
+    path = world.path("background.sock")
+    args = ["--background", "--agent", world.path("nowhere.sock"), "--state", world.path("background")]
+
+    def start(where):
+        with open(world.path("background.log"), "ab") as log:  # stays the daemon's
+            return subprocess.run([*igwd.binary, *args, "--xds", "unix:" + where], stdin=subprocess.DEVNULL, stdout=log,
+                                  stderr=log, env=igwd.environment(), timeout=30 * SLOW, check=False).returncode
+    assert start(path) == 0
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        pid, _, _ = struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    try:
+        assert os.getsid(pid) == pid != os.getsid(0)
+        assert start(world.path("second.sock")) == 1, "another daemon has the state directory"
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not os.path.exists(path), what="it to end, and take its socket along")
 
 
 def test_the_demo_says_what_it_does_and_that_all_is_right():
