@@ -11,7 +11,6 @@
 #include "proto/route.h"
 
 #include "base/clock.h"
-#include "base/regex.h"
 #include "proto/envoy.h"
 #include "proto/passthrough.h"
 #include "proto/validate.h"
@@ -235,25 +234,6 @@ static int check_message(const ProtobufCMessage *m, struct err *e)
     return validate_wire(wire, n, type, e);
 }
 
-/* A regex grows when its case is ignored, and Envoy limits its program's size. */
-static int check_regex(const pb_route *m, const struct route *route, struct err *e)
-{
-    struct regex *regex;
-    int r, size;
-
-    if (route->match != ROUTE_REGEX || route->case_sensitive)
-        return 0;
-    r = regex_new(m->match->safe_regex->regex, &regex, &size, e);
-    if (r < 0)
-        return r;
-    regex_free(regex);
-    if (size > SERVICE_REGEX_SIZE_MAX)
-        return err_set(e, -EINVAL, NULL, "match_regex",
-                       "its program has size %d without regard to case, the limit is %d", size,
-                       SERVICE_REGEX_SIZE_MAX);
-    return 0;
-}
-
 int routes_check(const struct exposure *x, const struct gateway *gateway, struct err *e)
 {
     struct err scratch = {0};
@@ -268,9 +248,7 @@ int routes_check(const struct exposure *x, const struct gateway *gateway, struct
 
             if (cluster_header_refused(route, gateway))
                 return refuse_cluster_header(route, e);
-            r = check_regex(m, route, e);
-            if (r == 0)
-                r = check_message(&m->base, e);
+            r = check_message(&m->base, e);
             if (r < 0) {
                 err_prefix_field(e, route->rid);
                 return r;

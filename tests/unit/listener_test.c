@@ -352,22 +352,3 @@ TEST(a_chain_that_serves_every_host_answers_no_421)
     json_decref(json);
     CHECK_INT(told_in(&scope).n, 0);
 }
-
-TEST(a_regex_that_grows_too_large_without_regard_to_case_is_told)
-{
-    struct exposure x = exposure_of("test/svc/web.expose#0");
-    struct route r = prefix_route("route#3", "/[a-z]{1,120}/[a-z]{1,120}");
-    const struct route *pr = &r;
-    struct vhost vhost = {.rid = "vhost#0", .routes = &pr, .n_routes = 1};
-    const struct vhost *pvhost = &vhost;
-    struct err e = {0};
-
-    x.vhosts = &pvhost;
-    x.n_vhosts = 1;
-    r.match = ROUTE_REGEX;
-    CHECK_INT(routes_check(&x, &plain, &e), 0);
-    r.case_sensitive = false;
-    r.match_value = "/([a-z][0-9]){1,400}";
-    CHECK_INT(routes_check(&x, &plain, &e), -EINVAL);
-    CHECK_STR(e.field, "route#3.match_regex");
-}
