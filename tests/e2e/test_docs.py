@@ -120,7 +120,7 @@ def test_operations_tells_of_every_alarm():
             for arguments in calls_of(function, path):
                 names |= set(re.findall(r'^"([^"]*)"$', arguments[place] if len(arguments) > place else ""))
     assert {"config.db", "agent"} <= names
-    assert first_column(section("Alarms")) - {"certificate NS/sec/NAME", "proxy ID", "token NAME"} == names
+    assert first_column(section("Alarms")) - {"certificate NS/sec/NAME", "gateway NAME", "proxy ID", "token NAME"} == names
 
 
 def test_operations_tells_of_every_warning_and_error_in_the_log():
