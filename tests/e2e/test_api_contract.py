@@ -412,6 +412,9 @@ def is_open(schema):
         schema.get("additionalProperties") is False or schema.get("additionalProperties"))
 
 
+GATEWAY_DATA = ("cluster_data", "tcp_proxy_data", "udp_proxy_data", "http_connection_manager_data", "retry_policy_data")
+
+
 def test_no_object_of_the_contract_is_open():
     found = dict(schemas_below(CONTRACT))
     assert sum("additionalProperties" in one for one in found.values()) > 100
@@ -425,9 +428,9 @@ def test_no_object_of_the_contract_is_open():
             "Json/anyOf/0",  # is what it is
             "JsonPatch/items/oneOf/0", "JsonPatch/items/oneOf/1", "JsonPatch/items/oneOf/2",  # RFC 6902, 4
             "Change/properties/before/anyOf/0", "Change/properties/after/anyOf/0",  # members of whatever changed
-            *("%s/properties/%s%s" % (kind, member, "/anyOf/0" if kind == "ExposurePatch" else "")
-              for kind in ("ExposureFields", "ExposureInput", "ExposurePatch")
-              for member in ("cluster_data", "filter_config_data")))}, "what is passed through to Envoy"
+            *("%s%s/properties/%s%s" % (kind, form, member, "/anyOf/0" if form == "Patch" else "")
+              for kind, members in (("Exposure", ("cluster_data", "filter_config_data")), ("Gateway", GATEWAY_DATA))
+              for form in ("Fields", "Input", "Patch") for member in members))}, "what is passed through to Envoy"
 
 
 def test_lists_show_every_kind_of_object(api):
