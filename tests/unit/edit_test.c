@@ -723,9 +723,9 @@ TEST(fixed_endpoints_on_loopback_get_no_traffic)
                  "{'port': 80, 'endpoints': [{'address': '127.0.0.1', 'port': 9901}, "
                  "{'address': '::ffff:127.0.0.1', 'port': 9901}, {'address': '192.0.2.1', 'port': 1}]}");
     sx = world_exposure(&w, "ext", "expose#0");
-    CHECK_INT(sx->n_endpoints, 3);
+    CHECK_INT(sx->n_endpoints, 2); /* the mapped address is the other one */
     CHECK_INT(sx->n_up, 1);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sx->n_endpoints; i++)
         CHECK_INT(sx->endpoints[i].refused, sx->endpoints[i].port == 9901);
     /* It is said where people look. */
     CHECK(world_service(&w, "ext")->n_warnings > 0);
