@@ -28,15 +28,23 @@ struct xds_form *xds_has(const struct xds_sub *sub, uint32_t slot)
     return xds_held(sub, slot);
 }
 
+/* An older stream than the proxy's newest may not have been seen to end yet: what it knows is out of date. */
+static bool is_newest(const struct xds_session *s)
+{
+    return s->stream == xds_refusing_streams(s->refusing);
+}
+
 void xds_keep(struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
 {
-    const struct xds_form *current = xds_current(sub->table, slot), *has;
-    const char *name = sub->table->space->names[slot]->text;
+    const struct xds_form *current, *has;
+    const char *name;
     bool refused;
 
-    if (xds_refusing_count(s->refusing) == 0)
+    if (xds_refusing_count(s->refusing) == 0 || !is_newest(s))
         return;
+    current = xds_current(sub->table, slot);
     has = xds_has(sub, slot);
+    name = sub->table->space->names[slot]->text;
     refused = current && (xds_is_refused(s, sub->type, current->version) || xds_in_doubt(s, current));
     if (!current || (has && !refused))
         xds_refusing_keep(s->refusing, sub->type, name, NULL);
@@ -59,7 +67,7 @@ static void leave(struct xds_session *s, const struct xds_sub *sub, bool all)
 
 void xds_kept_leave(struct xds_session *s)
 {
-    if (!s->refusing)
+    if (!s->refusing || !is_newest(s))
         return;
     leave(s, &s->subs[XDS_LISTENER], true);
     leave(s, &s->subs[XDS_ROUTE], false);

@@ -16,6 +16,7 @@ struct xds_refusing {
     uint64_t proxy;
     char *gateway; /* the one that it had last */
     unsigned refs;
+    uint64_t n_streams;
     struct map refusals;
     struct map parted; /* resources of which parts were refused, by type and name */
     struct pointers kept;
@@ -286,9 +287,15 @@ struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, co
         mem_free(p->gateway);
         p->gateway = mem_strdup(gateway);
     }
+    p->n_streams++;
     if (p->refs++ == 0)
         join(&r->busy, p);
     return p;
+}
+
+uint64_t xds_refusing_streams(const struct xds_refusing *p)
+{
+    return p->n_streams;
 }
 
 static void drop_passing(struct xds_refusing *p)

@@ -41,6 +41,8 @@ void xds_refusals_free(struct xds_refusals *r);
 /* The proxy with this number (a hash of what identifies it), which has this gateway now; one reference more, so that
  * it stays. */
 struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, const char *gateway);
+/* How many streams the proxy had so far, this one being the newest. */
+uint64_t xds_refusing_streams(const struct xds_refusing *p);
 /* With the last stream goes what it refused for the moment. NULL is allowed. */
 void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p);
 

@@ -303,7 +303,7 @@ static bool is_unsure(const struct xds_sub *sub, uint32_t slot)
 /* What a client gets of what it refused in parts depends on what it has of it, which its answer tells. */
 static bool awaits_answer(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot, clock_ns now)
 {
-    const struct xds_form *current = xds_current(sub->table, slot);
+    const struct xds_form *current = xds_refusing_count(s->refusing) > 0 ? xds_current(sub->table, slot) : NULL;
 
     return current && xds_in_doubt(s, current) && is_under_way_since(sub, slot, now - XDS_PATIENCE);
 }

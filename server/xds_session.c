@@ -204,16 +204,6 @@ static void look_at_all(struct xds_sub *sub)
     bits_add_all(&sub->pending, &sub->holding);
 }
 
-/* What the client has is not the current form any more. One that it came with was not taken in a response. */
-static void keep_replaced(struct xds_sub *sub, uint32_t slot, struct xds_form *before)
-{
-    if (!bits_unset(&sub->same, slot))
-        return;
-    if (bits_get(&sub->confirmed, slot))
-        (void)xds_form_accept(before); /* who is to know is told of the change anyway */
-    keep_other(sub, slot, xds_form_ref(before));
-}
-
 static void on_change(struct xds_watcher *w, const struct xds_touched *touched, size_t n)
 {
     struct xds_session *s = (struct xds_session *)w;
@@ -228,8 +218,9 @@ static void on_change(struct xds_watcher *w, const struct xds_touched *touched, 
 
         if (touched[i].accepted && xds_refusing_count(s->refusing) == 0)
             continue;
-        if (touched[i].before)
-            keep_replaced(sub, touched[i].slot, touched[i].before);
+        /* What the client has is not the current form any more. */
+        if (touched[i].before && bits_unset(&sub->same, touched[i].slot))
+            keep_other(sub, touched[i].slot, xds_form_ref(touched[i].before));
         if (!sub->asked || (!xds_covers(sub, touched[i].slot) && !xds_held(sub, touched[i].slot)))
             continue;
         bits_set(&sub->pending, touched[i].slot);
@@ -303,6 +294,7 @@ static int resolve_gateway(struct xds_session *s, clock_ns now, struct err *e)
     for (unsigned type = 0; type < XDS_TYPES; type++)
         s->subs[type].table = &g->tables[type];
     s->refusing = xds_refusing_get(s->common->refusals, s->proxy, g->name);
+    s->stream = xds_refusing_streams(s->refusing);
     xds_unwatch(&s->watcher);
     xds_watch(&g->watchers, &s->watcher);
     xds_progress_join(s, now);
@@ -672,6 +664,18 @@ static bool has_all_current(const struct xds_table *t, struct xds_list list)
     return more == 0 && hash128_equal(sum, t->sum);
 }
 
+/* The client came with this version, which is not the current one. */
+static void hold_version(struct xds_session *s, struct xds_sub *sub, uint32_t slot, uint64_t version)
+{
+    struct xds_form *f = xds_accepted(sub->table, slot);
+
+    if (!f || f->version != version)
+        f = xds_kept(s, sub, slot);
+    f = f && f->version == version ? xds_form_ref(f) : xds_form_foreign(s->gateway, sub->type, slot, version);
+    xds_hold(sub, slot, f);
+    xds_form_unref(f);
+}
+
 /* initial_resource_versions: what the client has from an earlier stream. */
 static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_list list, struct err *e)
 {
@@ -690,25 +694,16 @@ static int take_versions(struct xds_session *s, struct xds_sub *sub, struct xds_
     names_begin(&it, sub, list, true);
     while (names_next(&it, &name, &slot)) {
         uint64_t version = parse_version(names_value(&it));
-        struct xds_form *f, *kept;
         int r = name_slot(sub, name, &slot, &new, e);
 
         if (r < 0)
             return r;
         bits_set(&sub->pending, slot);
-        f = xds_accepted(sub->table, slot);
-        kept = xds_kept(s, sub, slot);
         if (slot < sub->table->cap && sub->table->versions[slot] == version) {
             bits_set(&sub->same, slot);
             bits_set(&sub->holding, slot);
-        } else if (f && f->version == version) {
-            xds_hold(sub, slot, f);
-        } else if (kept && kept->version == version) {
-            xds_hold(sub, slot, kept);
         } else {
-            f = xds_form_foreign(s->gateway, sub->type, slot, version);
-            xds_hold(sub, slot, f);
-            xds_form_unref(f);
+            hold_version(s, sub, slot, version);
         }
         bits_set(&sub->confirmed, slot);
         if (new)

@@ -103,6 +103,7 @@ struct xds_session {
     char *peer;
     struct xds_gateway *gateway;
     struct xds_refusing *refusing;
+    uint64_t stream;      /* number of the proxy's */
     struct pointers kept; /* forms that the proxy had: see xds_kept.c */
 
     /* of the node */

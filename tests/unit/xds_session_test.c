@@ -2126,6 +2126,39 @@ TEST(a_part_that_was_refused_is_not_sent_again_on_the_proxys_next_stream)
     }
 }
 
+TEST(a_stream_that_is_seen_to_end_late_does_not_change_what_its_proxy_has)
+{
+    struct world *w = world_new(XDS_DELTA);
+    struct xds_session *old;
+    struct chains c = {0};
+    struct wire_response *r;
+    char version[TEXT];
+
+    change_chains(w, "aaaaaaaa");
+    ask(w, XDS_LISTENER, NULL);
+    take_chains(w, &c, false, false);
+    old = take_ptr(w->session);
+    open_session(w, true, XDS_TYPES);
+    change_chains(w, "aaaaaaac");
+    ask(w, XDS_LISTENER, NULL);
+    r = expect(w, XDS_LISTENER, LIST("shared"));
+    snprintf(version, sizeof(version), "%s", wire_find(r, "shared")->version);
+    ack(w, r);
+    xds_session_free(take_ptr(w->session));
+    xds_session_free(old);
+    /* Another proxy takes what this one will refuse: the form between is nobody's but this one's. */
+    change_chains(w, "dddddddb");
+    open_session(w, true, XDS_TYPES);
+    w->node_sent = true;
+    send(w, (struct wire_request){.type = XDS_LISTENER, .node_id = "another", .node_gateway = "g"});
+    expect_and_ack(w, XDS_LISTENER, LIST("shared"));
+    reopen(w);
+    send(w, (struct wire_request){.type = XDS_LISTENER, .have = LIST("shared"), .have_versions = LIST(version)});
+    take_chains(w, &c, false, false);
+    CHECK(strncmp(c.has, "dddddddc--", 10) == 0);
+    world_free(w);
+}
+
 TEST(a_fault_that_is_in_no_part_is_the_listeners_and_ends_the_trials)
 {
     EACH_VARIANT(v)
