@@ -8,7 +8,7 @@ import {
     Ago, Button, Card, Confirm, CopyCurl, Dialog, Empty, ErrorBox, Fact, Icon, Loading, PageHead, Pairs, Read, ReadOnly,
     Tag, copy, go, href, many, proxyFact, setQuery, toast, useMe, whyNotAdmin,
 } from "./ui.js";
-import { html, useState } from "./html.js";
+import { html, useRef, useState } from "./html.js";
 
 const pathOf = (name) => "/gateways/" + segment(name);
 // What its exposures start from, as JSON of Envoy's own messages.
@@ -42,6 +42,8 @@ const Allowed = ({ item }) => html`${item.allow_files && html`<${Tag} kind="warn
 
 function Form({ of, why }) {
     const f = (member, label, rest) => html`<${Field} of=${of} at=${"/" + member} label=${label} why=${why} ...${rest} />`;
+    const hasBases = useRef(false); // or had: it does not close on who empties one
+    hasBases.current ||= basesOf(of.draft).length > 0;
     return html`<div class="fields">
         ${f("port_min", "First port to allocate", { kind: "number", help: "For exposures that ask for any port (0)." })}
         ${f("port_max", "Last port to allocate", { kind: "number" })}
@@ -49,7 +51,7 @@ function Form({ of, why }) {
             help: "Parts of Envoy's configuration that services pass through may then name files of the Envoy's machine." })}
         ${f("allow_cluster_header", "Clients may choose a cluster", { kind: "check",
             help: "Routes may then take the cluster's name from a header of the request." })}</div>
-        <details class="more-members" open=${basesOf(of.draft).length > 0}><summary>For experts: what exposures start from</summary>
+        <details class="more-members" open=${hasBases.current}><summary>For experts: what exposures start from</summary>
             <p class="help">Parts of Envoy's configuration in place of igwd's defaults: timeouts, health checks, limits, retries. What an
                 exposure passes through itself goes over them.</p>
             <div class="fields">${BASES.map(([key, label]) => f(key, label, { kind: "json" }))}</div></details>`;

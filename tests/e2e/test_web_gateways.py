@@ -60,6 +60,7 @@ def test_settings_are_tried_out_while_written_applied_and_set_back(desk):
     cluster.fill('{"connect_timeout": "soon"}')
     page.get_by_text("connect_timeout: must be").first.wait_for()
     assert cluster.get_attribute("aria-invalid") == "true" and not violations(page)
+    cluster.fill("")  # what is emptied stays to be written
     cluster.fill('{"connect_timeout": "2s"}')
     page.get_by_text("igwd would take this.").wait_for()
     assert settings(desk) == before
