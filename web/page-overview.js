@@ -113,6 +113,7 @@ const HELP = { "config.db": FILES, "observed.db": FILES, "api.tokens": RELOAD, "
 function remedyOf(alarm) {
     const [kind, name] = [alarm.name.split(/[ :/]/)[0], alarm.name];
     if (kind === "token") return { to: href("access"), remedy: "Its token" };
+    if (kind === "gateway") return { to: href("gateways", [name.slice("gateway ".length)]), remedy: "Its settings" };
     if (kind === "secrets") return { to: href("certificates"), remedy: "Certificates" };
     return { to: href("events", [], { q: name }), remedy: "Events" };
 }
