@@ -5,8 +5,8 @@ import { useGet, useList } from "./store.js";
 import { Field, Outcome, useDraft } from "./edit.js";
 import { Choice, Search, Table } from "./table.js";
 import {
-    Button, Card, Confirm, CopyCurl, Dialog, Empty, Fact, Icon, Origin, PageHead, Pairs, Read, ReadOnly, days, go, href, setQuery, toast,
-    useMe, whyNotAdmin,
+    Button, Card, Confirm, CopyCurl, Dialog, Empty, Fact, Icon, Origin, PageHead, Pairs, Read, ReadOnly, countOf, days, go, href, setQuery,
+    toast, useMe, whyNotAdmin,
 } from "./ui.js";
 import { html, useState, useId } from "./html.js";
 
@@ -54,7 +54,7 @@ function All({ query }) {
         ? html`<${Empty} title="No certificate is like that"><${Button} onClick=${() => go(href("certificates"))}>Show all certificates<//><//>`
         : html`<${Empty} title="No certificate is used"><p>Exposures name the agent's secrets (<code>sec/NAME</code>) in their${" "}
             <code>certificate</code> sections; one can also be uploaded here and be named the same way.</p>${make}<//>`;
-    return html`<${PageHead} title="Certificates" sub=${list.loading ? "" : `${list.count}${list.complete ? "" : "+"}, those that end first come first`}>
+    return html`<${PageHead} title="Certificates" sub=${countOf(list, ", those that end first come first")}>
             <${CopyCurl} request=${{ path: "/certificates?sort=not_after&limit=100" }} />${make}<//>
         <div class="filters" role="search">
             <${Search} label="Search certificates" value=${q} onChange=${(text) => setQuery({ q: text })} />

@@ -1,11 +1,11 @@
 // The Envoys: who they are, what each of them has of every resource, and in its own words what it refused; and those that
 // left and did not come back, with what to do about that.
 import { ask, query as queryText, segment } from "./api.js";
-import { EXPOSURE_EVENTS, useGatewayNames, useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGatewayNames, useGet, useList, useLive } from "./store.js";
 import { Choice, Search, Table } from "./table.js";
 import {
-    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, countOf, go, href, proxyFact, setQuery,
-    toast, useMe, whyNotOperator,
+    Ago, Button, Card, Confirm, CopyCurl, Empty, Fact, Icon, Linked, PageHead, Pairs, Read, Tag, XDS_STATES, countOf, faultOf, go, href, proxyFact,
+    setQuery, toast, useMe, whyNotOperator,
 } from "./ui.js";
 import { html, useRef, useState } from "./html.js";
 
@@ -62,7 +62,8 @@ function Refusal({ gateway, item, by }) {
 
 function RefusedBy({ proxy }) {
     const list = useList(`/proxies/${segment(proxy.id)}/resources`, { state: "NACKED" }, ON, SHOWN);
-    return html`${list.error && html`<li><${Icon} state="failed" /><div>${list.error.message}</div></li>`}
+    const error = faultOf(useLive(), list);
+    return html`${error && html`<li><${Icon} state="failed" /><div>${error.message}</div></li>`}
         ${list.items.map((item) => html`<${Refusal} key=${item.type + item.name} gateway=${proxy.gateway} item=${item}
             by=${html`<a href=${href("proxies", [proxy.id])}>${proxy.node_id}</a>`} />`)}`;
 }

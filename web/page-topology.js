@@ -2,12 +2,12 @@
 // trouble come first; each unfolds to a drawing. The same as a table, a row for each way. All of it comes from /topology,
 // sorted and searched by igwd, page by page.
 import { query as queryText } from "./api.js";
-import { EXPOSURE_EVENTS, useGet, useList } from "./store.js";
+import { EXPOSURE_EVENTS, useGet, useList, useLive } from "./store.js";
 import { useKeys } from "./keys.js";
 import { Choice, Search, Table } from "./table.js";
 import { BOX, endpointState, heightOf, isOnWay, layout, namesOf, neighbour, routeMore, routeText, rowsOf, takenBy } from "./topology.js";
 import {
-    Button, CopyCurl, Empty, Fact, Icon, PageHead, Parted, Read, Tag, factsOf, href, setQuery, someOf,
+    Button, CopyCurl, Empty, Fact, Icon, PageHead, Parted, Read, Tag, factsOf, faultOf, href, setQuery, someOf,
 } from "./ui.js";
 import { html, useState, useEffect, useLayoutEffect, useMemo, useRef } from "./html.js";
 
@@ -107,10 +107,11 @@ function Drawing({ listener, exposures, error, width, chosen, onChoose, onHeight
 function DrawingOfMore({ shown, ...props }) {
     const { listener } = props;
     const list = useList("/topology/exposures", { listener: listener.name, sort: "-severity,name" }, ON, PAGE);
+    const live = useLive();
     useEffect(() => list.show(0, shown), [list, shown, list.items]);
     // The first stay where they are, what was searched for among them.
     const exposures = useMemo(() => once([...listener.exposures, ...list.items]).slice(0, shown).map(([one]) => one), [list.items, shown, listener]);
-    return html`<${Drawing} ...${props} exposures=${exposures} error=${list.error} />`;
+    return html`<${Drawing} ...${props} exposures=${exposures} error=${faultOf(live, list)} />`;
 }
 
 function DrawingOf(props) {

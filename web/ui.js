@@ -232,7 +232,7 @@ const isThere = (of) => (of.items ? of.pages.length > 0 : of.data !== undefined)
 export const faultOf = (live, of) => (of.error?.unreachable && live.state !== "live" && isThere(of) ? null : of.error);
 
 // Of a list, while it is not known: nothing.
-export const countOf = (list) => (isThere(list) ? `${list.count}${list.complete ? "" : "+"} shown` : "");
+export const countOf = (list, words = " shown") => (isThere(list) ? `${list.count}${list.complete ? "" : "+"}${words}` : "");
 
 // Around what was read: loading, an error, nothing there; else children. Old data stay, with the error above them.
 export function Read({ of, empty, children }) {

@@ -33,6 +33,8 @@ PAGES = {
 }
 NOT_FOUND = r"status of 404 .*none\.expose"
 FIRST_LOAD_MAX = 80 * 1024
+# All that is known by now is drawn.
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 ROWS = 1000
 CROWD = 10000
 
@@ -169,10 +171,12 @@ def test_when_it_was_changed_and_by_whom_is_drawn_and_told_in_words(shown):
 
 
 def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_began(desk):
-    desk.furnish().start()
+    desk.furnish().start(envoy=True)
     desk.expect("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 401")
     page = desk.page()
     page.get_by_text("without a healthy endpoint").wait_for()
+    desk.go(page, "#/proxies")
+    page.get_by_text("malformed IP address").first.wait_for()
     desk.go(page, "#/exposures?q=shop")
     row(page, "shop/svc/front").wait_for()
     page.get_by_role("banner").get_by_text("Live").wait_for()
@@ -181,10 +185,14 @@ def test_an_interruption_is_told_with_the_age_of_the_data_and_ends_where_it_bega
     assert row(page, "shop/svc/front").is_visible()
     keep_picture(page, "disconnected")
     assert not violations(page)
-    with page.expect_event("requestfailed", lambda request: "/summary" in request.url):
-        page.get_by_role("link", name="Overview").click()
-    page.get_by_text("without a healthy endpoint").wait_for()
-    assert page.get_by_role("alert").count() == 0, "it is told once, and what was read stays"
+    for name, asked, text in (("Overview", "/summary", "without a healthy endpoint"),
+                              ("Proxies", "/resources?", "malformed IP address")):
+        with page.expect_event("requestfailed", lambda request, asked=asked: asked in request.url):
+            page.get_by_role("link", name=name, exact=True).click()
+        page.get_by_text(text).first.wait_for()
+        page.evaluate(DRAWN)
+        assert page.get_by_role("alert").count() == 0, "it is told once, and what was read stays"
+        assert "igwd can't be reached" not in page.get_by_role("main").inner_text()
     desk.go(page, "#/exposures?q=shop")
     desk.api.igwd.start()
     page.get_by_label("Token", exact=True).wait_for()  # sessions end with the daemon
