@@ -97,7 +97,7 @@ const COLUMNS = [
     { key: "state", title: "State", sort: "state", cell: (item) => html`<${Standing} of=${item} />` },
     { key: "gateway", title: "Gateway", sort: "gateway", cell: (item) => html`<a href=${href("gateways", [item.gateway])}>${item.gateway}</a>`,
         narrow: false },
-    { key: "since", title: "Since", sort: "presence", cell: (item) => html`<${Ago} time=${item.left_at || item.connected_at} />` },
+    { key: "since", title: "Since", cell: (item) => html`<${Ago} time=${item.left_at || item.connected_at} />` },
     { key: "has", title: "Acked", kind: "loose", cell: (item) => (item.left_at ? "–" : html`<${Has} of=${item.status.resources} />`), narrow: false },
     { key: "version", title: "Version", cell: (item) => item.envoy_version || "–", narrow: false },
     { key: "peer", title: "From", cell: (item) => html`<code>${addressOf(item)}</code>`, narrow: false },
