@@ -320,7 +320,8 @@ class Igwd(Process):
         return self.start()
 
     def wait_noted(self):
-        """What it knows of proxies is on its disk: that takes 100 ms (XDS_NOTES_HASTE_MS), and it wrote nothing for longer."""
+        """What was refused, and what stands in for it, is on its disk: that takes 100 ms (XDS_NOTES_GAP_MS), and it wrote
+        nothing for longer."""
         began, log = time.time(), pathlib.Path(self.state, "observed.db-wal")
         wait_until(lambda: time.time() - max(began, log.stat().st_mtime) > 0.5 * SLOW, what="igwd to write no more")
 

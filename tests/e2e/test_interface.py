@@ -236,12 +236,12 @@ def test_under_systemd_lines_have_the_journals_priorities_and_no_time(igwd, worl
                  "unix:" + world.path("journal.sock")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out,
                 env={**igwd.environment(), "JOURNAL_STREAM": "%d:%d" % (status.st_dev, status.st_ino)})
             out.close()
-            found = [log.readline()]
-            while "ready" not in found[-1]:
-                found.append(log.readline())
-            child.terminate()
-            found += log.readlines()
-            assert child.wait(30) == 0
+            found = []
+            for line in log:
+                found.append(line)
+                if "ready" in line:
+                    child.terminate()
+            assert child.wait(30) == 0, found
         return found
     found = lines(None)
     levels = {"error": "<3>", "warning": "<4>", "notice": "<5>", "info": "<6>"}

@@ -145,7 +145,7 @@ def test_udp(lab, sotw):
     wait_until(lambda: udp_echo(lab.at(5300)) == b"b10 hello")
     assert list(envoy.dynamic_listeners()) == [lab.at(5300) + "/udp"]
     large = b"x" * 65000  # of several packets, as with DNS, logs or flows
-    assert udp_echo(lab.at(5300), large) == b"b10 " + large
+    wait_until(lambda: udp_echo(lab.at(5300), large) == b"b10 " + large)
     # A TCP health check marks every UDP endpoint failed.
     assert "health_checks" not in envoy.dynamic_clusters()["test/svc/dns.expose#0"]
     lab.agent.move("test/svc/dns", "n1", "n2")

@@ -207,7 +207,7 @@ def test_what_a_gateways_exposures_start_from_is_set_over_the_api_and_their_own_
     agent.add_service("own", l7(backends[1].address, own, "*", cluster_data={"connectTimeout": "9s"},
                                 filter_config_data={"server_name": "mine"}))
     api = Api(world, agent)
-    envoy = world.envoy(api.igwd).wait_live()
+    envoy = world.envoy(api.igwd, args=["--file-flush-interval-msec", "100"]).wait_live()
     for address in (tcp, http, own):
         wait_answer(address)
     log = {"name": "file", "typed_config": {
@@ -232,15 +232,16 @@ def test_what_a_gateways_exposures_start_from_is_set_over_the_api_and_their_own_
     def filter_of(address):
         filters = envoy.dynamic_listeners()[address + "/tcp"]["filter_chains"][0]["filters"]
         return filters[0]["typed_config"]
-    assert wait_answer(http).headers["server"] == "of-the-gateway"
+    # What is acked is in effect a moment later: a listener's threads are told of it, a cluster warms.
+    wait_until(lambda: wait_answer(http).headers["server"] == "of-the-gateway")
     assert wait_answer(own).headers["server"] == "mine", "what it says itself goes over it"
     assert "access_log" in filter_of(own), "and what it does not say is the gateway's"
     wait_until(lambda: set(open(world.path("log"), encoding="ascii")) == {"200\n"})
     assert filter_of(tcp)["max_connect_attempts"] == 5
     assert envoy.dynamic_listeners()[udp + "/udp"]["listener_filters"][0]["typed_config"]["idle_timeout"] == "33s"
+    wait_until(lambda: {name: one["connect_timeout"] for name, one in envoy.dynamic_clusters().items()} == {
+        "tcp.expose#0": "2s", "udp.expose#0": "2s", "web.expose#0": "2s", "own.expose#0": "9s"})
     clusters = envoy.dynamic_clusters()
-    assert {name: one["connect_timeout"] for name, one in clusters.items()} == {
-        "tcp.expose#0": "2s", "udp.expose#0": "2s", "web.expose#0": "2s", "own.expose#0": "9s"}
     assert [one["health_checks"][0]["unhealthy_threshold"] for one in clusters.values() if "health_checks" in one] \
         == [9, 9, 9] and "health_checks" not in clusters["udp.expose#0"], "over TCP can't be found whether UDP answers"
     policy = envoy.dynamic_routes()[next(n for n in envoy.dynamic_routes() if n.startswith(http))]
@@ -265,5 +266,5 @@ def test_what_a_gateways_exposures_start_from_is_set_over_the_api_and_their_own_
         assert pointers(refused) == {"#/" + field} and where in refused.json["errors"][0]["detail"], refused.json
     assert envoy.updates() == before, "neither a restart nor a fault changes anything"
     done(api.patch("/gateways/envoy", {field: None for field in settings}, headers={"Prefer": "wait=10"}))
-    assert wait_answer(http).headers["server"] == "envoy"
+    wait_until(lambda: wait_answer(http).headers["server"] == "envoy")
     assert filter_of(tcp)["max_connect_attempts"] == 16 and "access_log" not in filter_of(own)

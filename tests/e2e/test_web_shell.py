@@ -206,7 +206,7 @@ def test_an_agent_that_does_not_answer_is_one_trouble_with_what_to_do(desk):
     desk.start()
     page = desk.page()
     page.get_by_text("No Envoy of the gateway envoy is connected").wait_for()
-    assert page.locator("p.state-unknown").get_by_text("It concerns no Envoy that is connected").is_visible()
+    page.locator("p.state-unknown").get_by_text("It concerns no Envoy that is connected").wait_for()
     desk.agent.stop_listening()
     desk.agent.cut()
     page.get_by_role("listitem").filter(has_text="om daemon status").get_by_text("ago").wait_for()
