@@ -104,13 +104,16 @@ static void add_affected(struct sketch *k, const char *path)
     k->affected[k->n_affected++] = (struct affected){.path = path, .before = view_service(k->view, path)};
 }
 
+/* As the store has them (store/ports.c). */
 static struct gateway_settings settings_of(const struct store_options *world, const struct pmap *documents,
                                            const char *gateway, struct arena *arena)
 {
     const struct document *d = documents_find(documents, DOCUMENT_GATEWAY, gateway);
     struct gateway_settings settings = {.port_min = world->port_min, .port_max = world->port_max};
+    struct err e = {0};
 
-    (void)gateway_settings_read(d ? d->body : NULL, arena, &settings); /* a fault of the edit itself */
+    (void)gateway_settings_read(d ? d->body : NULL, arena, &settings);        /* a fault of the edit itself */
+    (void)problem_leave_bases(&settings, world->check, world->check_arg, &e); /* likewise, or an alarm by now */
     return settings;
 }
 
@@ -220,11 +223,14 @@ static const char *find_gateway(struct sketch *k, const struct exposure *x, stru
 static const struct problem *find_hindrance(struct sketch *k, const struct exposure *x, const char *name)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
-    const struct gateway_settings settings = settings_of(k->world, k->draft->documents, name, arena);
-    struct gateway *gateway = gateway_new(name, false, &settings);
-    const struct problem *p =
-        problem_of_permission(x, gateway, k->world->check, k->world->check_arg, k->draft->arena);
+    struct gateway_settings settings = {0};
+    struct gateway *gateway;
+    const struct problem *p;
 
+    if (exposure_needs_permission(x)) /* else they say nothing of it */
+        settings = settings_of(k->world, k->draft->documents, name, arena);
+    gateway = gateway_new(name, false, &settings);
+    p = problem_of_permission(x, gateway, k->world->check, k->world->check_arg, k->draft->arena);
     gateway_unref(gateway);
     return p;
 }

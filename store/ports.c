@@ -8,6 +8,7 @@
  * STALE_PORTS_MAX such rows or the range has no other port left; then the oldest give way. Allocated is the lowest
  * port of the range that is free: not reserved, not allocated, not declared by any exposure of the gateway.
  */
+#include "store/problem.h"
 #include "store/state.h"
 
 #include <stdlib.h>
@@ -41,37 +42,20 @@ struct port_space *port_space_get(struct store *s, const char *gateway, bool mak
     return space;
 }
 
-/* What another version took, and is no good to this one: rather without it than without what starts from it. */
-static void drop_bad_bases(struct store *s, struct port_space *space, struct gateway_settings *settings)
-{
-    _cleanup_(mem_free_p) char *alarm = mem_printf("gateway %s", space->name), *text = NULL;
-
-    for (size_t i = 0; s->options.check && i < GATEWAY_BASES; i++) {
-        struct gateway_settings one = {0};
-        struct gateway *gateway;
-        struct err e = {0};
-
-        one.bases[i] = settings->bases[i];
-        gateway = gateway_new(space->name, false, &one);
-        if (one.bases[i] && s->options.check(NULL, gateway, s->options.check_arg, &e) < 0) {
-            settings->bases[i] = NULL;
-            text = text ? text : mem_printf("is without its %s, which this version can't take: %s", e.field, e.text);
-        }
-        gateway_unref(gateway);
-    }
-    store_set_alarm(s, alarm, &space->alarm, text);
-}
-
 void port_space_configure(struct store *s, struct port_space *space)
 {
     _cleanup_(arena_free_p) struct arena *arena = arena_new();
     struct gateway_settings settings = {.port_min = s->options.port_min, .port_max = s->options.port_max};
     const char *standard = s->options.default_gateway;
     const struct document *d = documents_find(s->documents, DOCUMENT_GATEWAY, space->name);
+    _cleanup_(mem_free_p) char *alarm = mem_printf("gateway %s", space->name), *text = NULL;
+    struct err e = {0};
 
     /* Edits are checked before; what a document does not say is as the options have it. */
     (void)gateway_settings_read(d ? d->body : NULL, arena, &settings);
-    drop_bad_bases(s, space, &settings);
+    if (problem_leave_bases(&settings, s->options.check, s->options.check_arg, &e))
+        text = mem_printf("is without its %s, which this version can't take: %s", e.field, e.text);
+    store_set_alarm(s, alarm, &space->alarm, text);
     gateway_unref(space->gateway);
     space->gateway = gateway_new(space->name, standard && strcmp(space->name, standard) == 0, &settings);
     space->first_free = settings.port_min;

@@ -117,3 +117,26 @@ const struct problem *problem_of_permission(const struct exposure *x, const stru
                           .text = arena_strdup(arena, e.text)};
     return p;
 }
+
+bool problem_leave_bases(struct gateway_settings *settings, exposure_check check, void *check_arg, struct err *e)
+{
+    bool any = false;
+
+    for (size_t i = 0; check && i < GATEWAY_BASES; i++) {
+        struct gateway_settings one = {0};
+        struct gateway *gateway;
+        struct err fault = {0};
+
+        if (!settings->bases[i])
+            continue;
+        one.bases[i] = settings->bases[i];
+        gateway = gateway_new("", false, &one);
+        if (check(NULL, gateway, check_arg, &fault) < 0) {
+            settings->bases[i] = NULL;
+            *e = any ? *e : fault;
+            any = true;
+        }
+        gateway_unref(gateway);
+    }
+    return any;
+}

@@ -4,6 +4,8 @@
 
 #include "store/service.h"
 
+struct gateway_settings;
+
 /* Problems being gathered; texts are in the arena. Past SERVICE_PROBLEMS_MAX, one says that there are more. */
 struct problem_list {
     struct problem *items; /* mem_free() */
@@ -32,6 +34,12 @@ void problem_add_err(struct problem_list *l, const char *code, const char *rid, 
 const struct problem *problem_of_gateway_name(const char *name);
 const struct problem *problem_of_permission(const struct exposure *x, const struct gateway *gateway,
                                             exposure_check check, void *check_arg, struct arena *arena);
+
+/*
+ * Leaves out of a gateway's settings the bases that the check (may be NULL) refuses: another version took them, and
+ * rather without them than without what starts from them. True: there was one; the first one's fault is in e.
+ */
+bool problem_leave_bases(struct gateway_settings *settings, exposure_check check, void *check_arg, struct err *e);
 
 /* Texts are borrowed. */
 void problem_append(struct problem_list *l, const struct problem *p);

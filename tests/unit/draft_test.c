@@ -520,6 +520,37 @@ TEST(each_kind_of_change_has_its_effect)
     world_clear(&w);
 }
 
+static int take_all(const struct exposure *x, const struct gateway *gateway, void *arg, struct err *e)
+{
+    (void)x, (void)gateway, (void)arg, (void)e;
+    return 0;
+}
+
+TEST(a_draft_is_without_what_its_gateway_has_of_another_version)
+{
+    struct xds_batch *b;
+    struct trial t;
+    struct world w;
+
+    world_init(&w);
+    w.options.check = take_all;
+    world_open(&w);
+    world_sync_nothing(&w);
+    world_edited(&w, DOCUMENT_GATEWAY, "envoy", "{'retry_policy_data': {'no_such': 1}, 'cluster_data': {}}");
+    w.options.check = translate_check;
+    world_reopen(&w);
+    trial_begin(&t, &w);
+    edit_batch_add(t.batch, DOCUMENT_EXPOSURE, "h.expose#0", "{'port': 81, 'vhosts': [{'domains': ['a.org']}]}");
+    trial_draft(&t, &w);
+    CHECK(!t.draft->invalid);
+    b = translate_draft(t.draft, t.request->view, &w);
+    CHECK(b &&
+          find_resource(b, &(struct xds_change){.gateway = "envoy", .type = XDS_LISTENER, .name = "0.0.0.0:81/tcp"}));
+    xds_batch_free(b);
+    trial_end(&t);
+    world_clear(&w);
+}
+
 /* What other documents do to listeners that stand on them. */
 TEST(certificates_grants_and_gateways_have_their_effects)
 {
