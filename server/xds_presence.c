@@ -112,14 +112,19 @@ static void set_away(struct xds_presence *p, struct xds_known *k, clock_ns now)
     heap_set(&p->away, &k->due, now + p->options.grace);
 }
 
-/* It is kept since it left, by the time of day: also over a restart. */
-static void set_gone(struct xds_presence *p, struct xds_known *k, clock_ns now)
+static void set_gone(struct xds_presence *p, struct xds_known *k, clock_ns until)
+{
+    k->state = XDS_GONE;
+    heap_set(&p->gone, &k->due, until);
+}
+
+/* How long one that was gone before a restart is still kept: since it left, by the time of day. */
+static clock_ns left_of_keep(const struct xds_presence *p, const struct xds_known *k)
 {
     double since = clock_wall() - k->left_at, keep = (double)p->options.keep / 1e9;
     double left = since < 0 ? keep : since < keep ? keep - since : 0;
 
-    k->state = XDS_GONE;
-    heap_set(&p->gone, &k->due, now + (clock_ns)(left * 1e9));
+    return (clock_ns)(left * 1e9);
 }
 
 /* ---- who comes and goes ---- */
@@ -246,18 +251,30 @@ static void missed(struct xds_presence *p, struct xds_known *k, clock_ns now)
         forget(p, k);
         return;
     }
-    set_gone(p, k, now);
+    /* From now on, however long it was away: the daemon may not have been there. */
+    set_gone(p, k, now + p->options.keep);
     p->changes++;
     tell_proxy(p, k, EVENT_MODIFIED);
     tell_gone(p, k);
     make_way(p, &p->gone, XDS_GONE_MAX);
 }
 
+static bool has_other_gateways(const struct xds_presence *p)
+{
+    return !p->begun || p->gateways_ended != p->options.directory->gateways_ended;
+}
+
+bool xds_presence_is_due(const struct xds_presence *p, clock_ns now)
+{
+    return p->options.directory->complete &&
+           (has_other_gateways(p) || heap_next(&p->away) <= now || heap_next(&p->gone) <= now);
+}
+
 clock_ns xds_presence_run(struct xds_presence *p, clock_ns now)
 {
     if (!p->options.directory->complete)
         return INT64_MAX;
-    if (!p->begun || p->gateways_ended != p->options.directory->gateways_ended)
+    if (has_other_gateways(p))
         look_at_all(p, now);
     while (heap_next(&p->away) <= now)
         missed(p, heap_first(&p->away)->owner, now);
@@ -344,20 +361,25 @@ static void pass_epoch(struct xds_presence *p, const char *id)
 void xds_presence_read(struct xds_presence *p, struct unpack *u, clock_ns now)
 {
     const char *gateway = unpack_text(u), *node_id = unpack_text(u), *node_cluster = unpack_text(u);
-    struct xds_visitor v = {.id = unpack_text(u), .peer = unpack_text(u), .version = unpack_text(u)};
-    const char *ended = unpack_text(u);
+    const char *id = unpack_text(u), *peer = unpack_text(u), *version = unpack_text(u), *ended = unpack_text(u);
     uint64_t flags = unpack_number(u);
-    double first_seen = unpack_time(u), left_at;
+    double first_seen = unpack_time(u), connected_at = unpack_time(u), left_at = unpack_time(u);
+    const struct xds_visitor v = {.id = id,
+                                  .peer = peer,
+                                  .version = version,
+                                  .variant = flags & NOTED_INCREMENTAL ? XDS_DELTA : XDS_SOTW,
+                                  .at = connected_at};
     struct xds_known *k;
     size_t n;
     char *key;
 
-    v.at = unpack_time(u);
-    left_at = unpack_time(u);
-    if (!unpack_done(u) || !gateway || !node_id || !node_cluster || !v.id || !v.peer || !p->options.keep)
+    if (!p->options.keep) {
+        p->changes++; /* it is noted, and known no more */
         return;
-    v.variant = flags & NOTED_INCREMENTAL ? XDS_DELTA : XDS_SOTW;
-    pass_epoch(p, v.id);
+    }
+    if (!unpack_done(u) || !gateway || !node_id || !node_cluster || !id || !peer)
+        return;
+    pass_epoch(p, id);
     key = key_of(gateway, node_id, node_cluster, &n);
     k = get(p, key, n);
     set_stream(k, &v);
@@ -366,5 +388,5 @@ void xds_presence_read(struct xds_presence *p, struct unpack *u, clock_ns now)
     k->left_at = left_at > 0 ? left_at : clock_wall();
     k->state = XDS_AWAY;
     if (flags & NOTED_GONE)
-        set_gone(p, k, now);
+        set_gone(p, k, now + left_of_keep(p, k));
 }

@@ -74,6 +74,8 @@ struct xds_visitor {
 struct xds_known *xds_presence_came(struct xds_presence *p, const struct xds_visitor *v);
 /* A stream of it ended; k may be NULL. True: that was its last one, and it is remembered by this stream's id. */
 bool xds_presence_left(struct xds_presence *p, struct xds_known *k, const char *id, const char *why, clock_ns now);
+/* Whether there is anything to be done by now. */
+bool xds_presence_is_due(const struct xds_presence *p, clock_ns now);
 /* What is to be done by now. Returns when to be called again at the latest. */
 clock_ns xds_presence_run(struct xds_presence *p, clock_ns now);
 /* -ENOENT: nobody of that id is away or gone. */
@@ -81,7 +83,7 @@ int xds_presence_forget(struct xds_presence *p, const char *id);
 
 /* One after the other, in any order; *i is 0 at first; NULL: that was all. Nothing may change meanwhile. */
 const struct xds_known *xds_presence_next(const struct xds_presence *p, size_t *i);
-/* Another number whenever something changed that xds_presence_next() tells. */
+/* Another number whenever something changed that is to be noted. */
 uint64_t xds_presence_changes(const struct xds_presence *p);
 size_t xds_presence_count(const struct xds_presence *p);
 

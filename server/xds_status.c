@@ -164,12 +164,12 @@ static clock_ns earlier(clock_ns a, clock_ns b)
 static clock_ns run_presence(struct xds_status *t, clock_ns now)
 {
     struct xds_presence *p = t->stopped ? NULL : t->common->presence;
-    uint64_t before = p ? xds_presence_changes(p) : 0;
-    clock_ns next = p ? xds_presence_run(p, now) : INT64_MAX;
 
-    if (p && xds_presence_changes(p) != before)
-        xds_status_changed(t);
-    return next;
+    if (!p)
+        return INT64_MAX;
+    if (xds_presence_is_due(p, now))
+        xds_status_changed(t); /* first: who is told of it asks at once */
+    return xds_presence_run(p, now);
 }
 
 clock_ns xds_status_run(struct xds_status *t, clock_ns now)
@@ -381,8 +381,6 @@ static int step_all(struct xds_directory *d, struct xds_question *question, cloc
     struct proxies_question *q = (struct proxies_question *)question;
     const struct xds_session *s;
 
-    if (!question->begun)
-        add_known(q); /* first: who leaves meanwhile is there once */
     while ((s = xds_question_session(d, question)) != NULL) {
         if (!s->node_known)
             continue; /* it said nothing yet */
@@ -391,6 +389,7 @@ static int step_all(struct xds_directory *d, struct xds_question *question, cloc
         if (clock_now(NULL) >= until)
             return 0;
     }
+    add_known(q); /* last: nobody is missing who left meanwhile */
     return 1;
 }
 
@@ -463,22 +462,41 @@ static int compare_resources(const void *a, const void *b)
     return x->type != y->type ? (x->type < y->type ? -1 : 1) : strcmp(x->name, y->name);
 }
 
+/* By id; of one that is there twice, first what it was earlier. */
 static int compare_proxies(const void *a, const void *b)
 {
-    return strcmp(((const struct xds_proxy *)a)->id, ((const struct xds_proxy *)b)->id);
+    const struct xds_proxy *x = a, *y = b;
+    int difference = strcmp(x->id, y->id);
+
+    return difference ? difference : (int)x->presence - (int)y->presence;
 }
 
-/* The number in an id of this run. */
-static bool parse_id(const struct xds_status *t, const char *id, uint64_t *ret_number)
+/* Sorts them; who left while others were asked is there twice, and is what it is now. Returns how many they are. */
+static size_t order_proxies(struct xds_proxy *items, size_t n)
+{
+    size_t kept = 0;
+
+    if (n > 0)
+        qsort(items, n, sizeof(items[0]), compare_proxies);
+    for (size_t i = 0; i < n; i++) {
+        kept -= kept > 0 && strcmp(items[kept - 1].id, items[i].id) == 0;
+        items[kept++] = items[i];
+    }
+    return kept;
+}
+
+/* The number in an id of this run; 0: it is none of a stream's. */
+static uint64_t parse_id(const struct xds_status *t, const char *id)
 {
     char epoch[16], *end;
     size_t n = (size_t)snprintf(epoch, sizeof(epoch), "%08" PRIx32 "-", t->common->epoch);
+    uint64_t number;
 
     if (strncmp(id, epoch, n) != 0 || id[n] < '0' || id[n] > '9')
-        return false;
+        return 0;
     errno = 0;
-    *ret_number = strtoull(id + n, &end, 10);
-    return *end == '\0' && errno == 0;
+    number = strtoull(id + n, &end, 10);
+    return *end == '\0' && errno == 0 ? number : 0;
 }
 
 int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena, struct xds_proxy **ret,
@@ -489,12 +507,12 @@ int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena
     int r;
 
     if (id)
-        (void)parse_id(t, id, &q.number); /* of an earlier run: no stream's */
+        q.number = parse_id(t, id);
     r = xds_ask(t, &q.q);
     if (r < 0)
         return r;
-    if (!id && q.n > 0)
-        qsort(q.items, q.n, sizeof(q.items[0]), compare_proxies);
+    if (!id)
+        q.n = order_proxies(q.items, q.n);
     if (id && q.items->n_resources > 0)
         qsort(q.items->resources, q.items->n_resources, sizeof(q.items->resources[0]), compare_resources);
     *ret = q.items;
@@ -504,7 +522,7 @@ int xds_status_proxies(struct xds_status *t, const char *id, struct arena *arena
 
 struct forget_question {
     struct xds_question q;
-    struct xds_presence *presence;
+    struct xds_status *status;
     const char *id;
     uint64_t number;
 };
@@ -512,25 +530,22 @@ struct forget_question {
 static int step_forget(struct xds_directory *d, struct xds_question *question, clock_ns until)
 {
     struct forget_question *q = (struct forget_question *)question;
+    struct xds_presence *presence = q->status->common->presence;
     int r;
 
     (void)until; /* it is short */
     if (find_session(d, q->number))
         return -EBUSY;
-    r = q->presence ? xds_presence_forget(q->presence, q->id) : -ENOENT;
+    xds_status_changed(q->status); /* first: who is told of it asks at once */
+    r = presence ? xds_presence_forget(presence, q->id) : -ENOENT;
     return r < 0 ? r : 1;
 }
 
 int xds_status_forget(struct xds_status *t, const char *id)
 {
-    struct forget_question q = {.q.step = step_forget, .presence = t->common->presence, .id = id};
-    int r;
+    struct forget_question q = {.q.step = step_forget, .status = t, .id = id, .number = parse_id(t, id)};
 
-    (void)parse_id(t, id, &q.number); /* of an earlier run: no stream's */
-    r = xds_ask(t, &q.q);
-    if (r == 0)
-        xds_status_changed(t);
-    return r;
+    return xds_ask(t, &q.q);
 }
 
 /* ---- rollouts ---- */

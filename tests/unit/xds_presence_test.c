@@ -99,9 +99,14 @@ static const char *pass(struct world *w, clock_ns by)
 {
     static char told[TOLD];
 
+    size_t n_told = strlen(w->told);
+    bool due;
+
     w->now += by;
+    due = xds_presence_is_due(w->presence, w->now);
     while (xds_presence_run(w->presence, w->now) <= w->now)
         test_fail(__FILE__, __LINE__, "something is due at once, again");
+    CHECK(due || strlen(w->told) == n_told);
     snprintf(told, sizeof(told), "%s", w->told);
     w->told[0] = '\0';
     return told;
@@ -386,6 +391,42 @@ TEST(who_was_gone_for_long_is_forgotten_at_the_start)
     world_clear(&w);
     publish(&next, LIST("g"));
     CHECK_STR(pass(&next, 0), "removed a0-1, forgotten a0-1");
+    world_clear(&next);
+}
+
+TEST(who_did_not_come_back_after_a_long_stop_is_kept_from_when_it_is_gone)
+{
+    struct world w, next;
+    struct xds_known *k;
+
+    world_init(&w);
+    k = come(&w, "g", "a", "a0-1");
+    leave(&w, k, "a0-1");
+    k->left_at -= 3601;
+    world_init_with(&next, KEEP);
+    carry(&w, &next);
+    world_clear(&w);
+    publish(&next, LIST("g"));
+    CHECK_STR(pass(&next, 0), "");
+    CHECK_STR(pass(&next, GRACE), "modified a0-1, gone a0-1");
+    CHECK_STR(pass(&next, KEEP - 1), "");
+    CHECK_STR(pass(&next, 1), "removed a0-1, forgotten a0-1");
+    world_clear(&next);
+}
+
+TEST(where_nobody_is_remembered_any_more_what_was_noted_is_to_be_noted_anew)
+{
+    struct world w, next;
+    uint64_t changes;
+
+    world_init(&w);
+    come(&w, "g", "a", "a0-1");
+    world_init_with(&next, 0);
+    changes = xds_presence_changes(next.presence);
+    carry(&w, &next);
+    CHECK_INT(xds_presence_count(next.presence), 0);
+    CHECK(xds_presence_changes(next.presence) != changes);
+    world_clear(&w);
     world_clear(&next);
 }
 

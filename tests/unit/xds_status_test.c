@@ -21,6 +21,7 @@ struct world {
     struct arena *arena;
     struct notes noted;
     uint64_t revision;
+    uint64_t version_removed; /* of answers, when it was told last that a proxy is there no more */
 };
 
 static void on_note(void *arg, struct notes *notes)
@@ -32,6 +33,16 @@ static void on_note(void *arg, struct notes *notes)
     *notes = (struct notes){0};
 }
 
+/* In the xDS thread. */
+static void on_told(void *arg, const char *kind, const char *name, enum event_change change)
+{
+    struct world *w = arg;
+
+    (void)name;
+    if (strcmp(kind, "Proxy") == 0 && change == EVENT_REMOVED)
+        w->version_removed = xds_status_version(w->status);
+}
+
 /* One that remembers who was here for that long (0: nobody); before: what another one noted. */
 static void start_after(struct world *w, const struct notes *before, clock_ns keep_gone, clock_ns gone_after)
 {
@@ -39,6 +50,7 @@ static void start_after(struct world *w, const struct notes *before, clock_ns ke
     struct xds_options o = {.addresses = &a,
                             .n_addresses = 1,
                             .default_gateway = "envoy",
+                            .tell = on_told,
                             .keep_gone = keep_gone,
                             .gone_after = gone_after,
                             .notes = before,
@@ -199,6 +211,7 @@ TEST(one_that_left_is_told_until_it_is_forgotten_and_one_that_is_connected_is_no
     struct xds_proxy *none;
     struct xds_call *k;
     struct world w;
+    uint64_t version;
     size_t n;
 
     start_after(&w, NULL, LONG, 0);
@@ -207,6 +220,7 @@ TEST(one_that_left_is_told_until_it_is_forgotten_and_one_that_is_connected_is_no
     answer(k, XDS_CLUSTER, NULL);
     p = await_presence(&w, XDS_CONNECTED);
     CHECK_INT(xds_status_forget(w.status, p->id), -EBUSY);
+    CHECK_INT(xds_status_forget(w.status, arena_printf(w.arena, "%sx", p->id)), -ENOENT);
     CHECK_INT(xds_status_forget(w.status, "1-1"), -ENOENT);
     xds_call_free(k);
     CHECK_STR(await_presence(&w, XDS_GONE)->id, p->id);
@@ -215,7 +229,9 @@ TEST(one_that_left_is_told_until_it_is_forgotten_and_one_that_is_connected_is_no
     CHECK_STR(p->node_id, "node-1");
     CHECK(p->left_at >= p->connected_at && p->ended != NULL);
     CHECK_INT(p->n_resources, 0);
+    version = xds_status_version(w.status);
     CHECK_INT(xds_status_forget(w.status, p->id), 0);
+    CHECK(w.version_removed > version); /* an answer from before is none to who is told of it */
     CHECK_INT(xds_status_forget(w.status, p->id), -ENOENT);
     CHECK_INT(xds_status_proxies(w.status, p->id, w.arena, &none, &n), -ENOENT);
     stop(&w);
@@ -310,6 +326,7 @@ TEST(one_proxy_is_told_with_its_resources)
     CHECK_INT(p->counts[XDS_ROUTE][XDS_DOES_NOT_EXIST], 1);
     CHECK_INT(xds_status_proxies(w.status, "00000000-000001", w.arena, &none, &n), -ENOENT);
     CHECK_INT(xds_status_proxies(w.status, "nonsense", w.arena, &none, &n), -ENOENT);
+    CHECK_INT(xds_status_proxies(w.status, arena_printf(w.arena, "%sx", p->id), w.arena, &none, &n), -ENOENT);
     xds_call_free(k);
     stop(&w);
 }
