@@ -28,10 +28,11 @@ struct xds_form *xds_has(const struct xds_sub *sub, uint32_t slot)
     return xds_held(sub, slot);
 }
 
-/* An older stream than the proxy's newest may not have been seen to end yet: what it knows is out of date. */
-static bool is_newest(const struct xds_session *s)
+/* An older stream than the proxy's newest of that type may not have been seen to end yet: what it knows is out of
+ * date. */
+static bool is_newest(const struct xds_session *s, enum xds_type type)
 {
-    return s->stream == xds_refusing_streams(s->refusing);
+    return xds_refusing_is_newest(s->refusing, type, s->stream);
 }
 
 void xds_keep(struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
@@ -40,7 +41,7 @@ void xds_keep(struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
     const char *name;
     bool refused;
 
-    if (xds_refusing_count(s->refusing) == 0 || !is_newest(s))
+    if (xds_refusing_count(s->refusing) == 0 || !is_newest(s, sub->type))
         return;
     current = xds_current(sub->table, slot);
     has = xds_has(sub, slot);
@@ -52,39 +53,79 @@ void xds_keep(struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
         xds_refusing_keep(s->refusing, sub->type, name, has->resource);
 }
 
+static void leave_one(struct xds_session *s, const struct xds_sub *sub, uint32_t slot, bool all)
+{
+    const struct xds_form *f = xds_has(sub, slot);
+
+    if (f && f->resource && (all || f != xds_current(sub->table, slot)) && is_newest(s, sub->type))
+        xds_refusing_keep(s->refusing, sub->type, xds_form_name(f), f->resource);
+}
+
+static bool has_room(const struct xds_session *s)
+{
+    return !xds_refusing_kept_at(s->refusing, XDS_KEPT_MAX - 1);
+}
+
 static void leave(struct xds_session *s, const struct xds_sub *sub, bool all)
 {
-    for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END; slot = bits_next(&sub->holding, slot + 1)) {
-        const struct xds_form *f = xds_has(sub, slot);
-
+    for (uint32_t slot = bits_next(&sub->holding, 0); slot != BITS_END && has_room(s);
+         slot = bits_next(&sub->holding, slot + 1)) {
         /* Words of which all is current are passed over. */
         if (!all && (bits_word(&sub->holding, slot / 64) & ~bits_word(&sub->same, slot / 64)) == 0)
             slot |= 63;
-        else if (f && f->resource && (all || f != xds_current(sub->table, slot)))
-            xds_refusing_keep(s->refusing, sub->type, xds_form_name(f), f->resource);
+        else
+            leave_one(s, sub, slot, all);
     }
 }
 
+/* What is kept already is what it has now; then as much as there is room for: what stands in for something that was
+ * refused does not make way. */
 void xds_kept_leave(struct xds_session *s)
 {
-    if (!s->refusing || !is_newest(s))
+    const struct resource *r;
+
+    if (!s->refusing)
         return;
-    leave(s, &s->subs[XDS_LISTENER], true);
+    for (size_t i = 0; (r = xds_refusing_kept_at(s->refusing, i)); i++) {
+        const struct xds_sub *sub = &s->subs[r->type];
+        uint32_t slot = xds_slot_find(sub->table->space, r->name, strlen(r->name));
+
+        if (slot != XDS_NO_SLOT)
+            leave_one(s, sub, slot, true);
+    }
     leave(s, &s->subs[XDS_ROUTE], false);
+    leave(s, &s->subs[XDS_LISTENER], true);
+}
+
+/* Where the slot's form is; or how many there are. */
+static size_t find_kept(const struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
+{
+    size_t i = 0;
+
+    for (; i < s->kept.count; i++) {
+        const struct xds_form *f = s->kept.items[i];
+
+        if (f->type == sub->type && f->slot == slot)
+            break;
+    }
+    return i;
 }
 
 struct xds_form *xds_kept(struct xds_session *s, const struct xds_sub *sub, uint32_t slot)
 {
     struct resource *r = xds_refusing_kept(s->refusing, sub->type, sub->table->space->names[slot]->text);
-    struct xds_form *f = NULL;
+    size_t i = find_kept(s, sub, slot);
+    struct xds_form *f = i < s->kept.count ? s->kept.items[i] : NULL;
 
+    if (f && r && f->version == r->version)
+        return f;
+    /* What it had before that is nothing to anybody any more. */
+    if (f) {
+        s->kept.items[i] = s->kept.items[--s->kept.count];
+        xds_form_unref(f);
+    }
     if (!r)
         return NULL;
-    for (size_t i = 0; i < s->kept.count; i++) {
-        f = s->kept.items[i];
-        if (f->type == sub->type && f->slot == slot && f->version == r->version)
-            return f;
-    }
     f = xds_form_taken(s->gateway, r, slot);
     pointers_add(&s->kept, f);
     return f;

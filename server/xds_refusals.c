@@ -16,7 +16,7 @@ struct xds_refusing {
     uint64_t proxy;
     char *gateway; /* the one that it had last */
     unsigned refs;
-    uint64_t n_streams;
+    uint64_t n_streams, newest_of[XDS_TYPES]; /* the newest stream of each type */
     struct map refusals;
     struct map parted; /* resources of which parts were refused, by type and name */
     struct pointers kept;
@@ -215,13 +215,20 @@ void xds_refusing_keep(struct xds_refusing *p, enum xds_type type, const char *n
 
     if (before == r || (before && r && before->version == r->version))
         return;
-    if (before)
+    if (!r) {
         drop_kept(p, i);
-    else if (r && p->kept.count == XDS_KEPT_MAX)
-        drop_kept(p, 0);
-    if (!r)
         return;
-    pointers_add(&p->kept, kept_get(p->owner, r));
+    }
+    if (before) {
+        struct kept *now = kept_get(p->owner, r);
+
+        kept_put(p->owner, p->kept.items[i]);
+        p->kept.items[i] = now;
+    } else {
+        if (p->kept.count == XDS_KEPT_MAX)
+            drop_kept(p, 0);
+        pointers_add(&p->kept, kept_get(p->owner, r));
+    }
     p->owner->kept_changes++;
     limit_kept(p->owner);
 }
@@ -287,15 +294,23 @@ struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, co
         mem_free(p->gateway);
         p->gateway = mem_strdup(gateway);
     }
-    p->n_streams++;
     if (p->refs++ == 0)
         join(&r->busy, p);
     return p;
 }
 
-uint64_t xds_refusing_streams(const struct xds_refusing *p)
+uint64_t xds_refusing_begin(struct xds_refusing *p, enum xds_type type)
 {
+    p->n_streams++;
+    for (unsigned t = 0; t < XDS_TYPES; t++)
+        if (type == XDS_TYPES || type == t)
+            p->newest_of[t] = p->n_streams;
     return p->n_streams;
+}
+
+bool xds_refusing_is_newest(const struct xds_refusing *p, enum xds_type type, uint64_t stream)
+{
+    return p->newest_of[type] == stream;
 }
 
 static void drop_passing(struct xds_refusing *p)

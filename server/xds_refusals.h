@@ -41,8 +41,10 @@ void xds_refusals_free(struct xds_refusals *r);
 /* The proxy with this number (a hash of what identifies it), which has this gateway now; one reference more, so that
  * it stays. */
 struct xds_refusing *xds_refusing_get(struct xds_refusals *r, uint64_t proxy, const char *gateway);
-/* How many streams the proxy had so far, this one being the newest. */
-uint64_t xds_refusing_streams(const struct xds_refusing *p);
+/* A stream of the proxy begins, of one type or of all (XDS_TYPES). Returns its number. */
+uint64_t xds_refusing_begin(struct xds_refusing *p, enum xds_type type);
+/* Whether none of that type began later. */
+bool xds_refusing_is_newest(const struct xds_refusing *p, enum xds_type type, uint64_t stream);
 /* With the last stream goes what it refused for the moment. NULL is allowed. */
 void xds_refusing_put(struct xds_refusals *r, struct xds_refusing *p);
 
@@ -65,7 +67,8 @@ size_t xds_refusing_count_parts(const struct xds_refusing *p, enum xds_type type
 uint64_t xds_refusing_changes(const struct xds_refusing *p);
 uint64_t xds_refusals_changes(const struct xds_refusals *r);
 
-/* What the proxy has of the resource with that name; NULL: nothing. r stays the caller's. */
+/* What the proxy has of the resource with that name; NULL: nothing. r stays the caller's. Of more than XDS_KEPT_MAX
+ * names the one that was kept first makes way. */
 void xds_refusing_keep(struct xds_refusing *p, enum xds_type type, const char *name, struct resource *r);
 /* Borrowed until the next change, or NULL. */
 struct resource *xds_refusing_kept(const struct xds_refusing *p, enum xds_type type, const char *name);

@@ -204,20 +204,26 @@ static void look_at_all(struct xds_sub *sub)
     bits_add_all(&sub->pending, &sub->holding);
 }
 
+/* What another client took is nothing to one that refused nothing. */
+static bool passes_over(const struct xds_session *s, const struct xds_touched *touched, size_t n)
+{
+    return n > 0 && touched->accepted && xds_refusing_count(s->refusing) == 0;
+}
+
 static void on_change(struct xds_watcher *w, const struct xds_touched *touched, size_t n)
 {
     struct xds_session *s = (struct xds_session *)w;
     bool concerned = !touched;
 
     assert(touched || n == 0);
+    if (passes_over(s, touched, n))
+        return;
     for (unsigned type = 0; !touched && s->gateway && type < XDS_TYPES; type++)
         if (s->subs[type].asked)
             look_at_all(&s->subs[type]);
     for (size_t i = 0; i < n; i++) {
         struct xds_sub *sub = &s->subs[touched[i].type];
 
-        if (touched[i].accepted && xds_refusing_count(s->refusing) == 0)
-            continue;
         /* What the client has is not the current form any more. */
         if (touched[i].before && bits_unset(&sub->same, touched[i].slot))
             keep_other(sub, touched[i].slot, xds_form_ref(touched[i].before));
@@ -294,7 +300,7 @@ static int resolve_gateway(struct xds_session *s, clock_ns now, struct err *e)
     for (unsigned type = 0; type < XDS_TYPES; type++)
         s->subs[type].table = &g->tables[type];
     s->refusing = xds_refusing_get(s->common->refusals, s->proxy, g->name);
-    s->stream = xds_refusing_streams(s->refusing);
+    s->stream = xds_refusing_begin(s->refusing, s->options.aggregated ? XDS_TYPES : s->options.type);
     xds_unwatch(&s->watcher);
     xds_watch(&g->watchers, &s->watcher);
     xds_progress_join(s, now);

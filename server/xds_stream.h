@@ -104,7 +104,7 @@ struct xds_session {
     struct xds_gateway *gateway;
     struct xds_refusing *refusing;
     uint64_t stream;      /* number of the proxy's */
-    struct pointers kept; /* forms that the proxy had: see xds_kept.c */
+    struct pointers kept; /* forms that the proxy had, one of a slot at most: see xds_kept.c */
 
     /* of the node */
     bool node_known;
@@ -221,7 +221,7 @@ enum xds_standing xds_standing_of(const struct xds_session *s, const struct xds_
 struct xds_form *xds_has(const struct xds_sub *sub, uint32_t slot);
 /* Writes it down, where something of what is current was refused. */
 void xds_keep(struct xds_session *s, const struct xds_sub *sub, uint32_t slot);
-/* What was written down last; borrowed, or NULL. */
+/* What was written down last; borrowed until the next xds_kept() that finds another form of it, or NULL. */
 struct xds_form *xds_kept(struct xds_session *s, const struct xds_sub *sub, uint32_t slot);
 /* The stream ends: what is to be known when the proxy comes back. */
 void xds_kept_leave(struct xds_session *s);

@@ -483,11 +483,9 @@ static void tell(struct xds_watcher *head, const struct xds_touched *touched, si
     }
 }
 
-void xds_accepted_tell(const struct xds_form *f)
+void xds_accepted_tell(struct xds_gateway *g, const struct xds_touched *touched, size_t n)
 {
-    const struct xds_touched touched = {.type = f->type, .slot = f->slot, .accepted = true};
-
-    tell(&f->gateway->watchers, &touched, 1);
+    tell(&g->watchers, touched, n);
 }
 
 struct xds_gateway *xds_directory_find(const struct xds_directory *d, const char *name, size_t len)

@@ -103,7 +103,8 @@ struct xds_table {
 };
 
 /* A slot whose current form changed, appeared or went. before: the form until now, or NULL; borrowed for the call.
- * accepted: nothing of that, but another form may stand in for it where it was refused. */
+ * accepted: nothing of that, but another form may stand in for it where it was refused; so of all that are told
+ * together, or of none. */
 struct xds_touched {
     enum xds_type type;
     uint32_t slot;
@@ -193,8 +194,8 @@ const struct parts *xds_form_parts(struct xds_form *f);
 void xds_form_drop_parts(struct xds_form *f);
 /* A client took this form. True: it is the newest of its name that one did. */
 bool xds_form_accept(struct xds_form *f);
-/* Tells the watchers that it is. */
-void xds_accepted_tell(const struct xds_form *f);
+/* Tells the watchers that these are. */
+void xds_accepted_tell(struct xds_gateway *g, const struct xds_touched *touched, size_t n);
 /* The same, before the daemon was started anew: it counts where there is a form of that name and none was taken
  * since. r stays the caller's. */
 void xds_accepted_restore(struct xds_gateway *g, struct resource *r);

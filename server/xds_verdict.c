@@ -77,11 +77,18 @@ static bool is_fresh(const struct xds_response *r)
     return r->fresh || (r->lot && r->lot->fresh);
 }
 
-/* Who refused what is current may get this instead. */
-static void accept(const struct xds_session *s, struct xds_form *f)
+/* Who refused what is current may get this instead: all that a response brought is told at once. */
+static void accept(const struct xds_session *s, const struct xds_sub *sub, const struct xds_response *r)
 {
-    if (xds_form_accept(f) && xds_refusals_changes(s->common->refusals) > 0)
-        xds_accepted_tell(f);
+    bool tells = xds_refusals_changes(s->common->refusals) > 0;
+    _cleanup_(mem_free_p) struct xds_touched *touched = tells ? mem_array(struct xds_touched, r->n) : NULL;
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < r->n; i++)
+        if (xds_form_accept(r->forms[i]) && tells)
+            touched[n++] = (struct xds_touched){.type = sub->type, .slot = r->forms[i]->slot, .accepted = true};
+    if (n > 0)
+        xds_accepted_tell(s->gateway, touched, n);
 }
 
 /* What the client has of what a response brought, or took away, is known now. */
@@ -98,11 +105,10 @@ static void take(struct xds_session *s, struct xds_sub *sub, struct xds_response
     bool fresh = is_fresh(r);
 
     xds_confirm(sub, r);
-    for (uint32_t i = 0; (fresh || r->trial) && i < r->n; i++) {
-        accept(s, r->forms[i]);
-        if (r->trial)
-            bits_unset(&sub->suspect, r->forms[i]->slot);
-    }
+    if (fresh || r->trial)
+        accept(s, sub, r);
+    for (uint32_t i = 0; r->trial && i < r->n; i++)
+        bits_unset(&sub->suspect, r->forms[i]->slot);
     for (uint32_t i = 0; sub->mixes && i < r->n; i++)
         if (r->forms[i]->composed)
             take_parts(s, sub, r->forms[i]->slot);

@@ -2126,6 +2126,97 @@ TEST(a_part_that_was_refused_is_not_sent_again_on_the_proxys_next_stream)
     }
 }
 
+TEST(what_a_proxy_has_is_told_by_its_stream_of_that_type_though_one_of_another_is_newer)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct xds_session *listeners, *routes;
+        struct chains c = {0};
+
+        xds_session_free(take_ptr(w->session));
+        open_session(w, false, XDS_LISTENER);
+        change_chains(w, "aaaaaaaa");
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        listeners = w->session;
+        open_session(w, false, XDS_ROUTE);
+        ask(w, XDS_ROUTE, LIST("r"));
+        routes = w->session;
+        w->session = listeners;
+        w->node_sent = true;
+        change_chains(w, "aaaabaaa");
+        take_chains(w, &c, false, false);
+        CHECK(strncmp(c.has, "aaaaaaaa--", 10) == 0);
+        xds_session_free(take_ptr(w->session));
+        open_session(w, false, XDS_LISTENER);
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        CHECK(strncmp(c.has, "aaaaaaaa--", 10) == 0);
+        xds_session_free(routes);
+        world_free(w);
+    }
+}
+
+TEST(what_stands_in_for_a_refused_part_does_not_make_way_for_what_is_current)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct wire_batch *b = begin_batch();
+        struct chains c = {0};
+
+        change_chains(w, "aaaaaaaa");
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        change_chains(w, "aaaabaaa");
+        take_chains(w, &c, false, false);
+        for (unsigned i = 0; i <= XDS_KEPT_MAX; i++) {
+            char name[TEXT];
+
+            snprintf(name, sizeof(name), "l%u", i);
+            put(b, XDS_LISTENER, name, "0");
+        }
+        apply(w, b, true);
+        take_chains(w, &c, false, false);
+        for (unsigned i = 0; i < 2; i++) {
+            char has[CHAINS + 1] = "";
+
+            reopen(w);
+            ask(w, XDS_LISTENER, NULL);
+            for (struct wire_response *r; (r = next(w)); ack(w, r))
+                if (wire_find(r, "shared"))
+                    read_chains(r, has);
+            CHECK(strncmp(has, "aaaaaaaa--", 10) == 0);
+        }
+        world_free(w);
+    }
+}
+
+TEST(of_what_a_proxy_had_of_a_resource_a_stream_holds_one_form)
+{
+    EACH_VARIANT(v)
+    {
+        struct world *w = world_new(v);
+        struct chains c = {0};
+
+        change_chains(w, "aaaaaaaa");
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, false, false);
+        for (unsigned i = 0; i < 10; i++) {
+            char contents[] = "abaaaaaa";
+
+            contents[2 + i % 6] = i < 6 ? 'c' : 'd';
+            change_chains(w, contents);
+            take_chains(w, &c, false, false);
+            CHECK(c.has[1] == 'a');
+            CHECK(w->session->kept.count <= 1);
+        }
+        CHECK(w->session->kept.count > 0);
+        world_free(w);
+    }
+}
+
 TEST(a_stream_that_is_seen_to_end_late_does_not_change_what_its_proxy_has)
 {
     struct world *w = world_new(XDS_DELTA);
