@@ -722,7 +722,7 @@ static json_t *unredact(struct redaction *r, json_t *value, const json_t *known,
     size_t i;
 
     if (text && strcmp(text, r->redacted) == 0) {
-        if (json_is_string(known))
+        if (known && !json_is_object(known) && !json_is_array(known))
             return json_incref((json_t *)(uintptr_t)known);
         r->missing++;
         r->fault(r->arg, pointer, "invalid", "nothing is known that could stand for what was left out here");

@@ -55,9 +55,10 @@ const char *exposure_pointer(const struct exposure *x, const char *field, struct
 json_t *json_merge_patch(const json_t *target, const json_t *patch);
 
 /*
- * Puts what was left out for its secrecy back: wherever `redacted` stands in a nested form as a text, the text that
- * stands at the same place of `known` does (objects in arrays with the same rid; those without one by their index).
- * Returns how many places remain that nothing was known for; each one's pointer is told through fault.
+ * Puts what was left out for its secrecy back: wherever `redacted` stands in a nested form as a text, what stands
+ * at the same place of `known` does, unless that is an object or a list (objects in arrays with the same rid; those
+ * without one by their index). Returns how many places remain that nothing was known for; each one's pointer is told
+ * through fault.
  */
 size_t spec_unredact(json_t *nested, const json_t *known, const char *redacted, spec_fault fault, void *arg);
 
