@@ -46,6 +46,13 @@ static void expect_host(struct section *s, const char *keyword, const char *text
     expect(s, keyword, text, text && is_visible(text, "/?#@\\"), "a host, with or without a port");
 }
 
+/* What stands for the beginning of a path. Without its "/" it would go on what is before it: a redirect's host. */
+static void expect_prefix(struct section *s, const char *keyword, const char *text)
+{
+    expect(s, keyword, text, text && text[0] == '/' && is_visible(text, "?#"),
+           "the beginning of a path, from its \"/\" on, percent-encoded and without a query");
+}
+
 /* ---- hash policies ---- */
 
 struct raw_hash_policy {
@@ -206,9 +213,7 @@ static void decode_match(struct section *s, struct raw_route *raw, struct route 
 
 static void check_rewrites(struct section *s, const struct raw_route *raw)
 {
-    expect(s, "route_prefix_rewrite", raw->prefix_rewrite,
-           raw->prefix_rewrite && raw->prefix_rewrite[0] == '/' && is_visible(raw->prefix_rewrite, "?#"),
-           "the beginning of a path, from its \"/\" on, percent-encoded and without a query");
+    expect_prefix(s, "route_prefix_rewrite", raw->prefix_rewrite);
     expect_host(s, "route_host_rewrite", raw->host_rewrite);
     expect_header(s, "route_cluster_header", raw->cluster_header);
 }
@@ -219,8 +224,7 @@ static void check_redirect(struct section *s, const struct redirect *redirect)
     expect(s, "redirect_path_redirect", redirect->path,
            redirect->path && redirect->path[0] == '/' && is_visible(redirect->path, ""),
            "a path, from its \"/\" on, percent-encoded");
-    expect(s, "redirect_prefix_rewrite", redirect->prefix, redirect->prefix && is_visible(redirect->prefix, "?#"),
-           "the beginning of a path, percent-encoded and without a query");
+    expect_prefix(s, "redirect_prefix_rewrite", redirect->prefix);
 }
 
 static void decode_action(struct section *s, struct raw_route *raw, struct route *route)

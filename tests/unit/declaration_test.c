@@ -550,24 +550,26 @@ TEST(what_is_wrong_with_a_route_is_named)
          "other\n",
          false},
         {"'route_prefix_rewrite': 'x y', 'route_host_rewrite': 'a b', 'route_cluster_header': 'x:'",
-         "invalid route#0.route_prefix_rewrite: must be the beginning of a path, from its \"/\" on, percent-encoded "
-         "and "
-         "without a query\n"
+         "invalid route#0.route_prefix_rewrite: must be the beginning of a path, from its \"/\" on, "
+         "percent-encoded and without a query\n"
          "invalid route#0.route_host_rewrite: must be a host, with or without a port\n"
          "invalid route#0.route_cluster_header: must be the name of a header field\n",
          false},
         {"'route_prefix_rewrite': '/x?y'",
-         "invalid route#0.route_prefix_rewrite: must be the beginning of a path, from its \"/\" on, percent-encoded "
-         "and "
-         "without a query\n",
+         "invalid route#0.route_prefix_rewrite: must be the beginning of a path, from its \"/\" on, "
+         "percent-encoded and without a query\n",
          false},
         {"'redirect_host_redirect': 'a.org/b', 'redirect_path_redirect': 'x'",
          "invalid route#0.redirect_host_redirect: must be a host, with or without a port\n"
          "invalid route#0.redirect_path_redirect: must be a path, from its \"/\" on, percent-encoded\n",
          false},
         {"'redirect_prefix_rewrite': '/\\u00e9'",
-         "invalid route#0.redirect_prefix_rewrite: must be the beginning of a path, percent-encoded and without a "
-         "query\n",
+         "invalid route#0.redirect_prefix_rewrite: must be the beginning of a path, from its \"/\" on, "
+         "percent-encoded and without a query\n",
+         false},
+        {"'match_prefix': '/old', 'redirect_prefix_rewrite': 'new'",
+         "invalid route#0.redirect_prefix_rewrite: must be the beginning of a path, from its \"/\" on, "
+         "percent-encoded and without a query\n",
          false},
         {"'redirect_host_redirect': '[::1]:8443', 'redirect_path_redirect': '/a?b#c'", "", true},
         {"'match_prefix': '/\\u00e9'",
