@@ -619,7 +619,6 @@ static size_t prepare_events(struct commit *c, struct pointers *texts)
         return 0;
     size_t n = announce_delta(c->delta, clock_wall(), EVENTS_MAX, add_text, texts), skipped = n - texts->count;
     put_events(s, skipped, texts);
-    event_ring_expect(s->events, n);
     c->after->event.seq += n;
     return skipped;
 }
@@ -741,6 +740,7 @@ static struct view_delta *run_commit(struct store *s, const char *cause, struct 
     ticket = keeper_flush(s->observed);
     keeper_wait(s->observed, ticket, observed_wait_ms(s) + (unsigned)c.n_works / SERVICES_A_MS);
     if (c.delta->n_changes || flags) {
+        event_ring_expect(s->events, skipped + texts.count);
         publish(s, c.after);
     } else {
         view_delta_free(c.delta);

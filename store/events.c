@@ -24,14 +24,14 @@ struct event_watch {
 };
 
 struct passing {
-    uint64_t number, seq; /* 1, 2, ...; the last event with a place when it happened */
+    uint64_t number, seq; /* 1, 2, ...; the last event with a place that was shown when it happened */
     char *key, *json;
 };
 
 struct event_ring {
     pthread_mutex_t lock;
     uint64_t epoch, first, last; /* first > last: empty */
-    uint64_t expected;           /* the number up to which they are about to be added; below last: none is */
+    uint64_t expected;           /* the number up to which they are about to be added; at most last: none is */
     char *texts[EVENTS_MAX];     /* by number modulo EVENTS_MAX */
     struct event_watch *watches;
 
@@ -149,6 +149,12 @@ static struct passing **place_of(struct event_ring *r, uint64_t number)
     return &r->passing[number % EVENTS_PASSING_MAX];
 }
 
+/* The last number that anybody may have been shown. */
+static uint64_t last_shown(const struct event_ring *r)
+{
+    return r->last > r->expected ? r->last : r->expected;
+}
+
 static void drop_passing(struct event_ring *r, struct passing *p)
 {
     (void)map_removes(&r->by_key, p->key); /* it is this one */
@@ -164,7 +170,7 @@ void event_ring_pass(struct event_ring *r, const char *key, const char *json)
     before = map_gets(&r->by_key, key);
     if (before)
         drop_passing(r, before);
-    *p = (struct passing){++r->n_passing, r->last, mem_strdup(key), mem_strdup(json)};
+    *p = (struct passing){++r->n_passing, last_shown(r), mem_strdup(key), mem_strdup(json)};
     oldest = *place_of(r, p->number);
     if (oldest) {
         r->lost = oldest->number;
@@ -231,8 +237,7 @@ static bool is_lost(const struct event_ring *r, const struct event_place *p)
 {
     bool has_passing = p->next ? p->next > r->lost : !r->lost || p->seq > r->lost_seq;
 
-    return p->epoch != r->epoch || (p->seq > r->last && p->seq > r->expected) || p->seq + 1 < r->first ||
-           !has_passing;
+    return p->epoch != r->epoch || p->seq > last_shown(r) || p->seq + 1 < r->first || !has_passing;
 }
 
 /* The smallest number that has a place in the ring. */

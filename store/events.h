@@ -43,7 +43,8 @@ void event_ring_free(struct event_ring *r); /* nobody watches any more */
 
 /* The writer's: an event's JSON ({"kind", "name", "change", ...}), copied. Returns its number. */
 uint64_t event_ring_add(struct event_ring *r, const char *json);
-/* So many are about to be added, which a view already tells of: a place behind them is no lost one. */
+/* So many are about to be added, which a view already tells of: a place behind them is no lost one, and what passes
+ * meanwhile comes behind them. */
 void event_ring_expect(struct event_ring *r, uint64_t n);
 /* So many numbers go by unheard: whoever has not read what was before has to read everything. */
 void event_ring_skip(struct event_ring *r, uint64_t n);

@@ -179,10 +179,11 @@ TEST(who_breaks_off_anywhere_has_been_told_of_all_that_passed_before)
 TEST(a_place_that_is_shown_a_moment_before_its_events_are_told_is_no_lost_one)
 {
     struct event_ring *r = event_ring_new(5);
-    struct event_place shown, beyond;
+    struct event_place shown, beyond, late, before;
     bool lost;
 
     add(r, "Exposure", "a");
+    before = event_ring_last(r);
     event_ring_expect(r, 2);
     CHECK_INT(event_place_parse("5.3", &shown), 0);
     CHECK_INT(event_place_parse("5.4", &beyond), 0);
@@ -190,9 +191,13 @@ TEST(a_place_that_is_shown_a_moment_before_its_events_are_told_is_no_lost_one)
     mem_free(drain(r, &beyond, NULL, &lost));
     CHECK(lost);
     pass(r, "Proxy", "p");
+    CHECK_INT(event_place_parse("5.3", &late), 0);
+    CHECK_DRAIN(r, &late, "3p "); /* it may have read what it has before that happened */
+    CHECK_DRAIN(r, &before, "");  /* that comes behind b and c */
     add(r, "Exposure", "b");
     add(r, "Exposure", "c");
     CHECK_DRAIN(r, &shown, "3p "); /* b and c were seen */
+    CHECK_DRAIN(r, &before, "2b 3c 3p ");
     add(r, "Exposure", "d");
     CHECK_DRAIN(r, &shown, "4d ");
     CHECK_INT(event_place_parse("5.5", &beyond), 0);
