@@ -225,6 +225,8 @@ static void postpone(const struct call *c)
     kept->view = NULL;
     kept->prepared = NULL;
     kept->said = NULL;
+    kept->proxies = NULL;
+    kept->n_proxies = 0;
     c->answer->go_on = go_on;
     c->answer->go_on_arg = kept;
 }

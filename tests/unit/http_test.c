@@ -133,6 +133,32 @@ static void handle_twice(struct call *c)
     call_later(c, new_job(), answer_again, 0);
 }
 
+static int proxies_there;
+
+static void list_proxies(void *arg, const char *id, struct arena *a, const struct api_proxy **ret, size_t *ret_n)
+{
+    static const struct api_proxy items[2];
+
+    (void)arg, (void)id, (void)a; /* all of them, which stand above */
+    pthread_mutex_lock(&lock);
+    *ret_n = (size_t)proxies_there;
+    pthread_mutex_unlock(&lock);
+    *ret = items;
+}
+
+static void answer_proxies(struct call *c, void *data)
+{
+    (void)data; /* that it is done is all */
+    (void)buf_printf(&c->answer->body, "%d", (int)proxies_count(c, NULL, API_CONNECTED));
+    call_done(c);
+}
+
+static void handle_proxies(struct call *c)
+{
+    CHECK_INT(proxies_count(c, NULL, API_CONNECTED), 1);
+    call_later(c, new_job(), answer_proxies, 0);
+}
+
 static void handle_kept(struct call *c)
 {
     change(&documents, 1);
@@ -280,6 +306,7 @@ static const struct api_route table[] = {
     ROUTE("POST", "/later/{name}", ROLE_VIEWER, handle_later),
     ROUTE("GET", "/at_once/{name}", ROLE_VIEWER, handle_done_at_once),
     ROUTE("GET", "/twice/{name}", ROLE_VIEWER, handle_twice),
+    ROUTE("GET", "/proxies", ROLE_NONE, handle_proxies),
     ROUTE("GET", "/large", ROLE_NONE, handle_large),
     {.method = "GET", .path = "/kept", .produces = "text/plain", .kept = true, .handle = handle_kept},
     ROUTE("GET", "/stream", ROLE_NONE, handle_stream),
@@ -341,12 +368,14 @@ static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, u
     CHECK(mkdtemp(s->directory) != NULL);
     (void)snprintf(s->path, sizeof(s->path), "%s/s", s->directory);
     (void)snprintf(s->address, sizeof(s->address), "unix:%s", s->path);
-    s->dispatcher =
-        (struct dispatcher){.routes = routes_new(table, ARRAY_LEN(table)),
-                            .backend = {.view = the_view, .rollout_wait = begin_wait, .rollout_cancel = cancel_wait},
-                            .group = (gid_t)-1};
+    s->dispatcher = (struct dispatcher){.routes = routes_new(table, ARRAY_LEN(table)),
+                                        .backend = {.view = the_view,
+                                                    .proxies = list_proxies,
+                                                    .rollout_wait = begin_wait,
+                                                    .rollout_cancel = cancel_wait},
+                                        .group = (gid_t)-1};
     s->dispatcher.cache = cache_new();
-    jobs_freed = views = streams_gone = documents = 0;
+    jobs_freed = views = streams_gone = documents = proxies_there = 0;
     stream_said = 0;
     stream_text[0] = '\0';
     n_waits = n_cancelled = 0;
@@ -429,6 +458,27 @@ TEST(the_content_is_there_for_the_second_half_and_the_connection_goes_on)
     CHECK_INT(http_client_answer(&c, &third), 200);
     CHECK(strstr(third, "3 c ") == third);
     await_number(&jobs_freed, 4);
+    http_client_close(&c);
+    close_scene(&s);
+}
+
+TEST(the_second_half_asks_anew_which_proxies_there_are)
+{
+    struct scene s;
+    struct http_client c;
+    struct job *job;
+    _cleanup_(mem_free_p) char *body = NULL;
+
+    open_scene(&s, 0, 0, 0);
+    change(&proxies_there, 1);
+    http_client_open(&c, s.path);
+    http_client_send(&c, "GET /proxies HTTP/1.1\r\nHost: a\r\n\r\n");
+    job = take_job(); /* the first half has asked */
+    change(&proxies_there, 1);
+    finish_job(job, 0);
+    CHECK_INT(http_client_answer(&c, &body), 200);
+    CHECK_STR(body, "2");
+    await_number(&jobs_freed, 1);
     http_client_close(&c);
     close_scene(&s);
 }
