@@ -117,10 +117,10 @@ static struct gateway_settings settings_of(const struct store_options *world, co
     return settings;
 }
 
-static bool is_on_gateway(const struct service *s, const char *gateway)
+static bool listens_on_gateway(const struct service *s, const char *gateway)
 {
     for (size_t i = 0; i < s->n_exposures; i++)
-        if (s->exposures[i].gateway && strcmp(s->exposures[i].gateway, gateway) == 0)
+        if (service_exposure_listens(&s->exposures[i]) && strcmp(s->exposures[i].gateway, gateway) == 0)
             return true;
     return false;
 }
@@ -157,15 +157,19 @@ static void add_gateways_services(struct sketch *k, const char *gateway)
 {
     const struct gateway_settings before = settings_of(k->world, k->view->documents, gateway, k->draft->arena),
                                   after = settings_of(k->world, k->draft->documents, gateway, k->draft->arena);
-    bool rebased = compare_bases(k, gateway, &before, &after);
+    bool rebased = compare_bases(k, gateway, &before, &after), has_one = false;
 
     if (before.allow_files == after.allow_files && before.allow_cluster_header == after.allow_cluster_header &&
         !rebased)
         return;
     for (const struct service *s = pmap_after(k->view->services, &view_services, ""); s;
-         s = pmap_after(k->view->services, &view_services, s->path))
-        if (asks_gateway(s, gateway) || (rebased && k->n_affected == 0 && is_on_gateway(s, gateway)))
+         s = pmap_after(k->view->services, &view_services, s->path)) {
+        bool is_first = rebased && !has_one && listens_on_gateway(s, gateway);
+
+        has_one |= is_first;
+        if (is_first || asks_gateway(s, gateway))
             add_affected(k, s->path);
+    }
 }
 
 /* A new name is one that Envoy's names have room for, and that no other name can be taken for. */

@@ -245,6 +245,29 @@ TEST(what_stands_in_the_agents_way_is_a_warning)
     world_clear(&w);
 }
 
+TEST(each_gateway_whose_bases_are_others_is_tried_with_one_of_its_services)
+{
+    struct trial t;
+    struct world w;
+
+    start(&w);
+    world_edited(&w, DOCUMENT_EXPOSURE, "off.expose#0", "{'port': 80, 'gateway': 'one', 'enabled': false}");
+    world_edited(&w, DOCUMENT_EXPOSURE, "p.expose#0", "{'port': 80, 'gateway': 'one'}");
+    world_edited(&w, DOCUMENT_EXPOSURE, "q.expose#0", "{'port': 81, 'gateway': 'one'}");
+    world_edited(&w, DOCUMENT_EXPOSURE, "r.expose#0", "{'port': 80, 'gateway': 'two'}");
+    trial_begin(&t, &w);
+    edit_batch_add(t.batch, DOCUMENT_GATEWAY, "one", "{'cluster_data': {'connect_timeout': '9s'}}");
+    edit_batch_add(t.batch, DOCUMENT_GATEWAY, "two", "{'cluster_data': {'connect_timeout': '9s'}}");
+    trial_draft(&t, &w);
+    CHECK_INT(t.draft->n_listeners, 2);
+    CHECK_STR(t.draft->listeners[0].gateway, "one");
+    CHECK_STR(t.draft->listeners[1].gateway, "two");
+    CHECK(draft_exposure(t.draft, t.request->view, "p.expose#0") !=
+          view_exposure(t.request->view, "p.expose#0")); /* it was made anew */
+    trial_end(&t);
+    world_clear(&w);
+}
+
 /* ---- the truth about listeners ---- */
 
 /* The encoded listeners of the present view, by "GATEWAY|NAME"; the batch holds them. */

@@ -268,8 +268,12 @@ static int dump_gateway(void *value, void *arg)
 {
     const struct gateway *g = value;
 
-    buf_printf(arg, "gateway %s default=%d %u-%u files=%d header=%d\n", g->name, g->is_default, g->port_min,
+    buf_printf(arg, "gateway %s default=%d %u-%u files=%d header=%d", g->name, g->is_default, g->port_min,
                g->port_max, g->allow_files, g->allow_cluster_header);
+    for (size_t i = 0; i < GATEWAY_BASES; i++)
+        if (g->bases[i])
+            buf_printf(arg, " %s=%s", gateway_base_name(i), g->bases[i]);
+    buf_printf(arg, "\n");
     return 0;
 }
 
