@@ -17,7 +17,7 @@ const struct http_policy http_policy_default = {
     .websockets = true,
 };
 
-/* ---- what filter_config_data says ---- */
+/* ---- what the filter's settings say ---- */
 
 /* Protobuf JSON takes a field by both of its names. */
 static const json_t *field(const json_t *object, const char *name, const char *camel)

@@ -27,7 +27,7 @@ struct http_policy {
     bool more_filters;       /* others than the router, which may answer first */
 };
 
-/* What the gateways do unless filter_config_data says otherwise. */
+/* What gateways do unless their http_connection_manager_data or filter_config_data says otherwise. */
 extern const struct http_policy http_policy_default;
 
 /* What JSON of a HttpConnectionManager that was checked (NULL: none) says, over what *policy has. */
