@@ -37,7 +37,7 @@
 
 #define SERVICE "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 
-enum { OUT_MAX = 64, VERSION_MAX = 64 };
+enum { OUT_MAX = 1024, /* more than a server leaves unanswered, of all types together */ VERSION_MAX = 64 };
 enum variant { VARIANT_DELTA, VARIANT_SOTW, VARIANT_RAW };
 enum type { TYPE_CLUSTER, TYPE_ENDPOINT, TYPE_LISTENER, TYPES };
 enum op_kind { OP_BEGUN, OP_RECEIVED, OP_SENT, OP_ENDED, OP_KINDS };
