@@ -291,13 +291,19 @@ static int take_max_status(struct config *c, const struct value *v, size_t n, st
     return r;
 }
 
-static int take_agent_silence(struct config *c, const struct value *v, size_t n, struct err *e)
+/* Up to an hour. */
+static int take_seconds(const struct value *v, size_t n, uint64_t otherwise, clock_ns *ret, struct err *e)
 {
-    uint64_t seconds = AGENT_SILENCE_DEFAULT_S;
+    uint64_t seconds = otherwise;
     int r = n ? parse_number(&v[0], 0, 3600, &seconds, e) : 0;
 
-    c->agent_silence = (clock_ns)seconds * CLOCK_NS_PER_S;
+    *ret = (clock_ns)seconds * CLOCK_NS_PER_S;
     return r;
+}
+
+static int take_agent_silence(struct config *c, const struct value *v, size_t n, struct err *e)
+{
+    return take_seconds(v, n, AGENT_SILENCE_DEFAULT_S, &c->agent_silence, e);
 }
 
 static int take_envoy_seconds(struct config *c, const struct value *v, size_t n, struct err *e)
@@ -319,11 +325,7 @@ static int take_max_streams(struct config *c, const struct value *v, size_t n, s
 
 static int take_gone_after(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    uint64_t seconds = GONE_AFTER_DEFAULT_S;
-    int r = n ? parse_number(&v[0], 0, 3600, &seconds, e) : 0;
-
-    c->gone_after = (clock_ns)seconds * CLOCK_NS_PER_S;
-    return r;
+    return take_seconds(v, n, GONE_AFTER_DEFAULT_S, &c->gone_after, e);
 }
 
 static int take_keep_gone(struct config *c, const struct value *v, size_t n, struct err *e)
