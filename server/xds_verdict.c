@@ -94,9 +94,11 @@ static void accept(const struct xds_session *s, const struct xds_sub *sub, const
 /* What the client has of what a response brought, or took away, is known now. */
 static void keep_all(struct xds_session *s, const struct xds_sub *sub, const struct xds_response *r)
 {
-    for (uint32_t i = 0; xds_refusing_count(s->refusing) > 0 && i < r->n; i++)
+    if (xds_refusing_count(s->refusing) == 0)
+        return; /* xds_keep() would find so for each */
+    for (uint32_t i = 0; i < r->n; i++)
         xds_keep(s, sub, r->forms[i]->slot);
-    for (uint32_t i = 0; xds_refusing_count(s->refusing) > 0 && i < r->n_removed; i++)
+    for (uint32_t i = 0; i < r->n_removed; i++)
         xds_keep(s, sub, r->removed[i]->slot);
 }
 
