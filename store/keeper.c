@@ -52,6 +52,7 @@ struct keeper {
     pthread_cond_t work, progress;
     struct changes waiting;
     uint64_t submitted, done; /* tickets */
+    uint64_t owed;            /* the newest that was waited for in vain: it is told when it is done; 0: none */
     struct err error;
     bool failing; /* the last attempt was in vain */
     bool broken, late, stop;
@@ -300,7 +301,9 @@ static void succeeded(struct keeper *k, uint64_t ticket, uint64_t remade, const 
     k->failing = false;
     k->retry_ms = 0;
     k->retry_at = 0;
-    if (k->late && k->done == k->submitted) {
+    /* With the file that was replaced went what was owed of it. */
+    if (k->owed && (k->done >= k->owed || k->remade != remade)) {
+        k->owed = 0;
         k->late = false;
         k->news = true;
     }
@@ -489,12 +492,13 @@ bool keeper_wait(struct keeper *k, uint64_t ticket, unsigned ms)
     int r = 0;
 
     pthread_mutex_lock(&k->lock);
-    while (k->done < ticket && !k->late && !k->failing && r == 0)
+    while (k->done < ticket && !k->late && !k->failing && k->remade == k->seen_remade && r == 0)
         r = pthread_cond_timedwait(&k->progress, &k->lock, &until);
     done = k->done >= ticket;
-    if (!done && r == ETIMEDOUT) {
-        k->late = true;
-        k->news = true;
+    if (!done && k->remade == k->seen_remade && !k->broken) {
+        k->owed = ticket;
+        k->news |= r == ETIMEDOUT;
+        k->late |= r == ETIMEDOUT;
     }
     pthread_mutex_unlock(&k->lock);
     return done;

@@ -50,8 +50,9 @@ uint64_t keeper_flush(struct keeper *k);
 /* Whether the ticket's changes are in the database. */
 bool keeper_done(struct keeper *k, uint64_t ticket);
 /*
- * Waits until they are, at most ms. Does not wait at all while writing fails, or once a wait was in vain until the
- * keeper has caught up: a disk that hangs delays one commit, not each.
+ * Waits until they are, at most ms. Does not wait at all while writing fails, or once a wait was in vain until what
+ * was waited for is written: a disk that hangs delays one commit, not each. Whatever was waited for in vain is news
+ * when it is done, however the writing stood when the wait began: who goes on without it need not look again.
  */
 bool keeper_wait(struct keeper *k, uint64_t ticket, unsigned ms);
 

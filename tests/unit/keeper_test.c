@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,13 @@ static void put(int64_t id, const char *text)
     keeper_put(k, key, PUT, true, values, 2);
 }
 
+static void put_slow(const char *key)
+{
+    const struct db_value rounds = db_int(3000000);
+
+    keeper_put(k, key, SLOW, false, &rounds, 1);
+}
+
 static void drop(int64_t id)
 {
     const struct db_value value = db_int(id);
@@ -177,7 +185,6 @@ TEST(a_flush_without_changes_is_done_at_once)
 
 TEST(a_slow_disk_is_waited_for_once_and_then_not_until_it_has_caught_up)
 {
-    const struct db_value rounds = db_int(3000000);
     struct keeper_state state;
     clock_ns before;
     uint64_t ticket;
@@ -187,7 +194,7 @@ TEST(a_slow_disk_is_waited_for_once_and_then_not_until_it_has_caught_up)
     put(1, "a");
     write_all();
     CHECK(!keeper_news(k, &state));
-    keeper_put(k, "slow", SLOW, false, &rounds, 1);
+    put_slow("slow");
     ticket = keeper_flush(k);
     CHECK(!keeper_wait(k, ticket, 1));
     before = clock_now(NULL);
@@ -268,6 +275,33 @@ TEST(what_a_full_disk_refused_is_written_later_in_its_newest_form)
     CHECK_INT(state.error.code, 0);
     CHECK(keeper_done(k, ticket));
     check_rows("1=e 3=d");
+    end();
+}
+
+/* The attempt that ends the failure began before it was handed over: it comes with the next one. */
+TEST(what_was_waited_for_in_vain_while_writing_failed_is_told_when_it_is_done)
+{
+    const struct keeper_options options = {path, &schema, statements, ARRAY_LEN(statements), false, on_wake, NULL};
+    struct err full = {.code = -ENOSPC};
+    struct keeper_state state;
+    uint64_t first, second;
+
+    begin();
+    woken = 0;
+    k = keeper_new(&options, NULL, &full);
+    put_slow("first");
+    first = keeper_flush(k);
+    while (access(path, F_OK) < 0) /* the attempt makes the file */
+        sched_yield();
+    put_slow("second");
+    second = keeper_flush(k);
+    CHECK(!keeper_wait(k, second, LONG_MS));
+    do {
+        wait_for_wake();
+        CHECK(keeper_news(k, &state));
+    } while (!keeper_done(k, second));
+    CHECK(keeper_done(k, first));
+    CHECK_INT(state.error.code, 0);
     end();
 }
 
