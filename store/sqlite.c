@@ -82,6 +82,7 @@ static int error_code(const struct db *db, int code)
     switch (code & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_ERROR: /* igwd's own SQL is right: the file has not the layout that its version says */
         return -EUCLEAN;
     case SQLITE_FULL:
         return -ENOSPC;
