@@ -270,9 +270,10 @@ static int attempt(struct keeper *k, struct changes *list, struct err *refused, 
 
 /* ---- the thread: waiting and telling ---- */
 
+/* Somebody may mend rights, mounts and directories; the content of a file is never what it was again. */
 static bool may_pass(int code)
 {
-    return code == -ENOSPC || code == -EIO || code == -EBUSY;
+    return code != -EUCLEAN && code != -EPROTO && code != -EBADMSG;
 }
 
 /* Lock held. What was not written goes back before what came meanwhile. */

@@ -350,3 +350,34 @@ TEST(after_a_database_was_remade_nothing_is_written_until_the_news_are_taken)
     check_rows("4=new");
     end();
 }
+
+/* As does one whose rights were taken, or that became read-only: whoever mends it need not restart the daemon. */
+TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
+{
+    struct keeper_state state;
+    char log[310];
+
+    begin();
+    start(true);
+    snprintf(log, sizeof(log), "%s-wal", path);
+    CHECK(unlink(log) == 0);
+    CHECK(unlink(path) == 0);
+    CHECK(rmdir(directory) == 0);
+    put(1, "lost with the file");
+    keeper_flush(k);
+    wait_for_wake();
+    CHECK(keeper_news(k, &state));
+    CHECK_INT(state.error.code, -ENOENT);
+    CHECK(!state.broken);
+    mem_free(state.remade_why);
+    CHECK(mkdir(directory, 0700) == 0);
+    wait_for_wake();
+    CHECK(keeper_news(k, &state));
+    CHECK_INT(state.error.code, 0);
+    CHECK_INT(state.remade, 1);
+    mem_free(state.remade_why);
+    put(2, "new");
+    write_all();
+    check_rows("2=new");
+    end();
+}
