@@ -31,7 +31,7 @@ static const char fetch_all[] = "{\"action\":\"daemon_status\"}";
 #define TRIM_DELAY (5 * CLOCK_NS_PER_S)
 
 #define FLOOD_GAP (8 * CLOCK_NS_PER_MS) /* between lots, below which they are dense: over 125 a second */
-#define FLOOD_PAUSE (10 * CLOCK_NS_PER_MS)
+#define FLOOD_PAUSE (20 * CLOCK_NS_PER_MS)
 enum { FLOOD_LOTS = 16 }; /* dense ones, in a row, before pauses are made */
 
 static void on_timer(void *arg);

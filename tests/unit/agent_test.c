@@ -442,7 +442,7 @@ static void noise(struct scene *s, unsigned n, double seconds)
     }
 }
 
-TEST(in_a_flood_of_noise_the_first_change_comes_at_most_ten_milliseconds_later_and_the_next_at_once)
+TEST(in_a_flood_of_noise_the_first_change_comes_at_most_twenty_milliseconds_later_and_the_next_at_once)
 {
     struct scene s;
     unsigned ms = 0;
@@ -451,9 +451,9 @@ TEST(in_a_flood_of_noise_the_first_change_comes_at_most_ten_milliseconds_later_a
     noise(&s, 40, 0.001);
     s.commits = 0;
     patch(&s, FLIP("down"));
-    for (; s.commits == 0 && ms < 20; ms++)
+    for (; s.commits == 0 && ms < 40; ms++)
         pass(&s, 0.001);
-    CHECK(ms > 0 && ms <= 10);
+    CHECK(ms > 0 && ms <= 20);
     CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
     CHECK_STR(s.cause, "agent: patch 41");
     patch(&s, FLIP("up"));
@@ -467,14 +467,14 @@ TEST(a_flood_of_noise_is_over_when_nothing_comes_for_a_moment_or_the_stream_ends
 
     scene_sync(&s, web_up);
     noise(&s, 40, 0.001);
-    pass(&s, 0.010);
-    pass(&s, 0.010);
+    pass(&s, 0.020);
+    pass(&s, 0.020);
     patch(&s, FLIP("down"));
     CHECK_VIEW(&s, "endpoint 10.0.0.1:80 up=0");
     noise(&s, 40, 0.001);
     fake_agent_drop(&s.fake);
-    pass(&s, 0.010); /* the rest of the noise */
-    pass(&s, 0.010);
+    pass(&s, 0.020); /* the rest of the noise */
+    pass(&s, 0.020);
     CHECK(is_stale(&s));
     pass(&s, 0.1);
     pass(&s, 0.1);
