@@ -25,10 +25,10 @@ static void draw_seed(void)
     assert(n == (ssize_t)sizeof(seed));
 }
 
-static uint64_t hash_key(const char *key, size_t key_len)
+static uint32_t hash_key(const char *key, size_t key_len)
 {
     pthread_once(&seed_once, draw_seed);
-    return hash_seeded(key, key_len, seed);
+    return (uint32_t)hash_seeded(key, key_len, seed);
 }
 
 void map_clear(struct map *m)
@@ -38,7 +38,7 @@ void map_clear(struct map *m)
 }
 
 /* Where the key is, or the free place where it would go. */
-static struct map_entry *find(const struct map *m, const char *key, size_t key_len, uint64_t hash)
+static struct map_entry *find(const struct map *m, const char *key, size_t key_len, uint32_t hash)
 {
     size_t i = hash & (m->cap - 1);
 
@@ -76,7 +76,7 @@ void *map_get(const struct map *m, const char *key, size_t key_len)
 
 void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n)
 {
-    uint64_t hashes[MAP_MANY_MAX];
+    uint32_t hashes[MAP_MANY_MAX];
     const struct map_entry *found[MAP_MANY_MAX];
 
     assert(n <= MAP_MANY_MAX);
@@ -85,7 +85,7 @@ void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n)
         lookups[i].value = NULL;
         if (m->count == 0)
             continue;
-        hashes[i] = hash_seeded(lookups[i].key, lookups[i].key_len, seed);
+        hashes[i] = (uint32_t)hash_seeded(lookups[i].key, lookups[i].key_len, seed);
         __builtin_prefetch(&m->entries[hashes[i] & (m->cap - 1)]);
     }
     /* The first place of that hash; whose key it is, is looked at when that has come too. */
@@ -112,16 +112,16 @@ void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n)
 
 void *map_put(struct map *m, const char *key, size_t key_len, void *value)
 {
-    uint64_t hash = hash_key(key, key_len);
+    uint32_t hash = hash_key(key, key_len);
     struct map_entry *e;
     void *before;
 
-    assert(value);
+    assert(value && key_len <= UINT32_MAX);
     if (m->count + 1 > m->cap / 4 * 3)
         resize(m, m->cap ? m->cap * 2 : CAP_MIN);
     e = find(m, key, key_len, hash);
     before = e->value;
-    *e = (struct map_entry){.key = key, .key_len = key_len, .hash = hash, .value = value};
+    *e = (struct map_entry){.key = key, .key_len = (uint32_t)key_len, .hash = hash, .value = value};
     if (!before)
         m->count++;
     return before;

@@ -9,17 +9,19 @@
 #include "base/mem.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
+/* Small, as there are many: half of the key's hash tells enough. */
 struct map_entry {
     const char *key;
-    size_t key_len;
-    uint64_t hash;
+    uint32_t key_len;
+    uint32_t hash;
     void *value; /* NULL: free place */
 };
 
 struct map {
     struct map_entry *entries;
-    size_t count, cap; /* cap: 0 or a power of two */
+    size_t count, cap; /* cap: 0 or a power of two, at most 2^32 */
 };
 
 void map_clear(struct map *m); /* frees the table; values are the caller's */
@@ -34,7 +36,8 @@ enum { MAP_MANY_MAX = 32 };
 /* map_get() of n keys (at most MAP_MANY_MAX) at once: in a large map that is faster, as the waits for memory
  * overlap. */
 void map_get_many(const struct map *m, struct map_lookup *lookups, size_t n);
-/* value must not be NULL. Returns the value that was there before (its key is replaced by the new one), or NULL. */
+/* value must not be NULL, keys are shorter than 4 GiB. Returns the value that was there before (its key is replaced
+ * by the new one), or NULL. */
 void *map_put(struct map *m, const char *key, size_t key_len, void *value);
 /* Returns the removed value or NULL. */
 void *map_remove(struct map *m, const char *key, size_t key_len);
