@@ -359,22 +359,26 @@ static int compare_chains(const void *a, const void *b)
 
 static void keep_chains(struct planner *pl, struct listener_plan *to)
 {
-    to->chains = arena_array(pl->arena, struct plan_chain, 2 * pl->n_chains);
+    struct plan_chain *chains = arena_array(pl->scratch, struct plan_chain, 2 * pl->n_chains);
+    size_t n = 0;
+
     for (size_t i = 0; i < pl->n_chains; i++) {
-        struct plan_chain *chain = &to->chains[to->n_chains];
+        struct plan_chain *chain = &chains[n];
 
         if (!make_chain(pl, pl->chains[i], chain))
             continue;
-        to->n_chains++;
-        to->n_chains += make_names_chain(pl, pl->chains[i], chain, chain + 1);
+        n++;
+        n += make_names_chain(pl, pl->chains[i], chain, chain + 1);
     }
-    if (to->n_chains)
-        qsort(to->chains, to->n_chains, sizeof(*to->chains), compare_chains);
-    for (size_t i = 0; i < to->n_chains; i++)
-        to->tls_inspector |= to->chains[i].n_server_names > 0;
-    for (size_t i = 0; i < to->n_chains; i++)
-        to->server_first_warning |= to->tls_inspector && to->chains[i].kind == CHAIN_L4 && !to->chains[i].tls &&
-                                    to->chains[i].n_server_names == 0;
+    if (n)
+        qsort(chains, n, sizeof(*chains), compare_chains);
+    for (size_t i = 0; i < n; i++)
+        to->tls_inspector |= chains[i].n_server_names > 0;
+    for (size_t i = 0; i < n; i++)
+        to->server_first_warning |=
+            to->tls_inspector && chains[i].kind == CHAIN_L4 && !chains[i].tls && chains[i].n_server_names == 0;
+    to->chains = arena_dup(pl->arena, chains, n * sizeof(*chains));
+    to->n_chains = n;
 }
 
 /* ---- verdicts ---- */
