@@ -336,10 +336,15 @@ def test_an_edge_knows_its_clients_and_distrusts_them(lab):
     lab.add("test/svc/x", l7(lab.world.backend(10).address, lab.at(8000), "web.test"))
     lab.up()
     wait_taken(lab, "/", "b10")
-    answer = ask(lab, headers={"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https"},
+    answer = ask(lab, headers={"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "h.test",
+                               "X-Forwarded-Client-Cert": "Hash=0", "X-Envoy-Internal": "true",
+                               "X-Envoy-Upstream-Rq-Timeout-Ms": "1"},
                  source=lab.world.ip(200))
     assert header(answer, "x-forwarded-for")[0].split(",")[-1].strip() == lab.world.ip(200)
     assert header(answer, "x-forwarded-proto") == ["http"]
+    for name in ("x-forwarded-client-cert", "x-envoy-internal", "x-envoy-upstream-rq-timeout-ms"):
+        assert header(answer, name) == []
+    assert header(answer, "x-forwarded-host") == ["h.test"]  # as docs/security.md says
     assert ask(lab, "//a///b").json["path"] == "/a/b"
     assert ask(lab, "/a/../b/./c").json["path"] == "/b/c"
     assert ask(lab, headers={"with_underscore": "1"}).status == 400
