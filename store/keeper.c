@@ -331,9 +331,15 @@ static void write_waiting(struct keeper *k)
         succeeded(k, ticket, remade, &refused);
 }
 
+/* A file that could not be opened at first is work of its own. */
+static bool has_work(const struct keeper *k)
+{
+    return (k->waiting.first || k->failing) && !k->broken;
+}
+
 static void wait_for_work(struct keeper *k)
 {
-    if (k->waiting.first && !k->broken && k->retry_at) {
+    if (has_work(k) && k->retry_at) {
         struct timespec until = {.tv_sec = k->retry_at / CLOCK_NS_PER_S, .tv_nsec = k->retry_at % CLOCK_NS_PER_S};
 
         pthread_cond_timedwait(&k->work, &k->lock, &until);
@@ -344,7 +350,7 @@ static void wait_for_work(struct keeper *k)
 
 static bool ready(const struct keeper *k)
 {
-    return k->waiting.first && !k->broken && (k->stop || k->retry_at == 0 || clock_now(NULL) >= k->retry_at);
+    return has_work(k) && (k->stop || k->retry_at == 0 || clock_now(NULL) >= k->retry_at);
 }
 
 static void *run(void *arg)
@@ -410,7 +416,7 @@ struct keeper *keeper_new(const struct keeper_options *options, struct db *db, c
     k->db = db;
     if (!db) {
         k->error = *why;
-        if (k->remake)
+        if (k->remake && !options->was_read)
             k->lost_why = mem_printf("it could not be read at the start: %s", why->text);
     } else if (prepare(k, &k->error) < 0) {
         close_database(k);

@@ -26,13 +26,14 @@ struct keeper_options {
      * dropped with it, and so is what is flushed until keeper_news() told of it: everything has to be put again.
      * Without remake nothing is written any more. */
     bool remake;
+    bool was_read;           /* what the file holds, although it is not open: it is not made anew for that */
     void (*wake)(void *arg); /* something for keeper_news(); may be NULL */
     void *wake_arg;
 };
 
 /*
  * db: opened by the caller, taken; NULL with why (e, copied): it is tried again when that may pass (no space, I/O),
- * else nothing is written.
+ * whether or not there is something to write; else nothing is written.
  */
 struct keeper *keeper_new(const struct keeper_options *options, struct db *db, const struct err *why);
 /* Tries once more to write what waits. NULL is allowed. */

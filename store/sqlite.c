@@ -29,6 +29,9 @@
 
 enum { CACHE_KIB = 2048, WAL_KEEP_BYTES = 8 << 20 };
 
+/* UNWRITTEN: alone, and a migration stays a transaction in memory, which is given up at the end. */
+enum how { SHARED, ALONE, UNWRITTEN };
+
 struct db {
     sqlite3 *handle;
     char *path;
@@ -319,26 +322,26 @@ static int check(struct db *db, struct err *e)
     return r < 0 ? r : 0;
 }
 
-/* One migration and its number are one transaction: a crash leaves the version before or after. */
-static int migrate_once(struct db *db, const struct db_schema *schema, size_t version, struct err *e)
+/* The migrations and the number are one transaction: a crash leaves the version before or after. */
+static int migrate_from(struct db *db, const struct db_schema *schema, size_t version, enum how how, struct err *e)
 {
     _cleanup_(mem_free_p) char *number = mem_printf("PRAGMA application_id = %" PRIu32 "; PRAGMA user_version = %zu",
-                                                    schema->application_id, version + 1);
-    int r = execute(db, "BEGIN IMMEDIATE", e);
+                                                    schema->application_id, schema->n_migrations);
+    int r = db_begin(db, e);
 
-    if (r == 0)
+    for (; r == 0 && version < schema->n_migrations; version++)
         r = execute(db, schema->migrations[version], e);
     if (r == 0)
         r = execute(db, number, e);
-    if (r == 0)
-        r = execute(db, "COMMIT", e);
+    if (r == 0 && how != UNWRITTEN)
+        r = db_commit(db, e);
     if (r < 0)
         db_rollback(db);
     return r;
 }
 
 /* fresh: an empty file that is being made. */
-static int migrate(struct db *db, const struct db_schema *schema, bool fresh, struct err *e)
+static int migrate(struct db *db, const struct db_schema *schema, bool fresh, enum how how, struct err *e)
 {
     int64_t id = 0, version = 0;
     int r = pragma_number(db, "PRAGMA application_id", &id, e);
@@ -357,21 +360,18 @@ static int migrate(struct db *db, const struct db_schema *schema, bool fresh, st
                        version, schema->n_migrations);
     if (!fresh && version < 1)
         return err_set(e, -EUCLEAN, db->path, "", "the database has no version");
-    for (; version < (int64_t)schema->n_migrations; version++) {
-        r = migrate_once(db, schema, (size_t)version, e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return version < (int64_t)schema->n_migrations ? migrate_from(db, schema, (size_t)version, how, e) : 0;
 }
 
-static int configure(struct db *db, const struct db_schema *schema, bool exclusive, struct err *e)
+static int configure(struct db *db, const struct db_schema *schema, enum how how, struct err *e)
 {
     _cleanup_(mem_free_p) char *sql =
         mem_printf("PRAGMA locking_mode = %s; PRAGMA journal_mode = WAL; PRAGMA synchronous = %s;"
-                   "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d;"
+                   "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; PRAGMA cache_spill = %s;"
+                   "PRAGMA journal_size_limit = %d;"
                    "PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
-                   exclusive ? "EXCLUSIVE" : "NORMAL", schema->flush ? "FULL" : "OFF", CACHE_KIB, WAL_KEEP_BYTES);
+                   how == SHARED ? "NORMAL" : "EXCLUSIVE", schema->flush ? "FULL" : "OFF", CACHE_KIB,
+                   how == UNWRITTEN ? "OFF" : "ON", WAL_KEEP_BYTES);
 
     return execute(db, sql, e);
 }
@@ -403,7 +403,7 @@ void db_close(struct db *db)
     mem_free(db);
 }
 
-static int open_once(const char *path, const struct db_schema *schema, bool fresh, bool exclusive, struct db **ret_db,
+static int open_once(const char *path, const struct db_schema *schema, bool fresh, enum how how, struct db **ret_db,
                      struct err *e)
 {
     struct db *db = mem_new(struct db);
@@ -418,12 +418,12 @@ static int open_once(const char *path, const struct db_schema *schema, bool fres
     if (r == 0) {
         (void)sqlite3_extended_result_codes(db->handle, 1);
         (void)sqlite3_busy_timeout(db->handle, SQLITE_BUSY_MS);
-        r = configure(db, schema, exclusive, e);
+        r = configure(db, schema, how, e);
     }
     if (r == 0)
         r = prepare_transactions(db, e);
     if (r == 0)
-        r = migrate(db, schema, fresh, e);
+        r = migrate(db, schema, fresh, how, e);
     if (r == 0 && !fresh)
         r = check(db, e);
     if (r == 0 && stat(path, &status) < 0)
@@ -442,10 +442,10 @@ static int open_once(const char *path, const struct db_schema *schema, bool fres
  * there must be read, whatever can be written. */
 static int open_file(const char *path, const struct db_schema *schema, bool fresh, struct db **ret_db, struct err *e)
 {
-    int r = open_once(path, schema, fresh, !schema->flush, ret_db, e);
+    int r = open_once(path, schema, fresh, schema->flush ? SHARED : ALONE, ret_db, e);
 
     if ((r == -ENOSPC || r == -EIO) && schema->flush && !fresh)
-        r = open_once(path, schema, fresh, true, ret_db, e);
+        r = open_once(path, schema, fresh, ALONE, ret_db, e);
     return r;
 }
 
@@ -556,6 +556,11 @@ int db_open(const char *path, const struct db_schema *schema, struct db **ret_db
         return err_set(e, -EUCLEAN, path, "", "the file is empty");
     }
     return open_file(path, schema, false, ret_db, e);
+}
+
+int db_open_unwritten(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
+{
+    return open_once(path, schema, false, UNWRITTEN, ret_db, e);
 }
 
 static int copy_into(struct db *db, const char *copy, struct err *e)

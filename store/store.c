@@ -119,6 +119,19 @@ static bool can_go_on(int code)
 
 static void clear_config(struct store *s);
 
+/* What a full disk holds is read all the same. ret_full: why the database is good for nothing else. */
+static int open_to_load(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *ret_full,
+                        struct err *e)
+{
+    int r = db_open(path, schema, ret_db, e);
+
+    if (r == -ENOSPC && file_exists(path)) {
+        *ret_full = *e;
+        r = db_open_unwritten(path, schema, ret_db, e);
+    }
+    return r;
+}
+
 static int open_config(struct store *s, struct err *e)
 {
     const struct keeper_options options = {
@@ -130,13 +143,15 @@ static int open_config(struct store *s, struct err *e)
         .wake_arg = s->options.wake_arg,
     };
     bool existed = file_exists(s->config_path);
+    struct err full = {0};
     struct db *db = NULL;
-    int r = db_open(s->config_path, &config_schema, &db, e);
+    int r = open_to_load(s->config_path, &config_schema, &db, &full, e);
 
     if (r == 0) {
         r = load_config(s, db, e);
-        if (r < 0) {
+        if (r < 0)
             clear_config(s);
+        if (r < 0 || full.code) {
             db_close(db);
             db = NULL;
         }
@@ -146,22 +161,23 @@ static int open_config(struct store *s, struct err *e)
     /* Ports that can't be read must not be given to others: nothing is allocated until the file is mended. */
     if (r < 0 && existed)
         e->code = -EUCLEAN;
-    s->config = keeper_new(&options, db, e);
+    s->config = keeper_new(&options, db, r < 0 ? e : &full);
     return 0;
 }
 
 static void clear_observed(struct store *s);
 
 /* A damaged file is put out of the way here, so that a second attempt finds none. */
-static int read_observed(struct store *s, struct loading *l, struct db **ret_db, struct err *e)
+static int read_observed(struct store *s, struct loading *l, struct db **ret_db, struct err *ret_full, struct err *e)
 {
-    int r = db_open(s->observed_path, &observed_schema, ret_db, e);
+    int r = open_to_load(s->observed_path, &observed_schema, ret_db, ret_full, e);
 
     if (r < 0)
         return r;
     r = load_observed(s, *ret_db, l, e);
-    if (r < 0) {
+    if (r < 0)
         clear_observed(s);
+    if (r < 0 || ret_full->code) {
         db_close(*ret_db);
         *ret_db = NULL;
     }
@@ -170,7 +186,7 @@ static int read_observed(struct store *s, struct loading *l, struct db **ret_db,
 
 static int open_observed(struct store *s, struct loading *l, struct err *e)
 {
-    const struct keeper_options options = {
+    struct keeper_options options = {
         .path = s->observed_path,
         .schema = &observed_schema,
         .statements = observed_statements,
@@ -180,9 +196,11 @@ static int open_observed(struct store *s, struct loading *l, struct err *e)
         .wake_arg = s->options.wake_arg,
     };
     _cleanup_(mem_free_p) char *why = NULL, *aside = NULL;
+    struct err full = {0};
     struct db *db = NULL;
-    int r = read_observed(s, l, &db, e);
+    int r = read_observed(s, l, &db, &full, e);
 
+    options.was_read = r == 0;
     if (r == -EUCLEAN) {
         why = mem_strdup(e->text);
         r = db_set_aside(s->observed_path, &aside, e);
@@ -193,7 +211,7 @@ static int open_observed(struct store *s, struct loading *l, struct err *e)
     }
     if (r < 0 && !can_go_on(r))
         return r;
-    s->observed = keeper_new(&options, db, e);
+    s->observed = keeper_new(&options, db, r < 0 ? e : &full);
     return 0;
 }
 

@@ -1,13 +1,14 @@
 """From one version to the next and back: the state on disk, and what an Envoy sees of it."""
 
 import pathlib
+import resource
 import sqlite3
 
 import pytest
 
 from api_client import Api, done, exposure
 from declare import l4
-from harness import wait_answer, wait_until
+from harness import IGWD, wait_answer, wait_until
 
 # What each migration after the first one added to a layout: undone, it is the layout of the first release.
 ADDED = {"config.db": ["documents", "history", "authors", "members"], "observed.db": ["events", "notes"]}
@@ -49,18 +50,28 @@ def make_newer(state):
 
 
 @pytest.mark.sanitized
-def test_a_state_of_the_first_layout_is_taken_over_and_no_envoy_changes_anything(scene):
+@pytest.mark.parametrize("disk", ["with space", "full"])
+def test_a_state_of_the_first_layout_is_taken_over_and_no_envoy_changes_anything(scene, disk):
+    """Also where no file can grow: it is served as it would be, and migrated as soon as there is space."""
     api, envoy, world = scene
     assert api.igwd.terminate()[0] == 0
     before = envoy.updates()
     make_first_layout(pathlib.Path(api.igwd.state))
     api.agent.stop()  # what is served comes from the old state alone
+    if disk == "full":
+        api.igwd.binary = ["/usr/bin/env", "--ignore-signal=XFSZ", "prlimit", "--fsize=1:", IGWD]
     api.igwd.start()
     wait_until(lambda: envoy.stat("control_plane.connected_state") == 1, what="Envoy to connect again")
     api.agent.start()
     wait_until(lambda: api.v1("/summary")["agent"] == "following")
     assert api.v1(exposure("web.expose#0"))["status"]["listener_port"] == 21000
     assert envoy.updates() == before
+    if disk == "full":
+        assert api.patch(exposure("db.expose#0"), {"listener_port": 8001}).status == 503
+        limit = resource.prlimit(api.igwd.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(api.igwd.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        wait_until(lambda: not [a for a in api.v1("/alarms")["items"] if a["name"].endswith(".db")],
+                   what="the databases to be written")
     # And what the new layout is for works.
     done(api.patch(exposure("db.expose#0"), {"listener_port": 8001}))
     wait_answer(world.ip(1) + ":8001", backend="b10")

@@ -435,6 +435,57 @@ TEST(a_database_whose_layout_is_not_what_its_version_says_is_damaged_and_no_reas
     }
 }
 
+/* What the migrations after the second one made is undone. */
+static void make_version_2(struct world *w)
+{
+    sql(w, "DROP TABLE members");
+    sql(w, "PRAGMA user_version = 2");
+    sql_in(w, "observed.db", &observed_schema, "DROP TABLE notes");
+    sql_in(w, "observed.db", &observed_schema, "PRAGMA user_version = 2");
+}
+
+TEST(an_upgrade_on_a_full_disk_serves_what_there_was_and_writes_as_soon_as_there_is_space)
+{
+    _cleanup_(mem_free_p) char *before = NULL, *full = NULL, *after = NULL;
+    bool wants_commit, wants_fetch, complete;
+    struct err e = {0};
+    struct world w;
+    int opened, refused;
+
+    world_start(&w);
+    world_put(&w, "web", "\"port\":80", "10.0.0.1", true);
+    world_put(&w, "auto", "\"port\":81,\"listener_port\":0", "10.0.0.1", true);
+    world_committed(&w);
+    world_edited(&w, DOCUMENT_OVERRIDE, "web.expose#0", "{'listener_port': 8080}");
+    before = world_dump(&w);
+    world_close(&w);
+    make_version_2(&w);
+    world_fill_disk();
+    opened = world_try_open(&w, &e);
+    refused = opened == 0 ? world_edit(&w, DOCUMENT_TOKEN, "0000000000000001", "{'n': 1}") : 0;
+    full = opened == 0 ? world_dump(&w) : NULL;
+    complete = opened == 0 && world_is_complete(&w);
+    world_free_disk();
+    CHECK_INT(opened, 0);
+    CHECK(complete);
+    CHECK_STR(full, before);
+    CHECK_INT(refused, -EIO);
+    CHECK(world_alarm(&w, "config.db") != NULL);
+    CHECK(world_alarm(&w, "observed.db") != NULL);
+    /* Nothing has to happen for it, and nothing was lost that the agent would have to say again. */
+    world_until(&w, is_quiet, "config.db");
+    world_until(&w, is_quiet, "observed.db");
+    store_poll(w.store, &wants_commit, &wants_fetch);
+    CHECK(!wants_fetch && !w.wants_fetch);
+    world_edited(&w, DOCUMENT_TOKEN, "0000000000000001", "{'n': 1}");
+    world_reopen(&w);
+    CHECK(world_is_complete(&w));
+    after = world_dump(&w);
+    CHECK_STR(after, before);
+    CHECK(world_alarm_count(&w, "config.db") == 1 && world_alarm_count(&w, "observed.db") == 1);
+    world_clear(&w);
+}
+
 TEST(without_observed_db_what_people_made_is_there_at_once)
 {
     struct world w;

@@ -56,7 +56,8 @@ static void wait_for_wake(void)
 
 static void start(bool remake)
 {
-    const struct keeper_options options = {path, &schema, statements, ARRAY_LEN(statements), remake, on_wake, NULL};
+    const struct keeper_options options = {path,   &schema, statements, ARRAY_LEN(statements),
+                                           remake, false,   on_wake,    NULL};
     struct err e = {0};
     struct db *db = NULL;
 
@@ -281,7 +282,8 @@ TEST(what_a_full_disk_refused_is_written_later_in_its_newest_form)
 /* The attempt that ends the failure began before it was handed over: it comes with the next one. */
 TEST(what_was_waited_for_in_vain_while_writing_failed_is_told_when_it_is_done)
 {
-    const struct keeper_options options = {path, &schema, statements, ARRAY_LEN(statements), false, on_wake, NULL};
+    const struct keeper_options options = {path,  &schema, statements, ARRAY_LEN(statements),
+                                           false, false,   on_wake,    NULL};
     struct err full = {.code = -ENOSPC};
     struct keeper_state state;
     uint64_t first, second;
