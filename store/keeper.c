@@ -235,14 +235,19 @@ static int replace_database(struct keeper *k, struct err *e)
 }
 
 /* Looked at once a second at most: it costs as much as a small transaction. */
-static bool was_moved(struct keeper *k)
+static int look_at_files(struct keeper *k, struct err *e)
 {
     clock_ns now = clock_now(NULL);
 
     if (now < k->look_at)
-        return false;
+        return 0;
     k->look_at = now + CLOCK_NS_PER_S;
-    return db_moved(k->db);
+    if (db_moved(k->db))
+        return err_set(e, -EUCLEAN, k->path, "", "the file was removed or replaced under the daemon");
+    if (!db_log_moved(k->db))
+        return 0;
+    close_database(k);
+    return open_database(k, e);
 }
 
 static int attempt(struct keeper *k, struct changes *list, struct err *refused, struct err *e)
@@ -251,8 +256,8 @@ static int attempt(struct keeper *k, struct changes *list, struct err *refused, 
 
     if (!k->lost_why) {
         r = open_database(k, e);
-        if (r == 0 && was_moved(k))
-            r = err_set(e, -EUCLEAN, k->path, "", "the file was removed or replaced under the daemon");
+        if (r == 0)
+            r = look_at_files(k, e);
         if (r == 0)
             r = write_changes(k, list, refused, e);
         if (r == -EUCLEAN && k->remake)

@@ -32,11 +32,19 @@ enum { CACHE_KIB = 2048, WAL_KEEP_BYTES = 8 << 20 };
 /* UNWRITTEN: alone, and a migration stays a transaction in memory, which is given up at the end. */
 enum how { SHARED, ALONE, UNWRITTEN };
 
+/* SQLite's files: the database, its log, the log's index; a journal only of what others made of it. */
+static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+
+/* Which file it is: 0, 0 where there is none, or errno says another reason. */
+struct identity {
+    dev_t device;
+    ino_t inode;
+};
+
 struct db {
     sqlite3 *handle;
     char *path;
-    dev_t device;
-    ino_t inode;
+    struct identity files[ARRAY_LEN(ends)];
     struct db_statement *begin, *commit, *rollback;
 };
 
@@ -403,11 +411,18 @@ void db_close(struct db *db)
     mem_free(db);
 }
 
+static struct identity identify(const char *path, const char *end)
+{
+    _cleanup_(mem_free_p) char *name = mem_printf("%s%s", path, end);
+    struct stat status;
+
+    return stat(name, &status) < 0 ? (struct identity){0} : (struct identity){status.st_dev, status.st_ino};
+}
+
 static int open_once(const char *path, const struct db_schema *schema, bool fresh, enum how how, struct db **ret_db,
                      struct err *e)
 {
     struct db *db = mem_new(struct db);
-    struct stat status = {0};
     int code, r = 0;
 
     db->path = mem_strdup(path);
@@ -426,14 +441,12 @@ static int open_once(const char *path, const struct db_schema *schema, bool fres
         r = migrate(db, schema, fresh, how, e);
     if (r == 0 && !fresh)
         r = check(db, e);
-    if (r == 0 && stat(path, &status) < 0)
-        r = err_set(e, -errno, path, "", "%s", strerrordesc_np(errno));
     if (r < 0) {
         db_close(db);
         return r;
     }
-    db->device = status.st_dev;
-    db->inode = status.st_ino;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        db->files[i] = identify(path, ends[i]);
     *ret_db = db;
     return 0;
 }
@@ -449,17 +462,26 @@ static int open_file(const char *path, const struct db_schema *schema, bool fres
     return r;
 }
 
+/* One that may not be looked at is taken for what it was. */
+static bool was_moved(const struct db *db, size_t file)
+{
+    struct identity now = identify(db->path, ends[file]), before = db->files[file];
+
+    return (now.inode || errno == ENOENT) && (now.device != before.device || now.inode != before.inode);
+}
+
 bool db_moved(const struct db *db)
 {
-    struct stat status;
+    return was_moved(db, 0);
+}
 
-    return stat(db->path, &status) < 0 ? errno == ENOENT : status.st_dev != db->device || status.st_ino != db->inode;
+bool db_log_moved(const struct db *db)
+{
+    return was_moved(db, 1) || was_moved(db, 2);
 }
 
 static int remove_with_log(const char *path, struct err *e)
 {
-    static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
-
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         _cleanup_(mem_free_p) char *file = mem_printf("%s%s", path, ends[i]);
 

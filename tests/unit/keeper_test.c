@@ -353,6 +353,43 @@ TEST(after_a_database_was_remade_nothing_is_written_until_the_news_are_taken)
     end();
 }
 
+static void put_directly(struct db *db, int64_t id, const char *text)
+{
+    struct db_value values[] = {db_int(id), db_text(text), db_int(0)};
+    struct db_statement *s;
+
+    values[2] = db_int(db_digest(values, 2));
+    CHECK_INT(db_prepare(db, statements[PUT], &s, NULL), 0);
+    CHECK_INT(db_run(s, values, 3, NULL), 0);
+    db_statement_free(s);
+}
+
+/* A kill would leave the files as they are: the log has to be found under its name again. */
+TEST(a_log_or_index_that_was_removed_is_made_again_and_what_stood_in_it_is_kept)
+{
+    static const char *const ends[] = {"-wal", "-shm"};
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        const struct db_schema shared = {7, migrations, 1, true};
+        const struct keeper_options options = {path,  &shared, statements, ARRAY_LEN(statements),
+                                               false, false,   on_wake,    NULL};
+        struct db *db;
+        char name[310];
+
+        begin();
+        CHECK_INT(db_open(path, &shared, &db, NULL), 0);
+        put_directly(db, 1, "a");
+        snprintf(name, sizeof(name), "%s%s", path, ends[i]);
+        CHECK(unlink(name) == 0);
+        k = keeper_new(&options, db, NULL);
+        put(2, "b");
+        write_all();
+        CHECK(access(name, F_OK) == 0);
+        check_rows("1=a 2=b");
+        end();
+    }
+}
+
 /* As does one whose rights were taken, or that became read-only: whoever mends it need not restart the daemon. */
 TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
 {
