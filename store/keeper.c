@@ -228,6 +228,7 @@ static int replace_database(struct keeper *k, struct err *e)
     mem_free(k->remade_why);
     k->remade_why = mem_printf("%s; what there was is kept as %s", k->lost_why, aside);
     k->remade++;
+    k->done = k->submitted; /* all that was handed over went with the file */
     pthread_mutex_unlock(&k->lock);
     mem_free(k->lost_why);
     k->lost_why = NULL;
@@ -301,14 +302,14 @@ static void failed(struct keeper *k, struct changes *list, const struct err *e)
 /* Lock held. */
 static void succeeded(struct keeper *k, uint64_t ticket, uint64_t remade, const struct err *refused)
 {
-    k->done = ticket;
+    if (k->done < ticket)
+        k->done = ticket;
     k->news |= k->error.code != refused->code || k->remade != remade;
     k->error = *refused;
     k->failing = false;
     k->retry_ms = 0;
     k->retry_at = 0;
-    /* With the file that was replaced went what was owed of it. */
-    if (k->owed && (k->done >= k->owed || k->remade != remade)) {
+    if (k->owed && k->done >= k->owed) {
         k->owed = 0;
         k->late = false;
         k->news = true;
@@ -504,10 +505,10 @@ bool keeper_wait(struct keeper *k, uint64_t ticket, unsigned ms)
     int r = 0;
 
     pthread_mutex_lock(&k->lock);
-    while (k->done < ticket && !k->late && !k->failing && k->remade == k->seen_remade && r == 0)
+    while (k->done < ticket && !k->late && !k->failing && r == 0)
         r = pthread_cond_timedwait(&k->progress, &k->lock, &until);
     done = k->done >= ticket;
-    if (!done && k->remade == k->seen_remade && !k->broken) {
+    if (!done && !k->broken) {
         k->owed = ticket;
         k->news |= r == ETIMEDOUT;
         k->late |= r == ETIMEDOUT;

@@ -48,7 +48,7 @@ void keeper_put(struct keeper *k, const char *key, unsigned statement, bool with
 /* Hands over what was gathered; the ticket stands for it and all before it. One that nothing will be written for is
  * never done. */
 uint64_t keeper_flush(struct keeper *k);
-/* Whether the ticket's changes are in the database. */
+/* Whether the ticket's changes are in the database, or were dropped with it. */
 bool keeper_done(struct keeper *k, uint64_t ticket);
 /*
  * Waits until they are, at most ms. Does not wait at all while writing fails, or once a wait was in vain until what

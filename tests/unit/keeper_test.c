@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PUT, DROP, SLOW, LONG_MS = 60000 };
+enum { PUT, DROP, SLOW, BREAK, LONG_MS = 60000 };
 
 static const char *const migrations[] = {"CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, digest INTEGER)"};
 static const struct db_schema schema = {7, migrations, 1, false};
@@ -28,6 +28,8 @@ static const char *const statements[] = {
     /* Keeps the thread busy for as long as a disk that hangs. */
     [SLOW] = "INSERT OR REPLACE INTO t SELECT 1000, max(x), NULL FROM"
              " (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ?) SELECT x FROM c)",
+    /* After it, the file has not the layout that it should have. */
+    [BREAK] = "DROP TABLE t",
 };
 
 static char directory[256], path[300];
@@ -353,6 +355,34 @@ TEST(after_a_database_was_remade_nothing_is_written_until_the_news_are_taken)
     end();
 }
 
+TEST(what_was_waited_for_in_vain_and_dropped_with_a_database_that_was_remade_is_owed_no_more)
+{
+    struct keeper_state state = {0};
+    uint64_t ticket;
+
+    begin();
+    start(true);
+    put_slow("slow");
+    keeper_put(k, "break", BREAK, false, NULL, 0);
+    put(1, "refused");
+    CHECK(!keeper_wait(k, keeper_flush(k), 10)); /* it has begun */
+    put(2, "dropped while it waits");
+    ticket = keeper_flush(k);
+    CHECK(!keeper_wait(k, ticket, LONG_MS));
+    while (!state.remade || state.error.code) {
+        wait_for_wake();
+        mem_free(state.remade_why);
+        state.remade_why = NULL;
+        (void)keeper_news(k, &state); /* a wake-up may be of what was told already */
+    }
+    mem_free(state.remade_why);
+    CHECK(keeper_wait(k, ticket, LONG_MS));
+    put(3, "new");
+    write_all();
+    check_rows("3=new");
+    end();
+}
+
 static void put_directly(struct db *db, int64_t id, const char *text)
 {
     struct db_value values[] = {db_int(id), db_text(text), db_int(0)};
@@ -390,7 +420,7 @@ TEST(a_log_or_index_that_was_removed_is_made_again_and_what_stood_in_it_is_kept)
     }
 }
 
-/* As does one whose rights were taken, or that became read-only: whoever mends it need not restart the daemon. */
+/* Whoever mends it need not restart the daemon. */
 TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
 {
     struct keeper_state state;
@@ -418,5 +448,43 @@ TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
     put(2, "new");
     write_all();
     check_rows("2=new");
+    end();
+}
+
+/* Rights mean nothing to root. */
+static void be_somebody(bool root)
+{
+    enum { NOBODY = 65534 };
+
+    if (getuid() == 0)
+        CHECK((root || chown(directory, NOBODY, NOBODY) == 0) && seteuid(root ? 0 : NOBODY) == 0);
+}
+
+TEST(a_directory_whose_rights_were_taken_and_given_back_is_written_to_again)
+{
+    struct keeper_state state;
+
+    begin();
+    be_somebody(false);
+    start(true);
+    CHECK(unlink(path) == 0);
+    CHECK(chmod(directory, 0500) == 0);
+    put(1, "lost with the file");
+    keeper_flush(k);
+    wait_for_wake();
+    CHECK(keeper_news(k, &state));
+    CHECK_INT(state.error.code, -EACCES);
+    CHECK(!state.broken);
+    mem_free(state.remade_why);
+    CHECK(chmod(directory, 0700) == 0);
+    wait_for_wake();
+    CHECK(keeper_news(k, &state));
+    CHECK_INT(state.error.code, 0);
+    CHECK_INT(state.remade, 1);
+    mem_free(state.remade_why);
+    put(2, "new");
+    write_all();
+    check_rows("2=new");
+    be_somebody(true);
     end();
 }
