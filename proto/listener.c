@@ -3,7 +3,8 @@
  *
  * A listener's bytes follow from its chains' matches, TLS and filters only: virtual hosts and routes are the route
  * configurations' business. The chain without server names stands among the others with an empty match, and not as
- * default_filter_chain: so no chain changes its place, which would drain its connections, when another one comes.
+ * default_filter_chain: so no chain changes its place, which would drain its connections, when another one comes. For
+ * the same reason each server name is a filter chain of its own (store/plan.h).
  */
 #include "proto/listener.h"
 
@@ -317,6 +318,15 @@ static struct filter_context filter_context(struct arena *a, const struct listen
     };
 }
 
+static pb_filter_chain_match *match_names(struct arena *a, const char **names, size_t n)
+{
+    pb_filter_chain_match *m = pb_filter_chain_match_new(a);
+
+    m->server_names = (char **)(uintptr_t)names;
+    m->n_server_names = n;
+    return m;
+}
+
 static int filter_chain(struct arena *a, const struct listener_plan *p, const struct plan_chain *chain,
                         const struct translate_scope *scope, struct listener_result *to, pb_filter_chain **ret,
                         struct err *e)
@@ -333,11 +343,8 @@ static int filter_chain(struct arena *a, const struct listener_plan *p, const st
     if (r < 0)
         return r;
     m->name = PB_TEXT(chain->id);
-    if (chain->n_server_names) {
-        m->filter_chain_match = pb_filter_chain_match_new(a);
-        m->filter_chain_match->server_names = (char **)(uintptr_t)chain->server_names;
-        m->filter_chain_match->n_server_names = chain->n_server_names;
-    }
+    if (chain->n_server_names)
+        m->filter_chain_match = match_names(a, chain->server_names, chain->n_server_names);
     m->filters = pb_list_of(a, filter);
     m->n_filters = 1;
     if (chain->tls) {
@@ -373,7 +380,7 @@ static pb_listener *new_listener(struct arena *a, const struct listener_plan *p)
         m->udp_listener_config->downstream_socket_config = udp_socket(a);
         return m;
     }
-    m->filter_chains = arena_array(a, pb_filter_chain *, p->n_chains);
+    m->filter_chains = arena_array(a, pb_filter_chain *, listener_plan_filter_chains(p));
     if (listener_plan_needs_original_dst(p))
         m->listener_filters[m->n_listener_filters++] =
             listener_filter(a, "envoy.filters.listener.original_dst",
@@ -453,6 +460,24 @@ static void tell_chain(const struct translate_scope *scope, const struct plan_ch
     }
 }
 
+/* One for each server name, with what m has, or m itself. */
+static void add_filter_chains(const struct assembly *s, const struct plan_chain *chain, pb_filter_chain *m)
+{
+    pb_listener *to = s->listener;
+
+    if (!plan_chain_is_split(chain)) {
+        to->filter_chains[to->n_filter_chains++] = m;
+        return;
+    }
+    for (size_t i = 0; i < chain->n_server_names; i++) {
+        pb_filter_chain *one = arena_dup(s->arena, m, sizeof(*m));
+
+        one->name = PB_TEXT(plan_chain_part(s->arena, chain, i));
+        one->filter_chain_match = match_names(s->arena, &chain->server_names[i], 1);
+        to->filter_chains[to->n_filter_chains++] = one;
+    }
+}
+
 /* alone: each chain is checked by itself, to find the one at fault. */
 static void add_chains(struct assembly *s, bool alone)
 {
@@ -478,7 +503,7 @@ static void add_chains(struct assembly *s, bool alone)
         }
         s->in[i] = true;
         if (m)
-            s->listener->filter_chains[s->listener->n_filter_chains++] = m;
+            add_filter_chains(s, &p->chains[i], m);
     }
 }
 

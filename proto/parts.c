@@ -183,16 +183,16 @@ static size_t part_of_owner(struct parts *p, struct block *b, struct map *owners
     return i;
 }
 
-/* What a virtual host says beside its routes. */
-static uint64_t digest_of_frame(struct bytes vhost)
+/* What a block says beside these two fields. */
+static uint64_t digest_without(struct bytes block, uint32_t one, uint32_t other)
 {
-    struct wire w = wire_of(vhost);
+    struct wire w = wire_of(block);
     struct wire_record r;
     const uint8_t *from = w.p;
     uint64_t digest = 0;
 
     for (; wire_next(&w, &r) > 0; from = w.p)
-        if (r.number != VHOST_ROUTES)
+        if (r.number != one && r.number != other)
             digest = hash_seeded(from, (size_t)(w.p - from), digest);
     return digest;
 }
@@ -202,7 +202,7 @@ static void read_shared(struct parts *p, struct block *b, const char *name)
     struct wire w = wire_of(b->bytes);
     struct wire_record r;
     struct map owners = {0};
-    uint64_t frame = digest_of_frame(b->bytes);
+    uint64_t frame = digest_without(b->bytes, VHOST_ROUTES, VHOST_ROUTES);
 
     b->routes = arena_array(p->arena, struct block_route, count(b->bytes, VHOST_ROUTES));
     while (wire_next(&w, &r) > 0) {
@@ -226,6 +226,8 @@ static void read_shared(struct parts *p, struct block *b, const char *name)
 
         *digest = hash_seeded(b->routes[i].bytes.p, b->routes[i].bytes.n, *digest);
     }
+    for (size_t i = b->first; i < b->first + b->n; i++)
+        p->parts[i].content = p->parts[i].digest;
 }
 
 static void read_block(struct parts *p, struct bytes bytes)
@@ -244,6 +246,7 @@ static void read_block(struct parts *p, struct bytes bytes)
         size_t i = add_part(p, b, name, owner);
 
         p->parts[i].digest = hash_bytes(bytes.p, bytes.n);
+        p->parts[i].content = chain ? digest_without(bytes, CHAIN_NAME, CHAIN_MATCH) : p->parts[i].digest;
     } else {
         read_shared(p, b, name);
     }
@@ -258,6 +261,22 @@ static struct bytes message_of(const struct resource *r)
 
     b.p = resource_message(r, &b.n);
     return b;
+}
+
+/* Within the arrays, which move no more. */
+static void find_kin(struct parts *p)
+{
+    struct map by_content = {0};
+
+    for (size_t i = 0; i < p->n; i++) {
+        struct part *part = &p->parts[i];
+        const struct part *first = map_get(&by_content, (const char *)&part->content, sizeof(part->content));
+
+        if (!first)
+            map_put(&by_content, (const char *)&part->content, sizeof(part->content), part);
+        part->kin = first ? (size_t)(first - p->parts) : i;
+    }
+    map_clear(&by_content);
 }
 
 struct parts *parts_of(struct resource *r)
@@ -282,6 +301,7 @@ struct parts *parts_of(struct resource *r)
             read_block(p, (struct bytes){record.data, record.len});
     for (size_t i = 0; i < p->n; i++)
         map_put(&p->by_digest, (const char *)&p->parts[i].digest, sizeof(p->parts[i].digest), &p->parts[i]);
+    find_kin(p);
     return p;
 }
 

@@ -8,6 +8,9 @@
  * the same name, or else the one that served the same server names or domains, as long as no part that is there
  * claims one of these.
  *
+ * Filter chains that say the same but for their names and what they match are kin: one chain's, for several server
+ * names (store/plan.h). What is wrong with the one's content is wrong with all.
+ *
  * Pure and deterministic: the same parts give the same bytes.
  */
 #ifndef PROTO_PARTS_H
@@ -17,6 +20,8 @@
 
 struct part {
     uint64_t digest;   /* of all that it says: the same content has the same digest, whatever stands beside it */
+    uint64_t content;  /* the same without a filter chain's name and match */
+    size_t kin;        /* the first part of that content, by its place */
     const char *name;  /* of the filter chain or virtual host */
     const char *owner; /* the exposure whose routes these are; NULL: of a filter chain, or of the gateway itself */
 };

@@ -164,11 +164,9 @@ static const char *chain_owner(const struct view *v, const struct xds_report *r)
 {
     _cleanup_(mem_free_p) char *key = mem_printf("%s|%s", r->gateway, r->name);
     const struct listener_plan *plan = view_listener(v, key);
+    const struct plan_chain *chain = plan ? listener_plan_find_chain(plan, r->part) : NULL;
 
-    for (size_t i = 0; plan && i < plan->n_chains; i++)
-        if (strcmp(plan->chains[i].id, r->part) == 0)
-            return plan->chains[i].holder->name;
-    return NULL;
+    return chain ? chain->holder->name : NULL;
 }
 
 static void on_nacked(void *arg, const struct xds_report *r)

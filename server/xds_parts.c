@@ -16,7 +16,8 @@
  * client took it, its parts are good ones, and the rest is looked at again. A single suspect that was refused beside
  * parts that the client has is at fault (see proven): this is the proof, the words are but a hint of where to look.
  * So one culprit of n costs about log2(n) refusals, none of which repeats bytes, and each part that is good is taken
- * in its new form once.
+ * in its new form once. Kin (proto/parts.h) are one suspect, or a chain's fault would be found as often as it has
+ * server names; but where the client has one of them, it is not their content that is at fault, and each is alone.
  *
  * It is a matter between igwd and this client: another Envoy of the gateway, of a newer version maybe, may take what
  * this one refuses. Forms that are composed the same are shared by all clients that need them.
@@ -51,9 +52,10 @@ struct search {
     struct xds_sub *sub;
     struct xds_form *current, *earlier; /* earlier: whose parts may stand in; NULL */
     const struct parts *parts, *instead;
-    bool earlier_is_held; /* else the client had it on an earlier stream */
-    bool *in, *good, *bad;
-    size_t *suspects;
+    bool earlier_is_held;          /* else the client had it on an earlier stream */
+    bool *in, *good, *bad, *marks; /* marks: by suspect, for one pass at a time */
+    size_t *suspects;              /* of each, the first part that is neither good nor bad */
+    size_t *suspect_of;            /* by part: its own place, or that of its kin, which tells suspects apart */
     size_t n, n_suspects, n_good;
     const char *words; /* of what was refused last; borrowed from the refusals */
     unsigned n_refused;
@@ -77,13 +79,22 @@ static bool is_there(struct xds_session *s, enum xds_type type, const char *name
            (xds_current(sub->table, slot) || xds_held(sub, slot) || (sub->presumed && bits_get(&sub->named, slot)));
 }
 
+/* The client's words on a part that it refused, or on the content that it shares with its kin. */
+static const struct xds_refusal *refusal_of_part(const struct xds_session *s, enum xds_type type,
+                                                 const struct part *part)
+{
+    const struct xds_refusal *found = xds_refusing_find_part(s->refusing, type, part->digest);
+
+    return found || part->content == part->digest ? found : xds_refusing_find_part(s->refusing, type, part->content);
+}
+
 /* It was not refused, and all that it refers to is there. */
 static bool usable(void *arg, const struct parts *instead, size_t i)
 {
     const struct search *q = arg;
     const struct resource *r = q->earlier->resource;
 
-    if (xds_refusing_find_part(q->s->refusing, q->sub->type, parts_at(instead, i)->digest))
+    if (refusal_of_part(q->s, q->sub->type, parts_at(instead, i)))
         return false;
     for (size_t k = 0; q->s->options.aggregated && k < r->n_route_needs + r->n_secret_needs; k++)
         if (!is_there(q->s, k < r->n_route_needs ? XDS_ROUTE : XDS_SECRET, r->needs[k]) &&
@@ -117,6 +128,27 @@ static bool proven(const struct search *q, size_t n_instead)
     return q->n_good > 0 || (q->earlier_is_held && n_instead > 0);
 }
 
+/* What the client refused of a suspect: its content, where it has nothing of that. */
+static uint64_t fault_of(const struct search *q, size_t suspect)
+{
+    const struct part *part = parts_at(q->parts, suspect);
+
+    for (size_t i = 0; i < q->n; i++)
+        if (q->good[i] && parts_at(q->parts, i)->kin == part->kin)
+            return part->digest;
+    return part->content;
+}
+
+/* The good ones, and of the suspects those from..to. */
+static void choose_parts(struct search *q, size_t from, size_t to)
+{
+    memset(q->marks, 0, q->n * sizeof(*q->marks));
+    for (size_t i = from; i < to; i++)
+        q->marks[q->suspects[i]] = true;
+    for (size_t i = 0; i < q->n; i++)
+        q->in[i] = q->good[i] || (!q->bad[i] && q->marks[q->suspect_of[i]]);
+}
+
 /* With the suspects from..to: true when it is what to send, a part was found to be at fault, or there is no use in
  * going on. */
 static bool try(struct search *q, size_t from, size_t to)
@@ -126,10 +158,7 @@ static bool try(struct search *q, size_t from, size_t to)
     struct resource *r;
     size_t n_instead;
 
-    for (size_t i = 0; i < q->n; i++)
-        q->in[i] = q->good[i];
-    for (size_t i = from; i < to; i++)
-        q->in[q->suspects[i]] = true;
+    choose_parts(q, from, to);
     r = parts_compose(q->parts, &choice, &n_instead);
     if (!r)
         return false;
@@ -142,9 +171,9 @@ static bool try(struct search *q, size_t from, size_t to)
         /* The memory of refusals may drop this one for the new. */
         _cleanup_(mem_free_p) char *words = mem_strdup(refusal->words);
 
-        q->bad[q->suspects[from]] = q->accused = true;
-        xds_refusing_add_part(q->s->refusing, q->sub->type, parts_at(q->parts, q->suspects[from])->digest,
-                              xds_form_name(q->current), words);
+        q->accused = true;
+        xds_refusing_add_part(q->s->refusing, q->sub->type, fault_of(q, q->suspects[from]), xds_form_name(q->current),
+                              words);
         q->guilty(q->s, q->sub, q->current, parts_at(q->parts, q->suspects[from]), words);
     }
     resource_unref(r);
@@ -161,19 +190,49 @@ static bool is_named(const struct search *q, const char *words, size_t i)
     return words && ((part->name[0] && strstr(words, part->name)) || (part->owner && strstr(words, part->owner)));
 }
 
+static bool is_suspect(const struct search *q, size_t i)
+{
+    return !q->good[i] && !q->bad[i];
+}
+
 /* In their order, those that the words name (NULL: none) last. Returns how many are not named. */
 static size_t order_suspects(struct search *q, const char *words)
 {
     size_t n_unnamed = 0;
 
+    memset(q->marks, 0, q->n * sizeof(*q->marks));
+    for (size_t i = 0; i < q->n; i++)
+        if (is_suspect(q, i) && is_named(q, words, i))
+            q->marks[q->suspect_of[i]] = true;
     q->n_suspects = 0;
     for (unsigned named = 0; named < 2; named++) {
         for (size_t i = 0; i < q->n; i++)
-            if (!q->good[i] && !q->bad[i] && is_named(q, words, i) == (named == 1))
+            if (is_suspect(q, i) && q->suspect_of[i] == i && q->marks[i] == (named == 1))
                 q->suspects[q->n_suspects++] = i;
         n_unnamed = named ? n_unnamed : q->n_suspects;
     }
     return n_unnamed;
+}
+
+/* Which parts are one suspect. */
+static void find_suspects(struct search *q)
+{
+    bool *known = q->marks;      /* by kin: the client has some of it */
+    size_t *first = q->suspects; /* by kin: its first suspect; q->n: there was none yet */
+
+    memset(known, 0, q->n * sizeof(*known));
+    for (size_t i = 0; i < q->n; i++) {
+        first[i] = q->n;
+        if (q->good[i])
+            known[parts_at(q->parts, i)->kin] = true;
+    }
+    for (size_t i = 0; i < q->n; i++) {
+        size_t kin = parts_at(q->parts, i)->kin;
+
+        if (is_suspect(q, i) && first[kin] == q->n)
+            first[kin] = i;
+        q->suspect_of[i] = is_suspect(q, i) && !known[kin] ? first[kin] : i;
+    }
 }
 
 static void sort_parts(struct search *q)
@@ -182,13 +241,15 @@ static void sort_parts(struct search *q)
 
     q->n_good = 0;
     for (size_t i = 0; i < q->n; i++) {
-        uint64_t digest = parts_at(q->parts, i)->digest;
+        const struct part *part = parts_at(q->parts, i);
 
-        q->bad[i] = xds_refusing_find_part(q->s->refusing, q->sub->type, digest) != NULL;
-        q->good[i] = !q->bad[i] && has && parts_have(has, digest);
+        q->good[i] = has && parts_have(has, part->digest) &&
+                     !xds_refusing_find_part(q->s->refusing, q->sub->type, part->digest);
+        q->bad[i] = !q->good[i] && refusal_of_part(q->s, q->sub->type, part) != NULL;
         q->n_good += q->good[i];
     }
-    (void)order_suspects(q, NULL); /* nobody is */
+    find_suspects(q);
+    (void)order_suspects(q, NULL); /* nobody is named */
 }
 
 /* The first that was not refused. */
@@ -230,7 +291,9 @@ static struct xds_form *search(struct xds_session *s, struct xds_sub *sub, struc
     q->in = mem_array(bool, q->n);
     q->good = mem_array(bool, q->n);
     q->bad = mem_array(bool, q->n);
+    q->marks = mem_array(bool, q->n);
     q->suspects = mem_array(size_t, q->n);
+    q->suspect_of = mem_array(size_t, q->n);
     choose_earlier(q, xds_has(sub, current->slot));
     sort_parts(q);
     if (q->n < 2)
@@ -253,7 +316,9 @@ static void search_clear(struct search *q)
     mem_free(q->in);
     mem_free(q->good);
     mem_free(q->bad);
+    mem_free(q->marks);
     mem_free(q->suspects);
+    mem_free(q->suspect_of);
 }
 
 /* ---- what a client gets ---- */
@@ -392,7 +457,7 @@ static const struct xds_refusal *refused_part(const struct xds_session *s, struc
 
     for (size_t i = 0; parts && i < m->n_bad; i++) {
         const struct part *part = parts_at(parts, m->bad[i]);
-        const struct xds_refusal *found = xds_refusing_find_part(s->refusing, current->type, part->digest);
+        const struct xds_refusal *found = refusal_of_part(s, current->type, part);
 
         if (found && (!of || concerns(parts, m->bad[i], of)))
             return found;

@@ -580,15 +580,36 @@ static bool same_filter(const struct plan_chain *a, const struct plan_chain *b)
            (strcmp(x->name, y->name) == 0 && lb_policy_hashes(x->lb_policy) == lb_policy_hashes(y->lb_policy));
 }
 
-/* Whether Envoy would find the same filter chain: routes come over RDS, and certificates over SDS. */
-static bool same_chain(const struct plan_chain *a, const struct plan_chain *b)
+static bool has_server_name(const struct plan_chain *c, const char *name)
 {
-    if (!same_filter(a, b) || !same_tls(a, b) || a->n_server_names != b->n_server_names)
-        return false;
-    for (size_t i = 0; i < a->n_server_names; i++)
+    return c->n_server_names &&
+           bsearch(&name, c->server_names, c->n_server_names, sizeof(*c->server_names), text_compare);
+}
+
+static bool same_server_names(const struct plan_chain *a, const struct plan_chain *b)
+{
+    for (size_t i = 0; a->n_server_names == b->n_server_names && i < a->n_server_names; i++)
         if (strcmp(a->server_names[i], b->server_names[i]) != 0)
             return false;
-    return true;
+    return a->n_server_names == b->n_server_names;
+}
+
+/* Those of the chain's filter chains that Envoy would not find the same: routes come over RDS, and certificates over
+ * SDS. */
+static void add_drained(const struct sketch *k, const struct plan_chain *before, const struct listener_plan *after,
+                        const char **chains, struct draft_listener *l)
+{
+    const struct plan_chain *now = find_chain(after, before->id);
+    struct arena *arena = k->draft->arena;
+    bool split = plan_chain_is_split(before), same = now && same_filter(before, now) && same_tls(before, now) &&
+                                                     split == plan_chain_is_split(now) &&
+                                                     !is_rebased(k, l->gateway, now);
+
+    for (size_t i = 0; split && i < before->n_server_names; i++)
+        if (!same || !has_server_name(now, before->server_names[i]))
+            chains[l->n_chains++] = plan_chain_part(arena, before, i);
+    if (!split && !(same && same_server_names(before, now)))
+        chains[l->n_chains++] = arena_strdup(arena, before->id);
 }
 
 /* What is a matter of the whole listener: how it finds out where a connection wants to go. */
@@ -602,20 +623,15 @@ static void compare_plans(struct sketch *k, const struct listener_plan *before, 
                           struct draft_listener *l)
 {
     bool was = before && before->n_chains, is = after && after->n_chains;
-    const char **drained;
+    const char **chains;
 
     if (!was || !is) {
         l->effect = was ? EFFECT_REMOVES_LISTENER : is ? EFFECT_ADDS_LISTENER : EFFECT_NONE;
         return;
     }
-    drained = arena_array(k->draft->arena, const char *, before->n_chains);
-    for (size_t i = 0; i < before->n_chains; i++) {
-        const struct plan_chain *now = find_chain(after, before->chains[i].id);
-
-        if (!now || !same_chain(&before->chains[i], now) || is_rebased(k, l->gateway, now))
-            drained[l->n_chains++] = arena_strdup(k->draft->arena, before->chains[i].id);
-    }
-    l->chains = drained;
+    l->chains = chains = arena_array(k->draft->arena, const char *, listener_plan_filter_chains(before));
+    for (size_t i = 0; i < before->n_chains; i++)
+        add_drained(k, &before->chains[i], after, chains, l);
     /* UDP listeners have no chains that could go alone. */
     if (before->protocol == PROTOCOL_UDP ? l->n_chains > 0 : !same_listener(before, after))
         l->effect = EFFECT_DRAINS_LISTENER;

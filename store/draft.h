@@ -35,7 +35,7 @@ const char *draft_effect_name(enum draft_effect e); /* "none", "adds_listener", 
 struct draft_listener {
     const char *gateway, *listener; /* "0.0.0.0:443/TCP" */
     enum draft_effect effect;
-    const char *const *chains; /* ids of those that drain */
+    const char *const *chains; /* names of Envoy's filter chains that drain */
     size_t n_chains;
 };
 

@@ -528,3 +528,34 @@ bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct 
 {
     return chain->tls && p->n_chains > 1 && !serves_any_host(chain);
 }
+
+bool plan_chain_is_split(const struct plan_chain *chain)
+{
+    return chain->n_server_names > 0 && chain->n_server_names <= PLAN_SPLIT_MAX;
+}
+
+const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, size_t i)
+{
+    return arena_printf(arena, "%s:%s", chain->id, chain->server_names[i]);
+}
+
+size_t listener_plan_filter_chains(const struct listener_plan *p)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->n_chains; i++)
+        n += plan_chain_is_split(&p->chains[i]) ? p->chains[i].n_server_names : 1;
+    return n;
+}
+
+const struct plan_chain *listener_plan_find_chain(const struct listener_plan *p, const char *filter_chain)
+{
+    for (size_t i = 0; i < p->n_chains; i++) {
+        const struct plan_chain *chain = &p->chains[i];
+        size_t n = strlen(chain->id);
+
+        if (strncmp(filter_chain, chain->id, n) == 0 && filter_chain[n] == (plan_chain_is_split(chain) ? ':' : '\0'))
+            return chain;
+    }
+    return NULL;
+}

@@ -135,6 +135,20 @@ enum { PLAN_STATUS_MISDIRECTED = 421, PLAN_STATUS_REFUSED = 503 };
 bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct plan_chain *chain);
 /* Whether the listener looks for the address that its connections were meant for before they were redirected. */
 bool listener_plan_needs_original_dst(const struct listener_plan *p);
+/*
+ * A chain stands in Envoy as one filter chain for each of its server names, "ID:NAME", all with the same content:
+ * Envoy drains the connections of filter chains that changed, so a name that comes or goes leaves those of all other
+ * names alone. One without names, or with more than PLAN_SPLIT_MAX, which would cost too much, is one filter chain,
+ * "ID".
+ */
+enum { PLAN_SPLIT_MAX = 1000 };
+bool plan_chain_is_split(const struct plan_chain *chain);
+/* The name of the filter chain for the i-th server name, in the arena. */
+const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, size_t i);
+/* How many filter chains a listener's chains are. */
+size_t listener_plan_filter_chains(const struct listener_plan *p);
+/* The chain that a filter chain of Envoy's is of; NULL: none. */
+const struct plan_chain *listener_plan_find_chain(const struct listener_plan *p, const char *filter_chain);
 /* "ADDR:PORT/PROTO" into buf (at least 64 bytes). */
 const char *listener_name(const struct address *a, uint16_t port, enum protocol protocol, char buf[64]);
 /* The key of the plan of the listener that an exposure with a gateway and a port is on, or would be: "GATEWAY|NAME".

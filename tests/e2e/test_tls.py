@@ -10,7 +10,7 @@ import pytest
 
 from certificates import CA
 from declare import l4, l7, with_certificates
-from harness import (Load, client_context, connect, exchange, fingerprint, holds_for, request,
+from harness import (Load, WebSocket, client_context, connect, exchange, fingerprint, holds_for, request,
                      server_context, tcp_echo, wait_answer, wait_until)
 
 
@@ -437,9 +437,42 @@ def test_chains_with_one_certificate_merge_and_serve_all_names(lab, ca):
         for name in ("b", "c", "a"):
             assert exchange(s, "/", host=name + ".shared.test", close=False).backend == name
     chains = envoy.dynamic_listeners()[lab.at(8443) + "/tcp"]["filter_chains"]
-    assert len(chains) == 1
-    assert sorted(chains[0]["filter_chain_match"]["server_names"]) == ["a.shared.test", "b.shared.test",
-                                                                       "c.shared.test"]
+    assert [chain["filter_chain_match"] for chain in chains] == [
+        {"server_names": [name + ".shared.test"]} for name in ("a", "b", "c")]
+    assert all(chain["filters"] == chains[0]["filters"] for chain in chains) and len(envoy.dynamic_routes()) == 1
+
+
+@pytest.mark.sanitized
+def test_connections_stay_whatever_becomes_of_other_names_with_their_certificate(lab, ca, sotw):
+    """Envoy drains the filter chains that changed: a websocket would be cut at the end of that."""
+    lab.agent.set_secret("test/sec/wild", ca.issue("*.shared.test").secret())
+    lab.agent.set_secret("test/sec/other", ca.issue("*.shared.test").secret())
+    backend = lab.world.backend(10)
+
+    def declare(name, certificate="wild", domains=None):
+        lab.add("test/svc/" + name, l7(backend.address, lab.at(8443), domains or name + ".shared.test",
+                                       certificates={"front": certificate}))
+
+    def wait_name(name):
+        wait_answer(lab.at(8443), tls=client_context(ca), sni=name + ".shared.test", host=name + ".shared.test")
+    for name in ("a", "goes", "moves"):
+        declare(name)
+    envoy = lab.up(sotw)
+    for name in ("a", "goes", "moves"):
+        wait_name(name)
+    with WebSocket(lab.at(8443), host="a.shared.test", tls=client_context(ca), sni="a.shared.test") as ws:
+        ws.echo(b"before")
+        declare("comes")
+        wait_name("comes")
+        declare("comes", domains=["comes.shared.test", "more.shared.test"])
+        wait_name("more")
+        assert envoy.stat("listener_manager.total_filter_chains_draining") == 0
+        lab.agent.remove_service("test/svc/goes")
+        declare("moves", "other")
+        wait_until(lambda: envoy.stat("listener_manager.total_filter_chains_draining") == 2)
+        wait_name("moves")
+        wait_until(lambda: envoy.stat("listener_manager.total_filter_chains_draining") == 0)
+        assert ws.echo(b"after") == b"b10 after"
 
 
 def test_domains_that_sni_cannot_say_make_the_default_chain(lab, ca):

@@ -118,6 +118,71 @@ TEST(a_chain_that_envoy_would_refuse_is_left_out_and_the_others_go_on)
     listener_result_clear(&made);
 }
 
+TEST(each_server_name_of_a_chain_has_a_filter_chain_of_its_own)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    struct exposure x = exposure_of("x.expose#0"), rest = exposure_of("rest.expose#0");
+    const struct exposure *px = &x, *prest = &rest;
+    struct plan_chain chains[] = {l4_chain("l4", &prest), l4_chain("sni:x.expose#0", &px)};
+    struct listener_plan p = plan_of(chains, 2);
+    struct translate_scope scope = scope_new();
+    const char *names[] = {"*.a.test", "b.test"};
+    struct listener_result made;
+
+    chains[1].server_names = names;
+    chains[1].n_server_names = 2;
+    listener_make(a, &p, &scope, &made);
+    CHECK(made.listener);
+    json_t *json = json_of(made.listener), *list = json_object_get(json, "filter_chains");
+    CHECK_INT(json_array_size(list), 3);
+    CHECK_STR(text_at(list, 0, "name"), "l4");
+    CHECK_STR(text_at(list, 1, "name"), "sni:x.expose#0:*.a.test");
+    CHECK_STR(text_at(list, 2, "name"), "sni:x.expose#0:b.test");
+    for (size_t i = 1; i < 3; i++) {
+        json_t *match = json_object_get(json_array_get(list, i), "filter_chain_match");
+        json_t *served = json_object_get(match, "server_names");
+
+        CHECK_INT(json_array_size(served), 1);
+        CHECK_STR(json_string_value(json_array_get(served, 0)), names[i - 1]);
+    }
+    CHECK(json_equal(json_object_get(json_array_get(list, 1), "filters"),
+                     json_object_get(json_array_get(list, 2), "filters")));
+    CHECK_INT(made.listener->n_clusters, 2);
+    CHECK(listener_plan_find_chain(&p, "sni:x.expose#0:b.test") == &chains[1]);
+    CHECK(listener_plan_find_chain(&p, "l4") == &chains[0]);
+    CHECK(!listener_plan_find_chain(&p, "sni:x.expose#0") && !listener_plan_find_chain(&p, "l4:b.test"));
+    json_decref(json);
+    listener_result_clear(&made);
+}
+
+TEST(a_chain_of_very_many_server_names_is_one_filter_chain)
+{
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    struct exposure x = exposure_of("x.expose#0");
+    const struct exposure *px = &x;
+    struct plan_chain chain = l4_chain("sni:x.expose#0", &px);
+    struct listener_plan p = plan_of(&chain, 1);
+    struct translate_scope scope = scope_new();
+    const char **names = arena_array(a, const char *, PLAN_SPLIT_MAX + 1);
+
+    chain.server_names = names;
+    for (size_t i = 0; i <= PLAN_SPLIT_MAX; i++)
+        names[i] = arena_printf(a, "n%04zu.test", i);
+    for (size_t more = 0; more < 2; more++) {
+        struct listener_result made;
+
+        chain.n_server_names = PLAN_SPLIT_MAX + more;
+        listener_make(a, &p, &scope, &made);
+        CHECK(made.listener);
+        json_t *json = json_of(made.listener), *list = json_object_get(json, "filter_chains");
+        CHECK_INT(json_array_size(list), more ? 1 : PLAN_SPLIT_MAX);
+        CHECK_STR(text_at(list, 0, "name"), more ? "sni:x.expose#0" : "sni:x.expose#0:n0000.test");
+        CHECK(listener_plan_find_chain(&p, text_at(list, 0, "name")) == &chain);
+        json_decref(json);
+        listener_result_clear(&made);
+    }
+}
+
 TEST(a_listener_none_of_whose_chains_is_left_is_none)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();

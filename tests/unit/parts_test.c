@@ -194,6 +194,27 @@ TEST(a_digest_is_of_the_part_alone)
     CHECK(parts_have(q, parts_at(p, 0)->digest) && !parts_have(q, parts_at(p, 1)->digest));
 }
 
+TEST(filter_chains_that_differ_in_name_and_match_alone_are_kin)
+{
+    struct buf m = {0};
+
+    chain(&m, "1:a", "a.test", "one");
+    chain(&m, "1:b", "b.test c.test", "one");
+    chain(&m, "2:d", "d.test", "two");
+    chain(&m, "1:e", "", "one");
+    _cleanup_(resource_unref_p) struct resource *r =
+        resource_new(XDS_LISTENER, "l", "l", m.data, m.len, NULL, 0, NULL, 0, NULL, 0);
+    _cleanup_(parts_free_p) struct parts *p = parts_of(r);
+
+    buf_clear(&m);
+    CHECK_INT(parts_count(p), 4);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_INT(parts_at(p, i)->kin, i == 2 ? 2 : 0);
+        CHECK((parts_at(p, i)->content == parts_at(p, 0)->content) == (i != 2));
+        CHECK((parts_at(p, i)->digest == parts_at(p, 0)->digest) == (i == 0));
+    }
+}
+
 TEST(a_part_tells_what_it_refers_to)
 {
     _cleanup_(resource_unref_p) struct resource *r = listener("x.test", "y.test");

@@ -1971,26 +1971,29 @@ TEST(a_refused_form_that_keeps_a_domain_is_not_sent_again)
 
 enum { CHAINS = 100 };
 
-/* A listener with filter chains; contents: a letter each, 'b' is one that the client refuses, ' ' is none. */
-static void change_chains(struct world *w, const char *contents)
+/* A listener with filter chains; contents: a letter each, 'b' is one that the client refuses, ' ' is none. Those of
+ * `per` that follow each other and have the same letter are kin; 'B' is one that is kin of 'a' and refused. */
+static void change_kin(struct world *w, const char *contents, unsigned per)
 {
     struct wire_batch *b = begin_batch();
     struct buf m = {0};
 
     wire_put_bytes(&m, 1, "shared", strlen("shared"));
     for (unsigned i = 0; contents[i]; i++) {
-        char filter[TEXT], name[TEXT];
+        char filter[TEXT], name[TEXT], mark[TEXT];
         size_t outer, inner;
 
         if (contents[i] == ' ')
             continue;
         snprintf(name, sizeof(name), "chain-%03u", i);
-        snprintf(filter, sizeof(filter), "<%u%c>", i, contents[i]);
+        snprintf(mark, sizeof(mark), "<%u%c>", i, contents[i] == 'B' ? 'b' : contents[i]);
+        snprintf(filter, sizeof(filter), "{%u%c}", i / per, contents[i] == 'B' ? 'a' : contents[i]);
         wire_put_tag(&m, 3, WIRE_BYTES);
         outer = wire_begin(&m);
         wire_put_tag(&m, 1, WIRE_BYTES);
         inner = wire_begin(&m);
         wire_put_bytes(&m, 11, name, strlen(name));
+        wire_put_bytes(&m, 99, mark, strlen(mark));
         wire_end(&m, inner);
         wire_put_bytes(&m, 3, filter, strlen(filter));
         wire_put_bytes(&m, 7, name, strlen(name));
@@ -2000,6 +2003,11 @@ static void change_chains(struct world *w, const char *contents)
                       resource_new(XDS_LISTENER, "shared", "shared", m.data, m.len, NULL, 0, NULL, 0, NULL, 0));
     buf_clear(&m);
     apply(w, b, true);
+}
+
+static void change_chains(struct world *w, const char *contents)
+{
+    change_kin(w, contents, 1);
 }
 
 /* What the client has of each chain: its letter, '-' for none. It starts as what it had. */
@@ -2015,10 +2023,10 @@ static void read_chains(const struct wire_response *r, char has[CHAINS + 1])
     memset(has, '-', CHAINS);
     for (unsigned i = 0; found && i < CHAINS; i++) {
         for (const char *letter = "abcd"; *letter; letter++) {
-            char filter[TEXT];
+            char mark[TEXT];
 
-            snprintf(filter, sizeof(filter), "<%u%c>", i, *letter);
-            if (memmem(found->bytes, found->len, filter, strlen(filter)))
+            snprintf(mark, sizeof(mark), "<%u%c>", i, *letter);
+            if (memmem(found->bytes, found->len, mark, strlen(mark)))
                 has[i] = *letter;
         }
     }
@@ -2103,6 +2111,70 @@ TEST(the_filter_chains_at_fault_are_left_out_or_stay_as_they_were_and_all_others
         isolate_chains(v, one, 1, k & 1, k & 2);
         isolate_chains(v, first, 1, k & 1, k & 2);
         isolate_chains(v, several, ARRAY_LEN(several), k & 1, k & 2);
+    }
+}
+
+TEST(what_is_wrong_with_a_chain_of_many_server_names_is_found_once)
+{
+    enum { PER = 20, BAD = 40 };
+
+    EACH_VARIANT(v)
+    for (unsigned k = 0; k < 4; k++) {
+        bool names = k & 1, anew = k & 2;
+        struct world *w = world_new(v);
+        char contents[CHAINS + 1] = "", wanted[CHAINS + 1] = "";
+        struct chains c = {0};
+
+        memset(contents, 'a', CHAINS);
+        change_kin(w, contents, PER);
+        ask(w, XDS_LISTENER, NULL);
+        if (!anew)
+            take_chains(w, &c, names, false);
+        memset(contents, 'c', CHAINS);
+        memcpy(wanted, contents, sizeof(wanted));
+        memset(contents + BAD, 'b', PER);
+        memset(wanted + BAD, anew ? '-' : 'a', PER);
+        contents[BAD + 7] = ' ';
+        wanted[BAD + 7] = '-';
+        change_kin(w, contents, PER);
+        take_chains(w, &c, names, false);
+        CHECK_STR(c.has, wanted);
+        CHECK(c.refused <= 6);
+        /* One more name of it is known to be bad. */
+        contents[BAD + 7] = 'b';
+        change_kin(w, contents, PER);
+        take_chains(w, &c, names, false);
+        CHECK_STR(c.has, wanted);
+        CHECK_INT(c.refused, 0);
+        memset(contents + BAD, 'd', PER);
+        memset(wanted + BAD, 'd', PER);
+        change_kin(w, contents, PER);
+        take_chains(w, &c, names, false);
+        CHECK_STR(c.has, wanted);
+        CHECK_INT(c.responses, 1);
+        world_free(w);
+    }
+}
+
+TEST(a_server_name_at_fault_takes_none_of_its_chains_others_along)
+{
+    EACH_VARIANT(v)
+    for (unsigned names = 0; names < 2; names++) {
+        struct world *w = world_new(v);
+        struct chains c = {0};
+
+        change_kin(w, "aaa  aaaaa", 5);
+        ask(w, XDS_LISTENER, NULL);
+        take_chains(w, &c, names, false);
+        change_kin(w, "aaaBaaaaac", 5);
+        take_chains(w, &c, names, false);
+        CHECK(strncmp(c.has, "aaa-aaaaac--", 12) == 0);
+        /* It stays so, and is known of the one name alone. */
+        change_kin(w, "aaaBaaaaad", 5);
+        take_chains(w, &c, names, false);
+        CHECK(strncmp(c.has, "aaa-aaaaad--", 12) == 0);
+        CHECK_INT(c.refused, 0);
+        world_free(w);
     }
 }
 
@@ -2363,6 +2435,7 @@ struct random_chains {
     struct world *w;
     struct xds_session *companion; /* another client, of a newer version: it takes everything; NULL: not there */
     uint64_t seed, random;
+    unsigned per; /* that may be kin */
     bool names;
     char contents[CHAINS + 1]; /* current ones; ' ': there is no such chain */
     char has[CHAINS + 1];
@@ -2406,7 +2479,7 @@ static void change_random(struct random_chains *c)
 {
     for (unsigned n = 1 + test_random(&c->random) % 3; n > 0; n--)
         c->contents[test_random(&c->random) % RANDOM_CHAINS] = "aaccddb "[test_random(&c->random) % 8];
-    change_chains(c->w, c->contents);
+    change_kin(c->w, c->contents, c->per);
     c->n_changes++;
 }
 
@@ -2503,7 +2576,7 @@ static void restart_random(struct random_chains *c)
     w->common.directory = xds_directory_new();
     w->common.refusals = xds_refusals_new();
     n = xds_notes_new(w->common.directory, w->common.refusals, NULL, &notes, NULL, NULL);
-    change_chains(w, c->contents);
+    change_kin(w, c->contents, c->per);
     xds_notes_applied(n);
     xds_notes_free(n);
     notes_clear(&notes);
@@ -2531,14 +2604,14 @@ static void step_random(struct random_chains *c)
     }
 }
 
-static void run_random(enum xds_variant v, uint64_t seed, bool accompanied)
+static void run_random(enum xds_variant v, uint64_t seed, bool accompanied, unsigned per)
 {
-    struct random_chains c = {.w = world_new(v), .seed = seed, .random = seed, .names = seed & 1};
+    struct random_chains c = {.w = world_new(v), .seed = seed, .random = seed, .per = per, .names = seed & 1};
     unsigned moves = 0;
 
     memset(c.contents, 'a', RANDOM_CHAINS);
     memset(c.has, '-', CHAINS);
-    change_chains(c.w, c.contents);
+    change_kin(c.w, c.contents, per);
     subscribe_random(&c);
     for (unsigned i = 0; i < RANDOM_STEPS; i++) {
         step_random(&c);
@@ -2558,13 +2631,14 @@ static void run_random(enum xds_variant v, uint64_t seed, bool accompanied)
     world_free(c.w);
 }
 
-/* Both variants, with and without another client. */
+/* Both variants, with and without another client, and with chains of several server names. */
 static void run_randoms(uint64_t seed)
 {
     EACH_VARIANT(v)
     {
-        run_random(v, seed, false);
-        run_random(v, seed, true);
+        run_random(v, seed, false, 1);
+        run_random(v, seed, true, 1);
+        run_random(v, seed, seed & 2, 3);
     }
 }
 
