@@ -429,9 +429,12 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
     drop_stream(&x->answer);
     if (!x->connection->over_limit)
         deadline_set(h->deadlines, &x->connection->deadline, DEADLINE_IDLE);
+    bool had_body = x->body.data != NULL;
     buf_clear(&x->body);
     buf_clear(&x->answer.body);
     arena_free(x->arena);
+    if (had_body)
+        mem_wipe_traces();
     mem_free(x);
     *context = NULL;
 }

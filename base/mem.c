@@ -122,6 +122,40 @@ void mem_wipe(void *p, size_t n)
         explicit_bzero(p, n);
 }
 
+#ifdef __x86_64__
+#define CLEAR(n) "vpxorq %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n\t"
+
+__attribute__((target("avx"))) static void clear_registers(void)
+{
+    __asm__ volatile("vzeroall" ::
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                           "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
+/* Those that the above does not reach; the C library copies with them where they are. */
+__attribute__((target("avx512f"))) static void clear_upper_registers(void)
+{
+    __asm__ volatile(CLEAR(16) CLEAR(17) CLEAR(18) CLEAR(19) CLEAR(20) CLEAR(21) CLEAR(22) CLEAR(23) CLEAR(24)
+                         CLEAR(25) CLEAR(26) CLEAR(27) CLEAR(28) CLEAR(29) CLEAR(30) CLEAR(31)::
+                             : "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
+                               "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+}
+#endif
+
+__attribute__((noinline)) void mem_wipe_traces(void)
+{
+    enum { DEPTH = 32 << 10 };
+    uint8_t below[DEPTH];
+
+    mem_wipe(below, sizeof(below));
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx"))
+        clear_registers();
+    if (__builtin_cpu_supports("avx512f"))
+        clear_upper_registers();
+#endif
+}
+
 void mem_free_secret(void *p, size_t n)
 {
     if (p)

@@ -30,6 +30,9 @@ void mem_free_secret(void *p, size_t n);
 /* The same of all that was allocated at p, for who does not know how much that is. */
 void mem_free_wiped(void *p);
 void mem_wipe(void *p, size_t n);
+/* Overwrites what calls that have returned left of secrets in this thread's vector registers, and on its stack below
+ * the caller: copying leaves whole pieces there, and the dynamic linker saves them. Takes a microsecond. */
+void mem_wipe_traces(void);
 /* Gives what was freed back to the system, as far as whole pages of it are free. Takes some milliseconds: for after
  * something large. */
 void mem_trim(void);
