@@ -27,7 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CACHE_KIB = 2048, WAL_KEEP_BYTES = 8 << 20 };
+/* VERSION_MAX: more migrations than there will ever be; beyond it a bit has flipped. */
+enum { CACHE_KIB = 2048, WAL_KEEP_BYTES = 8 << 20, VERSION_MAX = 1023 };
 
 /* UNWRITTEN: alone, and a migration stays a transaction in memory, which is given up at the end. */
 enum how { SHARED, ALONE, UNWRITTEN };
@@ -361,6 +362,8 @@ static int migrate(struct db *db, const struct db_schema *schema, bool fresh, en
     if (!fresh && (uint32_t)id != schema->application_id)
         return err_set(e, -EUCLEAN, db->path, "", "this is no such database of igwd's (application id %" PRId64 ")",
                        id);
+    if (version > VERSION_MAX)
+        return err_set(e, -EUCLEAN, db->path, "", "no igwd makes databases of version %" PRId64, version);
     if (version > (int64_t)schema->n_migrations)
         return err_set(e, -EPROTO, db->path, "",
                        "the database has version %" PRId64

@@ -207,6 +207,28 @@ TEST(a_newer_version_is_refused_with_file_and_versions)
     end();
 }
 
+/* A bit that flips in the number is no reason not to start. */
+TEST(a_version_that_no_igwd_will_have_is_damage)
+{
+    struct err e = {0};
+    struct db_statement *s;
+    struct db *db;
+
+    for (int bit = 10; bit < 32; bit++) {
+        char sql[64];
+
+        begin();
+        snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", (int)(3 | 1U << bit));
+        db = open_db(&version3);
+        CHECK_INT(db_prepare(db, sql, &s, NULL), 0);
+        CHECK_INT(db_run(s, NULL, 0, NULL), 0);
+        db_statement_free(s);
+        db_close(db);
+        CHECK_INT(db_open(path, &version3, &db, &e), -EUCLEAN);
+        end();
+    }
+}
+
 TEST(somebody_elses_database_is_refused)
 {
     struct err e = {0};
