@@ -205,7 +205,7 @@ static bool open_step(struct writer *w, const char *key, const struct explain_st
     return true;
 }
 
-static void write_connection(struct writer *w, const struct explanation *e)
+static void write_connection(struct call *c, struct writer *w, const struct explanation *e)
 {
     if (open_step(w, "listener", &e->listener_step, e->listener ? e->listener->key : NULL)) {
         writer_text(w, "envoy_name", e->listener ? e->listener->name : NULL);
@@ -215,6 +215,7 @@ static void write_connection(struct writer *w, const struct explanation *e)
         writer_text(w, "kind", e->chain ? chain_kind_name(e->chain->kind) : NULL);
         writer_bool(w, "tls", e->chain && e->chain->tls);
         writer_text(w, "server_name", e->server_name);
+        writer_text(w, "envoy_name", e->chain ? plan_chain_part(c->arena, e->chain, e->server_name) : NULL);
         writer_close(w, '}');
     }
     if (open_step(w, "certificate", &e->certificate_step, e->certificate_name)) {
@@ -313,7 +314,7 @@ void handle_explain(struct call *c)
     else
         writer_null(&w, "status");
     writer_text(&w, "location", e.location);
-    write_connection(&w, &e);
+    write_connection(c, &w, &e);
     write_request(&w, &e);
     write_cluster(&w, &e);
     write_notes(c, &e, note, &w);

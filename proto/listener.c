@@ -472,7 +472,7 @@ static void add_filter_chains(const struct assembly *s, const struct plan_chain 
     for (size_t i = 0; i < chain->n_server_names; i++) {
         pb_filter_chain *one = arena_dup(s->arena, m, sizeof(*m));
 
-        one->name = PB_TEXT(plan_chain_part(s->arena, chain, i));
+        one->name = PB_TEXT(plan_chain_part(s->arena, chain, chain->server_names[i]));
         one->filter_chain_match = match_names(s->arena, &chain->server_names[i], 1);
         to->filter_chains[to->n_filter_chains++] = one;
     }

@@ -607,9 +607,9 @@ static void add_drained(const struct sketch *k, const struct plan_chain *before,
 
     for (size_t i = 0; split && i < before->n_server_names; i++)
         if (!same || !has_server_name(now, before->server_names[i]))
-            chains[l->n_chains++] = plan_chain_part(arena, before, i);
+            chains[l->n_chains++] = plan_chain_part(arena, before, before->server_names[i]);
     if (!split && !(same && same_server_names(before, now)))
-        chains[l->n_chains++] = arena_strdup(arena, before->id);
+        chains[l->n_chains++] = plan_chain_part(arena, before, NULL);
 }
 
 /* What is a matter of the whole listener: how it finds out where a connection wants to go. */

@@ -534,9 +534,10 @@ bool plan_chain_is_split(const struct plan_chain *chain)
     return chain->n_server_names > 0 && chain->n_server_names <= PLAN_SPLIT_MAX;
 }
 
-const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, size_t i)
+const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, const char *name)
 {
-    return arena_printf(arena, "%s:%s", chain->id, chain->server_names[i]);
+    return plan_chain_is_split(chain) ? arena_printf(arena, "%s:%s", chain->id, name)
+                                      : arena_strdup(arena, chain->id);
 }
 
 size_t listener_plan_filter_chains(const struct listener_plan *p)

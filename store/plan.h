@@ -143,8 +143,8 @@ bool listener_plan_needs_original_dst(const struct listener_plan *p);
  */
 enum { PLAN_SPLIT_MAX = 1000 };
 bool plan_chain_is_split(const struct plan_chain *chain);
-/* The name of the filter chain for the i-th server name, in the arena. */
-const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, size_t i);
+/* The name of the filter chain for a server name of the chain's (NULL: it has none), in the arena. */
+const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, const char *name);
 /* How many filter chains a listener's chains are. */
 size_t listener_plan_filter_chains(const struct listener_plan *p);
 /* The chain that a filter chain of Envoy's is of; NULL: none. */

@@ -47,11 +47,13 @@ def test_the_whole_way_is_told(lab, ca):
                                certificates={"front": "web"}), started=["n1"])
     lab.add("test/svc/wild", l4(world.ip(12), lab.at(8443), sni="*.web.test"))
     ask = Asking(Api(world, lab.agent).wait_exposures(2))
-    world.envoy(ask.api.igwd).wait_live()
+    envoy = world.envoy(ask.api.igwd).wait_live()
     said = ask(lab.at(8443), sni="www.web.test", path="/app/x?y")
     assert said["outcome"] == "forwarded" and said["status"] is None and said["gateway"] == "envoy"
     assert said["listener"]["envoy_name"] == lab.at(8443) + "/tcp"
     assert said["chain"]["kind"] == "l7" and said["chain"]["tls"] and said["chain"]["server_name"] == "www.web.test"
+    assert said["chain"]["envoy_name"] in [one["name"] for one in envoy.dynamic_listeners()[
+        said["listener"]["envoy_name"]]["filter_chains"]]
     assert said["chain"]["rivals"] == [{"name": "sni:test/svc/wild.expose#0", "reason":
                                         'its name "*.web.test" is less exact than "www.web.test"'}]
     assert said["certificate"]["secret"] == "test/sec/web"
