@@ -521,18 +521,18 @@ static int create(const char *path, const char *made, const struct db_schema *sc
 
 /* ---- setting aside ---- */
 
-/* Names with the time sort by age. */
-static void drop_old(const char *path)
+/* Names with the time sort by age, where nobody set the clock back: the newest is known. */
+static void drop_old(const char *path, const char *newest)
 {
     _cleanup_(mem_free_p) char *pattern = mem_printf("%s.damaged-*Z", path);
     glob_t found = {0};
 
     if (glob(pattern, 0, NULL, &found) == 0) {
-        size_t kept = 0;
+        size_t kept = 1;
 
         for (size_t i = found.gl_pathc; i-- > 0;) {
             /* What can't be removed stays; it is in nobody's way. */
-            if (++kept > DB_ASIDE_MAX)
+            if (strcmp(found.gl_pathv[i], newest) != 0 && ++kept > DB_ASIDE_MAX)
                 (void)remove_with_log(found.gl_pathv[i], NULL);
         }
     }
@@ -556,7 +556,7 @@ int db_set_aside(const char *path, char **ret_name, struct err *e)
         return file_error(e, path, "cannot be set aside");
     if (rename(log, log_name) < 0 && errno != ENOENT)
         return file_error(e, log, "cannot be set aside");
-    drop_old(path);
+    drop_old(path, name);
     if (ret_name)
         *ret_name = take_ptr(name);
     return 0;

@@ -460,6 +460,31 @@ TEST(the_newest_of_those_set_aside_are_kept)
     end();
 }
 
+/* The clock may have been set back, and what was set aside last is what somebody looks for. */
+TEST(what_is_set_aside_is_kept_however_old_its_time_makes_it)
+{
+    static const char *const later[] = {"a.db.damaged-99990101T000000.000000000Z",
+                                        "a.db.damaged-99990102T000000.000000000Z",
+                                        "a.db.damaged-99990103T000000.000000000Z"};
+    char *name = NULL, *others[ARRAY_LEN(later)];
+
+    begin();
+    for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+        others[i] = mem_printf("%s/%s", directory, later[i]);
+        fill();
+        CHECK(rename(path, others[i]) == 0);
+    }
+    fill();
+    CHECK_INT(db_set_aside(path, &name, NULL), 0);
+    CHECK(access(name, F_OK) == 0);
+    CHECK(access(others[0], F_OK) < 0);
+    CHECK(access(others[1], F_OK) == 0 && access(others[2], F_OK) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(later); i++)
+        mem_free(others[i]);
+    mem_free(name);
+    end();
+}
+
 TEST(the_real_layouts_can_be_made)
 {
     struct db *db;
