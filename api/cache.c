@@ -3,7 +3,9 @@
 
 #include "base/hash.h"
 #include "base/map.h"
+#include "store/expiry.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -72,7 +74,8 @@ bool cache_get(struct cache *c, const struct cache_state *state, double now, con
     pthread_mutex_lock(&c->lock);
     be_of(c, state);
     const struct entry *one = map_gets(&c->entries, key);
-    bool found = one && now < one->form.until;
+    bool found = one && now < one->form.until &&
+                 (isinf(one->form.until) || now >= one->form.until - EXPIRY_DAY_SECONDS); /* the clock was set back */
     if (found) {
         *ret = one->form;
         (void)http_content_ref(ret->content);

@@ -24,7 +24,7 @@ struct document_form {
     bool is_gzip;
     char etag[ETAG_MAX];      /* of the form without compression */
     const char *content_type; /* lives for ever */
-    double until;             /* seconds since 1970: from then on it would say something else */
+    double until;             /* seconds since 1970: it says what holds on the day before; INFINITY: whenever */
 };
 
 struct cache;

@@ -88,11 +88,11 @@ struct looking {
     void *arg;
 };
 
-/* Whether something else is to be said of it. */
+/* Whether something else is to be said of it. A clock that was set back leads from the later to the earlier. */
 static bool look_at(struct looking *l, const struct expiry *e)
 {
     l->next = fmin(l->next, expiry_next(e, l->to));
-    return expiry_next(e, l->from) <= l->to;
+    return expiry_next(e, l->from) != expiry_next(e, l->to);
 }
 
 static void look_at_secret(struct looking *l, const struct secret *s)
@@ -105,7 +105,10 @@ static void look_at_secret(struct looking *l, const struct secret *s)
     if (s->pair_problem || s->trust_problem)
         return; /* which the alarm is about */
     _cleanup_(mem_free_p) char *name = mem_printf("certificate %s", s->path);
-    l->tell(l->arg, "Alarm", name, expiry_is_alarm(&e, l->from) ? EVENT_MODIFIED : EVENT_ADDED);
+    l->tell(l->arg, "Alarm", name,
+            !expiry_is_alarm(&e, l->from) ? EVENT_ADDED
+            : expiry_is_alarm(&e, l->to)  ? EVENT_MODIFIED
+                                          : EVENT_REMOVED);
 }
 
 double expiry_look(const struct view *v, double from, double to, expiry_tell tell, void *arg)

@@ -426,6 +426,13 @@ TEST(problems_are_not_kept_and_no_more_than_there_is_room_for)
     http_content_unref(got.content);
     CHECK(!cache_get(d.cache, &(struct cache_state){1, 2}, 0, "3", &got));
     CHECK_INT(form.content->refs, 1);
+    /* One that counts days is good for a day at most: the clock may be set back. */
+    form.until = 3.0 * EXPIRY_DAY_SECONDS;
+    cache_put(d.cache, &state, "days", &form);
+    CHECK(!cache_get(d.cache, &state, form.until, "days", &got));
+    CHECK(cache_get(d.cache, &state, form.until - EXPIRY_DAY_SECONDS, "days", &got));
+    http_content_unref(got.content);
+    CHECK(!cache_get(d.cache, &state, form.until - EXPIRY_DAY_SECONDS - 1, "days", &got));
     http_content_unref(form.content);
     end_kept(&d);
 }

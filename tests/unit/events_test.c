@@ -504,6 +504,9 @@ TEST(what_runs_out_is_told_of_at_each_of_its_moments_once)
     CHECK(isinf(expiry_look(v, at, at, add_told, &told)));
     (void)expiry_look(v, BEGAN, at, add_told, &told); /* a clock that jumps */
     CHECK_INT(test_count(buf_cstr(&told), "\n"), 3);
+    buf_reset(&told);
+    (void)expiry_look(v, at, BEGAN, add_told, &told); /* and back */
+    CHECK_STR(buf_cstr(&told), "Certificate a/sec/b 1\nAlarm certificate a/sec/b 2\nToken 0123456789abcdef 1\n");
     buf_clear(&told);
     document_unref(d);
     secret_unref(s);
