@@ -70,9 +70,10 @@ struct parts {
     struct part *parts;
     size_t *block_of; /* by part */
     size_t n;
-    struct map by_name;   /* blocks, by their parts' name */
-    struct map by_key;    /* blocks, by what they match */
-    struct map by_digest; /* parts */
+    struct map by_name;    /* blocks, by their parts' name */
+    struct map by_key;     /* blocks, by what they match */
+    struct map by_digest;  /* parts */
+    struct map by_content; /* the first part of each */
 };
 
 /* ---- reading ---- */
@@ -263,20 +264,17 @@ static struct bytes message_of(const struct resource *r)
     return b;
 }
 
-/* Within the arrays, which move no more. */
+/* Within the array, which moves no more. */
 static void find_kin(struct parts *p)
 {
-    struct map by_content = {0};
-
     for (size_t i = 0; i < p->n; i++) {
         struct part *part = &p->parts[i];
-        const struct part *first = map_get(&by_content, (const char *)&part->content, sizeof(part->content));
+        const struct part *first = map_get(&p->by_content, (const char *)&part->content, sizeof(part->content));
 
         if (!first)
-            map_put(&by_content, (const char *)&part->content, sizeof(part->content), part);
+            map_put(&p->by_content, (const char *)&part->content, sizeof(part->content), part);
         part->kin = first ? (size_t)(first - p->parts) : i;
     }
-    map_clear(&by_content);
 }
 
 struct parts *parts_of(struct resource *r)
@@ -312,6 +310,7 @@ void parts_free(struct parts *p)
     map_clear(&p->by_name);
     map_clear(&p->by_key);
     map_clear(&p->by_digest);
+    map_clear(&p->by_content);
     mem_free(p->parts);
     mem_free(p->block_of);
     arena_free(p->arena);
@@ -333,6 +332,11 @@ const struct part *parts_at(const struct parts *p, size_t i)
 bool parts_have(const struct parts *p, uint64_t digest)
 {
     return map_get(&p->by_digest, (const char *)&digest, sizeof(digest)) != NULL;
+}
+
+bool parts_have_content(const struct parts *p, uint64_t content)
+{
+    return map_get(&p->by_content, (const char *)&content, sizeof(content)) != NULL;
 }
 
 static bool mentions(struct bytes in, const void *needle, size_t n)

@@ -35,8 +35,9 @@ define_cleanup(struct parts *, parts_free)
 /* In the order in which they stand there. Borrowed. */
 size_t parts_count(const struct parts *p);
 const struct part *parts_at(const struct parts *p, size_t i);
-/* Whether there is a part that says the same. */
+/* Whether there is a part that says the same; that has the same content. */
 bool parts_have(const struct parts *p, uint64_t digest);
+bool parts_have_content(const struct parts *p, uint64_t content);
 /* Whether the bytes of a part hold this name as a text of their own, as they do with each name that they refer to. */
 bool part_mentions(const struct parts *p, size_t i, const char *name);
 

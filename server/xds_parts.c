@@ -79,13 +79,22 @@ static bool is_there(struct xds_session *s, enum xds_type type, const char *name
            (xds_current(sub->table, slot) || xds_held(sub, slot) || (sub->presumed && bits_get(&sub->named, slot)));
 }
 
-/* The client's words on a part that it refused, or on the content that it shares with its kin. */
-static const struct xds_refusal *refusal_of_part(const struct xds_session *s, enum xds_type type,
-                                                 const struct part *part)
+/* Whether the client has the part's content, so that this is not at fault. */
+static bool is_known(const struct search *q, const struct part *part)
 {
-    const struct xds_refusal *found = xds_refusing_find_part(s->refusing, type, part->digest);
+    return q->earlier_is_held && q->instead && parts_have_content(q->instead, part->content);
+}
 
-    return found || part->content == part->digest ? found : xds_refusing_find_part(s->refusing, type, part->content);
+/* What is refused with a part: what it says as a whole, or its content, which it shares with its kin. */
+static uint64_t fault_of(const struct search *q, const struct part *part)
+{
+    return is_known(q, part) ? part->digest : part->content;
+}
+
+static bool is_refused(const struct search *q, const struct part *part)
+{
+    return xds_refusing_find_part(q->s->refusing, q->sub->type, part->digest) ||
+           xds_refusing_find_part(q->s->refusing, q->sub->type, fault_of(q, part));
 }
 
 /* It was not refused, and all that it refers to is there. */
@@ -94,7 +103,7 @@ static bool usable(void *arg, const struct parts *instead, size_t i)
     const struct search *q = arg;
     const struct resource *r = q->earlier->resource;
 
-    if (refusal_of_part(q->s, q->sub->type, parts_at(instead, i)))
+    if (is_refused(q, parts_at(instead, i)))
         return false;
     for (size_t k = 0; q->s->options.aggregated && k < r->n_route_needs + r->n_secret_needs; k++)
         if (!is_there(q->s, k < r->n_route_needs ? XDS_ROUTE : XDS_SECRET, r->needs[k]) &&
@@ -126,17 +135,6 @@ static void choose_earlier(struct search *q, struct xds_form *held)
 static bool proven(const struct search *q, size_t n_instead)
 {
     return q->n_good > 0 || (q->earlier_is_held && n_instead > 0);
-}
-
-/* What the client refused of a suspect: its content, where it has nothing of that. */
-static uint64_t fault_of(const struct search *q, size_t suspect)
-{
-    const struct part *part = parts_at(q->parts, suspect);
-
-    for (size_t i = 0; i < q->n; i++)
-        if (q->good[i] && parts_at(q->parts, i)->kin == part->kin)
-            return part->digest;
-    return part->content;
 }
 
 /* The good ones, and of the suspects those from..to. */
@@ -172,8 +170,8 @@ static bool try(struct search *q, size_t from, size_t to)
         _cleanup_(mem_free_p) char *words = mem_strdup(refusal->words);
 
         q->accused = true;
-        xds_refusing_add_part(q->s->refusing, q->sub->type, fault_of(q, q->suspects[from]), xds_form_name(q->current),
-                              words);
+        xds_refusing_add_part(q->s->refusing, q->sub->type, fault_of(q, parts_at(q->parts, q->suspects[from])),
+                              xds_form_name(q->current), words);
         q->guilty(q->s, q->sub, q->current, parts_at(q->parts, q->suspects[from]), words);
     }
     resource_unref(r);
@@ -217,35 +215,27 @@ static size_t order_suspects(struct search *q, const char *words)
 /* Which parts are one suspect. */
 static void find_suspects(struct search *q)
 {
-    bool *known = q->marks;      /* by kin: the client has some of it */
     size_t *first = q->suspects; /* by kin: its first suspect; q->n: there was none yet */
 
-    memset(known, 0, q->n * sizeof(*known));
-    for (size_t i = 0; i < q->n; i++) {
+    for (size_t i = 0; i < q->n; i++)
         first[i] = q->n;
-        if (q->good[i])
-            known[parts_at(q->parts, i)->kin] = true;
-    }
     for (size_t i = 0; i < q->n; i++) {
-        size_t kin = parts_at(q->parts, i)->kin;
+        const struct part *part = parts_at(q->parts, i);
 
-        if (is_suspect(q, i) && first[kin] == q->n)
-            first[kin] = i;
-        q->suspect_of[i] = is_suspect(q, i) && !known[kin] ? first[kin] : i;
+        if (is_suspect(q, i) && first[part->kin] == q->n)
+            first[part->kin] = i;
+        q->suspect_of[i] = is_suspect(q, i) && !is_known(q, part) ? first[part->kin] : i;
     }
 }
 
 static void sort_parts(struct search *q)
 {
-    const struct parts *has = q->earlier_is_held ? q->instead : NULL;
-
     q->n_good = 0;
     for (size_t i = 0; i < q->n; i++) {
         const struct part *part = parts_at(q->parts, i);
 
-        q->good[i] = has && parts_have(has, part->digest) &&
-                     !xds_refusing_find_part(q->s->refusing, q->sub->type, part->digest);
-        q->bad[i] = !q->good[i] && refusal_of_part(q->s, q->sub->type, part) != NULL;
+        q->bad[i] = is_refused(q, part);
+        q->good[i] = !q->bad[i] && is_known(q, part) && parts_have(q->instead, part->digest);
         q->n_good += q->good[i];
     }
     find_suspects(q);
@@ -457,8 +447,10 @@ static const struct xds_refusal *refused_part(const struct xds_session *s, struc
 
     for (size_t i = 0; parts && i < m->n_bad; i++) {
         const struct part *part = parts_at(parts, m->bad[i]);
-        const struct xds_refusal *found = refusal_of_part(s, current->type, part);
+        const struct xds_refusal *found = xds_refusing_find_part(s->refusing, current->type, part->digest);
 
+        if (!found)
+            found = xds_refusing_find_part(s->refusing, current->type, part->content);
         if (found && (!of || concerns(parts, m->bad[i], of)))
             return found;
     }

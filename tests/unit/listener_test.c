@@ -151,6 +151,7 @@ TEST(each_server_name_of_a_chain_has_a_filter_chain_of_its_own)
     CHECK(listener_plan_find_chain(&p, "sni:x.expose#0:b.test") == &chains[1]);
     CHECK(listener_plan_find_chain(&p, "l4") == &chains[0]);
     CHECK(!listener_plan_find_chain(&p, "sni:x.expose#0") && !listener_plan_find_chain(&p, "l4:b.test"));
+    CHECK_INT(told_in(&scope).n, 0);
     json_decref(json);
     listener_result_clear(&made);
 }
@@ -181,6 +182,7 @@ TEST(a_chain_of_very_many_server_names_is_one_filter_chain)
         json_decref(json);
         listener_result_clear(&made);
     }
+    CHECK_INT(told_in(&scope).n, 0);
 }
 
 TEST(a_listener_none_of_whose_chains_is_left_is_none)

@@ -2163,17 +2163,21 @@ TEST(a_server_name_at_fault_takes_none_of_its_chains_others_along)
         struct world *w = world_new(v);
         struct chains c = {0};
 
-        change_kin(w, "aaa  aaaaa", 5);
+        change_kin(w, "aaa  aaaaaa", 5);
         ask(w, XDS_LISTENER, NULL);
         take_chains(w, &c, names, false);
-        change_kin(w, "aaaBaaaaac", 5);
+        change_kin(w, "aaaBaaaaaca", 5);
         take_chains(w, &c, names, false);
-        CHECK(strncmp(c.has, "aaa-aaaaac--", 12) == 0);
+        CHECK(strncmp(c.has, "aaa-aaaaaca--", 13) == 0);
         /* It stays so, and is known of the one name alone. */
-        change_kin(w, "aaaBaaaaad", 5);
+        change_kin(w, "aaaBaaaaada", 5);
         take_chains(w, &c, names, false);
-        CHECK(strncmp(c.has, "aaa-aaaaad--", 12) == 0);
+        CHECK(strncmp(c.has, "aaa-aaaaada--", 13) == 0);
         CHECK_INT(c.refused, 0);
+        /* Also when all names are others than those that the client has. */
+        change_kin(w, "aaaBaaaaad aB", 5);
+        take_chains(w, &c, names, false);
+        CHECK(strncmp(c.has, "aaa-aaaaad-a-", 13) == 0);
         world_free(w);
     }
 }
