@@ -222,7 +222,8 @@ static struct resource *next_kept(const struct seen *seen, size_t *i)
     return NULL;
 }
 
-/* What is worth a note. Returns how many refusals there are. */
+/* What is worth a note: of who refused something, and of who was behind when its stream ended, which may refuse what
+ * it did not get yet. Returns how many refusals there are. */
 static size_t look(const struct xds_notes *n, void (*on_proxy)(void *arg, const struct seen *seen), void *arg)
 {
     const struct xds_refusing *p = NULL;
@@ -231,7 +232,7 @@ static size_t look(const struct xds_notes *n, void (*on_proxy)(void *arg, const 
     while (total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, p))) {
         const char *gateway = xds_refusing_gateway(p);
         struct seen seen = {.proxy = p, .gateway = xds_directory_find(n->directory, gateway, strlen(gateway))};
-        size_t count = 0;
+        size_t count = 0, first = 0;
 
         for (const struct xds_refusal *f = xds_refusing_newest(p); f && count < XDS_NOTES_REFUSALS_MAX;
              f = f->older) {
@@ -239,7 +240,7 @@ static size_t look(const struct xds_notes *n, void (*on_proxy)(void *arg, const 
             seen.oldest = f;
             count++;
         }
-        if (seen.n > 0)
+        if (seen.n > 0 || next_kept(&seen, &first))
             on_proxy(arg, &seen);
         total += count;
     }
@@ -381,11 +382,11 @@ static bool has_refusals(const struct xds_notes *n)
     return n->changes != xds_refusals_changes(n->refusals);
 }
 
-/* Other forms may be worth a note. */
+/* Other forms may be worth a note, or those that were are no more. */
 static bool has_forms(const struct xds_notes *n)
 {
-    return n->digest &&
-           (n->kept_changes != xds_refusals_kept_changes(n->refusals) || n->n_gone != n->directory->n_gone);
+    return n->kept_changes != xds_refusals_kept_changes(n->refusals) ||
+           (n->digest && n->n_gone != n->directory->n_gone);
 }
 
 static bool may_have_changed(const struct xds_notes *n)

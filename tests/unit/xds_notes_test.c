@@ -148,6 +148,36 @@ TEST(what_was_refused_and_what_stands_in_for_it_is_found_again)
     }
 }
 
+TEST(what_a_proxy_has_that_was_behind_is_found_again_though_it_refused_nothing)
+{
+    for (unsigned behind = 0; behind < 2; behind++) {
+        struct resource *good = make(XDS_LISTENER, "good");
+        struct xds_refusing *p;
+        struct notes notes;
+        struct world w;
+
+        world_init(&w, NULL);
+        p = xds_refusing_get(w.refusals, 7, "g");
+        publish(&w, XDS_LISTENER, "good");
+        if (behind)
+            publish(&w, XDS_LISTENER, "newer");
+        xds_refusing_keep(p, XDS_LISTENER, "x", good);
+        xds_refusing_put(w.refusals, p);
+        notes = world_clear(&w);
+        CHECK_INT(notes.n, behind ? 2 : 0);
+        world_init(&w, &notes);
+        p = xds_refusing_get(w.refusals, 7, "g");
+        CHECK_INT(xds_refusing_count(p), 0);
+        if (behind)
+            check_same(xds_refusing_kept(p, XDS_LISTENER, "x"), good);
+        xds_refusing_put(w.refusals, p);
+        resource_unref(good);
+        notes_clear(&notes);
+        notes = world_clear(&w);
+        notes_clear(&notes);
+    }
+}
+
 TEST(each_proxy_finds_again_what_it_had_itself)
 {
     struct xds_refusing *p[3];

@@ -2446,7 +2446,7 @@ struct random_chains {
     char version[TEXT];           /* of what it has; incremental: of the listener */
     struct wire_response *due[2]; /* not answered yet */
     unsigned n_due, n_changes, changes_sent[2];
-    bool is_stranger; /* nobody knows what it has: an answer was on its way, or it was behind at a restart */
+    bool is_stranger; /* nobody knows what it has: an answer was on its way */
     uint64_t refused[REFUSED_MAX];
     size_t n_refused;
 };
@@ -2599,7 +2599,7 @@ static void step_random(struct random_chains *c)
         if (c->n_due > 0)
             answer_random(c);
     } else {
-        c->is_stranger |= c->n_due > 0 || (kind > 18 && (receive_random(c) || !is_in_sync(c)));
+        c->is_stranger |= c->n_due > 0;
         if (kind == 18)
             reopen(c->w);
         else
