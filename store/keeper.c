@@ -39,6 +39,8 @@ struct keeper {
     bool remake;
     void (*wake)(void *arg);
     void *wake_arg;
+    void (*behind)(void *arg, bool behind);
+    void *behind_arg;
     pthread_t thread;
 
     struct changes gathered;
@@ -316,6 +318,12 @@ static void succeeded(struct keeper *k, uint64_t ticket, uint64_t remade, const 
     }
 }
 
+static void tell_behind(struct keeper *k, bool behind)
+{
+    if (k->behind)
+        k->behind(k->behind_arg, behind);
+}
+
 /* Lock held, and given up meanwhile. */
 static void write_waiting(struct keeper *k)
 {
@@ -330,6 +338,8 @@ static void write_waiting(struct keeper *k)
     /* Many changes take a while to free: not under the lock. */
     if (r == 0)
         clear_changes(&list);
+    else
+        tell_behind(k, true);
     pthread_mutex_lock(&k->lock);
     if (r < 0)
         failed(k, &list, &e);
@@ -366,7 +376,7 @@ static void *run(void *arg)
 
     pthread_mutex_lock(&k->lock);
     while (!last) {
-        bool news;
+        bool news, written;
 
         while (!ready(k) && !k->stop)
             wait_for_work(k);
@@ -374,7 +384,10 @@ static void *run(void *arg)
         if (ready(k))
             write_waiting(k);
         news = k->news && !last;
+        written = !k->waiting.first && !k->failing;
         pthread_mutex_unlock(&k->lock);
+        if (written)
+            tell_behind(k, false);
         pthread_cond_signal(&k->progress);
         if (news && k->wake)
             k->wake(k->wake_arg);
@@ -419,6 +432,8 @@ struct keeper *keeper_new(const struct keeper_options *options, struct db *db, c
     k->remake = options->remake;
     k->wake = options->wake;
     k->wake_arg = options->wake_arg;
+    k->behind = options->behind;
+    k->behind_arg = options->behind_arg;
     k->db = db;
     if (!db) {
         k->error = *why;

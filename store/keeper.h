@@ -6,7 +6,7 @@
  * long the disk is full or hangs. A change that could not be written waits for the next attempt (KEEPER_RETRY_MIN_MS,
  * doubling up to KEEPER_RETRY_MAX_MS). Changes that are handed over together are written together.
  *
- * All functions are for the writer's thread; wake() is called from the keeper's.
+ * All functions are for the writer's thread; wake() and behind() are called from the keeper's.
  */
 #ifndef STORE_KEEPER_H
 #define STORE_KEEPER_H
@@ -29,6 +29,9 @@ struct keeper_options {
     bool was_read;           /* what the file holds, although it is not open: it is not made anew for that */
     void (*wake)(void *arg); /* something for keeper_news(); may be NULL */
     void *wake_arg;
+    /* Called by the keeper's thread, before anybody is told: writing failed, or all is in the file. May be NULL. */
+    void (*behind)(void *arg, bool behind);
+    void *behind_arg;
 };
 
 /*

@@ -147,6 +147,8 @@ struct store {
     struct store_options options; /* texts and reserved are the store's own copies */
     struct crypt_key *key;
     struct keeper *config, *observed;
+    /* observed.db lacks what was published, also after a restart; of its keeper's thread, once that runs */
+    bool behind;
 
     pthread_mutex_t view_lock; /* of the pointer */
     struct view *view;

@@ -100,6 +100,33 @@ void store_take_news(struct store *s)
     set_observed_alarms(s);
 }
 
+/* ---- what is on the disk, and what was published ---- */
+
+static const char behind_mark = '!', level_mark = '-';
+
+/* A byte of the lock's file, which is there before the disk is full and written in its place. Where not even that can
+ * be done, it is tried again with the next attempt to write. */
+static void set_behind(void *arg, bool behind)
+{
+    struct store *s = arg;
+
+    if (s->behind != behind && pwrite(s->lock_fd, behind ? &behind_mark : &level_mark, 1, 0) == 1)
+        s->behind = behind;
+}
+
+static void read_behind(struct store *s)
+{
+    char mark;
+
+    if (pread(s->lock_fd, &mark, 1, 0) == 1) {
+        s->behind = mark == behind_mark;
+    } else {
+        s->behind = true;
+        set_behind(s, false); /* makes room for it */
+        s->behind = false;
+    }
+}
+
 /* ---- opening ---- */
 
 static int load_key(struct store *s, struct err *e)
@@ -194,6 +221,8 @@ static int open_observed(struct store *s, struct loading *l, struct err *e)
         .remake = true,
         .wake = s->options.wake,
         .wake_arg = s->options.wake_arg,
+        .behind = set_behind,
+        .behind_arg = s,
     };
     _cleanup_(mem_free_p) char *why = NULL, *aside = NULL;
     struct err full = {0};
@@ -211,6 +240,11 @@ static int open_observed(struct store *s, struct loading *l, struct err *e)
     }
     if (r < 0 && !can_go_on(r))
         return r;
+    /* What was published must not be taken back: the agent says it again. No event's number comes twice. */
+    if (s->behind) {
+        s->whole = false;
+        l->epoch = 0;
+    }
     s->observed = keeper_new(&options, db, r < 0 ? e : &full);
     return 0;
 }
@@ -275,6 +309,8 @@ int store_open(const struct store_options *options, struct store **ret_store, st
     buf_init(&s->scratch2, 0);
     s->view = view_new(NULL);
     r = directory_lock(s->directory, &s->lock_fd, e);
+    if (r == 0)
+        read_behind(s);
     if (r == 0)
         r = load_key(s, e);
     if (r == 0)

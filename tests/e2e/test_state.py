@@ -15,7 +15,7 @@ import time
 import pytest
 
 from declare import Lab, flex, l4, l7
-from harness import IGWD, SLOW, Igwd, Load, client_context, fingerprint, wait_answer, wait_until
+from harness import IGWD, SLOW, Igwd, Load, client_context, fingerprint, request, wait_answer, wait_until
 from xds_client import CDS, LDS, Mirror
 
 
@@ -352,6 +352,28 @@ def test_a_full_disk_stops_neither_serving_nor_failover(rich):
     lab.igwd.restart(kill=True)
     wait_answer(lab.at(8000), backend="b11")
     envoy.wait_listeners(*(lab.at(p) + "/tcp" for p in (8000, 8001, 8443, 8010, 21000)))
+
+
+def test_a_kill_on_a_full_disk_takes_nothing_back_from_an_envoy(rich):
+    """What was sent is not on the disk; an agent that takes a second to answer is waited for."""
+    lab = rich
+    envoy = lab.up(igwd={**lab.range, "binary": [*IGNORING_SIGXFSZ, IGWD]})
+    settled(lab, envoy)
+    hard = resource.prlimit(lab.igwd.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(lab.igwd.pid, resource.RLIMIT_FSIZE, (1, hard))
+    lab.add("test/svc/new", l4(lab.one.address, lab.at(8010)))
+    lab.agent.move("test/svc/l4", "n1", "n2")
+    wait_answer(lab.at(8010))
+    wait_answer(lab.at(8000), backend="b11")
+    counted = envoy.updates()
+    lab.agent.delays["daemon_status"] = 1.0
+    lab.igwd.restart(kill=True)
+    wait_until(lambda: envoy.stat("control_plane.connected_state") == 1, what="Envoy to connect again")
+    lab.igwd.wait_logged("agent synced")
+    assert request(lab.at(8000)).backend == "b11"
+    lab.agent.move("test/svc/l4", "n2", "n1")
+    wait_answer(lab.at(8000), backend="b10")
+    assert envoy.updates() == counted
 
 
 def test_an_unwritable_state_directory_is_said(world):

@@ -58,8 +58,12 @@ static void wait_for_wake(void)
 
 static void start(bool remake)
 {
-    const struct keeper_options options = {path,   &schema, statements, ARRAY_LEN(statements),
-                                           remake, false,   on_wake,    NULL};
+    const struct keeper_options options = {.path = path,
+                                           .schema = &schema,
+                                           .statements = statements,
+                                           .n_statements = ARRAY_LEN(statements),
+                                           .remake = remake,
+                                           .wake = on_wake};
     struct err e = {0};
     struct db *db = NULL;
 
@@ -284,8 +288,11 @@ TEST(what_a_full_disk_refused_is_written_later_in_its_newest_form)
 /* The attempt that ends the failure began before it was handed over: it comes with the next one. */
 TEST(what_was_waited_for_in_vain_while_writing_failed_is_told_when_it_is_done)
 {
-    const struct keeper_options options = {path,  &schema, statements, ARRAY_LEN(statements),
-                                           false, false,   on_wake,    NULL};
+    const struct keeper_options options = {.path = path,
+                                           .schema = &schema,
+                                           .statements = statements,
+                                           .n_statements = ARRAY_LEN(statements),
+                                           .wake = on_wake};
     struct err full = {.code = -ENOSPC};
     struct keeper_state state;
     uint64_t first, second;
@@ -401,8 +408,11 @@ TEST(a_log_or_index_that_was_removed_is_made_again_and_what_stood_in_it_is_kept)
 
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         const struct db_schema shared = {7, migrations, 1, true};
-        const struct keeper_options options = {path,  &shared, statements, ARRAY_LEN(statements),
-                                               false, false,   on_wake,    NULL};
+        const struct keeper_options options = {.path = path,
+                                               .schema = &shared,
+                                               .statements = statements,
+                                               .n_statements = ARRAY_LEN(statements),
+                                               .wake = on_wake};
         struct db *db;
         char name[310];
 
