@@ -22,7 +22,8 @@ void handle_readyz(struct call *c)
     struct writer w = {.out = &c->answer->body};
 
     if (!c->view->complete) {
-        call_fail(c, 503, "no state was persisted and none came from the agent yet: proxies are held, not answered");
+        call_fail(c, 503,
+                  "no whole state was persisted and none came from the agent yet: proxies are held, not answered");
         return;
     }
     writer_open(&w, NULL, '{');

@@ -199,7 +199,7 @@ def test_ready_says_whether_there_is_a_state_to_serve_and_why_not(world):
     tokens = world.write("tokens", "", 0o600)
     igwd = world.igwd(args=["--api", where, "--api", tcp, "--api-token-file", tokens])
     why = wait_until(lambda: "not ready" in ready("--api", where)[2] and ready("--api", where))
-    assert why[:2] == (1, "") and "not ready: no state was persisted" in why[2] and "(status 503)" in why[2]
+    assert why[:2] == (1, "") and "not ready: no whole state was persisted" in why[2] and "(status 503)" in why[2]
     world.agent(nodes=["n1"])
     wait_until(lambda: ready("--api", where) == (0, "ready\n", ""))
     assert ready("--api", tcp) == (0, "ready\n", ""), "without a token"
