@@ -30,6 +30,9 @@ enum {
     HEALTH_JITTER_S = 1,
     UNHEALTHY_AFTER = 3,
     HEALTHY_AFTER = 1,
+    KEEPALIVE_S = 30,
+    KEEPALIVE_INTERVAL_S = 5,
+    KEEPALIVE_PROBES = 3,
 };
 
 static const char http_options_name[] = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -91,6 +94,20 @@ static pb_circuit_breakers *circuit_breakers(struct arena *a)
     return m;
 }
 
+/* A host that dies without a word says nothing to connections that are idle, and nobody to their clients: these would
+ * wait for an hour. */
+static pb_connection_options *connection_options(struct arena *a)
+{
+    pb_connection_options *m = pb_connection_options_new(a);
+    pb_tcp_keepalive *k = pb_tcp_keepalive_new(a);
+
+    k->keepalive_time = pb_uint32_of(a, KEEPALIVE_S);
+    k->keepalive_interval = pb_uint32_of(a, KEEPALIVE_INTERVAL_S);
+    k->keepalive_probes = pb_uint32_of(a, KEEPALIVE_PROBES);
+    m->tcp_keepalive = k;
+    return m;
+}
+
 static pb_common_lb *common_lb(struct arena *a)
 {
     pb_common_lb *m = pb_common_lb_new(a);
@@ -120,12 +137,22 @@ static void sni_of_the_request(struct arena *a, pb_cluster *m)
     m->n_typed_extension_protocol_options = 1;
 }
 
+static void set_connection_defaults(struct arena *a, const struct exposure *x, const struct passthrough *given,
+                                    pb_cluster *m)
+{
+    if (!passthrough_has(given, "connect_timeout"))
+        m->connect_timeout = pb_duration_of(a, (int64_t)CONNECT_TIMEOUT_MS * CLOCK_NS_PER_MS);
+    if (x->protocol == PROTOCOL_TCP && !passthrough_has(given, "upstream_connection_options"))
+        m->upstream_connection_options = connection_options(a);
+    if (!passthrough_has(given, "circuit_breakers"))
+        m->circuit_breakers = circuit_breakers(a);
+}
+
 static void set_defaults(struct arena *a, const struct exposure *x, const struct passthrough *given, pb_cluster *m)
 {
     bool checked = x->protocol == PROTOCOL_TCP && x->lb_policy != LB_ORIGINAL_DST;
 
-    if (!passthrough_has(given, "connect_timeout"))
-        m->connect_timeout = pb_duration_of(a, (int64_t)CONNECT_TIMEOUT_MS * CLOCK_NS_PER_MS);
+    set_connection_defaults(a, x, given, m);
     if (checked && !passthrough_has(given, "health_checks")) {
         m->health_checks = pb_list_of(a, tcp_health_check(a));
         m->n_health_checks = 1;
@@ -134,8 +161,6 @@ static void set_defaults(struct arena *a, const struct exposure *x, const struct
     }
     if (!passthrough_has(given, "ignore_health_on_host_removal"))
         m->ignore_health_on_host_removal = cluster_uses_eds(x);
-    if (!passthrough_has(given, "circuit_breakers"))
-        m->circuit_breakers = circuit_breakers(a);
     if (!passthrough_has(given, "common_lb_config") && x->lb_policy != LB_ORIGINAL_DST)
         m->common_lb_config = common_lb(a);
     if (x->cluster_certificate && x->n_vhosts && !passthrough_has(given, "typed_extension_protocol_options"))

@@ -1,11 +1,13 @@
 """What a user notices when addresses come and go: nothing, as long as one is up."""
 
+import os
+import socket
 import time
 
 import pytest
 
 from declare import flex, l4, l7
-from harness import Load, connect, read_line, wait_answer, wait_until
+from harness import Load, connect, read_line, tcp_echo, wait_answer, wait_until
 
 LATE = 0.51  # seconds between an address's end and its announcement, as in the recording
 
@@ -230,6 +232,28 @@ def test_connections_under_way_end_in_peace_when_their_endpoint_is_drained(lab):
         wait_answer(lab.at(8000), host="web.test", backend="b11")
         slow.settimeout(20)
         assert slow.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def keepalive_of(address, port):
+    """Until the kernel asks whether the other side of a connection to that address is alive, in seconds (proc(5):
+    timer 2 of /proc/net/tcp)."""
+    there = "%s:%04X" % (socket.inet_aton(address)[::-1].hex().upper(), port)
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    kind, _, left = next(row[5] for row in rows if row[2] == there and row[3] == "01").partition(":")
+    assert kind == "02", "another timer runs, or none"
+    return int(left, 16) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_idle_connection_to_a_host_that_died_is_found_out(lab):
+    backend = lab.world.backend(10, kind="echo")
+    lab.add("test/svc/echo", l4(backend.address, lab.at(8000)))
+    lab.up()
+    wait_until(lambda: tcp_echo(lab.at(8000)))
+    with connect(lab.at(8000)) as s:
+        s.sendall(b"a\n")
+        assert read_line(s) == b"b10 a"
+        assert wait_until(lambda: keepalive_of(backend.address, 8000)) <= 30
 
 
 def test_tcp_connections_stay_with_an_endpoint_that_is_up(lab):
