@@ -422,6 +422,24 @@ static struct identity identify(const char *path, const char *end)
     return stat(name, &status) < 0 ? (struct identity){0} : (struct identity){status.st_dev, status.st_ino};
 }
 
+/*
+ * Who holds a lock on the database: on the bytes that SQLite has for locks, which are a part of its format
+ * (https://sqlite.org/fileformat2.html, "The Lock-Byte Page"). This process has it not open: closing drops all of a
+ * process's locks on a file.
+ */
+static void tell_holder(const char *path, struct err *e)
+{
+    enum { LOCK_BYTES = 1 << 30, N_LOCK_BYTES = 512 };
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCK_BYTES, .l_len = N_LOCK_BYTES};
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return;
+    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+        err_set(e, -EBUSY, path, "", "the database is locked: process %d has it open", (int)lock.l_pid);
+    close(fd);
+}
+
 static int open_once(const char *path, const struct db_schema *schema, bool fresh, enum how how, struct db **ret_db,
                      struct err *e)
 {
@@ -444,10 +462,12 @@ static int open_once(const char *path, const struct db_schema *schema, bool fres
         r = migrate(db, schema, fresh, how, e);
     if (r == 0 && !fresh)
         r = check(db, e);
-    if (r < 0) {
+    if (r < 0)
         db_close(db);
+    if (r == -EBUSY)
+        tell_holder(path, e);
+    if (r < 0)
         return r;
-    }
     for (size_t i = 0; i < ARRAY_LEN(ends); i++)
         db->files[i] = identify(path, ends[i]);
     *ret_db = db;

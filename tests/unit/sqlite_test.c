@@ -373,6 +373,36 @@ TEST(a_lost_log_is_not_replayed_into_a_new_database)
     end();
 }
 
+TEST(who_has_it_open_is_named)
+{
+    struct err e = {0};
+    char process[32], byte;
+    struct db *db;
+    int opened[2];
+    pid_t pid;
+
+    begin();
+    db_close(open_db(&version1));
+    CHECK(pipe(opened) == 0);
+    pid = fork();
+    if (pid == 0) {
+        db = open_db(&version1);
+        CHECK(write(opened[1], "x", 1) == 1);
+        pause();
+        _exit(0);
+    }
+    CHECK(read(opened[0], &byte, 1) == 1);
+    CHECK_INT(db_open(path, &version1, &db, &e), -EBUSY);
+    snprintf(process, sizeof(process), "process %d ", (int)pid);
+    CHECK(strstr(e.text, process) && strcmp(e.object, path) == 0);
+    kill(pid, SIGKILL);
+    CHECK(waitpid(pid, NULL, 0) == pid);
+    close(opened[0]);
+    close(opened[1]);
+    db_close(open_db(&version1));
+    end();
+}
+
 TEST(a_full_disk_is_told_as_such_and_what_was_there_stays)
 {
     struct rlimit before, limit;
