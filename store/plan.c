@@ -373,7 +373,7 @@ static void keep_chains(struct planner *pl, struct listener_plan *to)
     if (n)
         qsort(chains, n, sizeof(*chains), compare_chains);
     for (size_t i = 0; i < n; i++)
-        to->tls_inspector |= chains[i].n_server_names > 0;
+        to->tls_inspector |= chains[i].n_server_names > 0 || chains[i].tls;
     for (size_t i = 0; i < n; i++)
         to->server_first_warning |=
             to->tls_inspector && chains[i].kind == CHAIN_L4 && !chains[i].tls && chains[i].n_server_names == 0;

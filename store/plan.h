@@ -87,7 +87,7 @@ struct listener_plan {
     struct address address;
     uint16_t port;
     enum protocol protocol;
-    bool tls_inspector;        /* a chain matches on server names */
+    bool tls_inspector;        /* a chain matches on server names; or might be joined by one: TLS ends on it */
     bool server_first_warning; /* and a plaintext L4 chain stands beside it */
     struct plan_chain *chains; /* sorted by id; none: there is no listener, only verdicts */
     size_t n_chains;

@@ -475,6 +475,18 @@ def test_connections_stay_whatever_becomes_of_other_names_with_their_certificate
         assert ws.echo(b"after") == b"b10 after"
 
 
+def test_a_first_name_beside_a_default_chain_drains_nothing(lab, ca, sotw):
+    lab.agent.set_secret("test/sec/any", ca.issue("any.test").secret())
+    lab.agent.set_secret("test/sec/one", ca.issue("one.test").secret())
+    lab.add("test/svc/any", l7(lab.world.backend(10).address, lab.at(8443), "*", certificates={"front": "any"}))
+    envoy = lab.up(sotw)
+    wait_answer(lab.at(8443), tls=client_context(ca), sni="any.test", backend="b10")
+    lab.add("test/svc/one", l7(lab.world.backend(11).address, lab.at(8443), "one.test", certificates={"front": "one"}))
+    wait_answer(lab.at(8443), tls=client_context(ca), sni="one.test", backend="b11")
+    drained = envoy.stats("listener_manager.total_.*_draining")
+    assert drained and set(drained.values()) == {0}
+
+
 def test_domains_that_sni_cannot_say_make_the_default_chain(lab, ca):
     lab.agent.set_secret("test/sec/any", ca.issue("any.test").secret())
     lab.agent.set_secret("test/sec/one", ca.issue("one.test").secret())
