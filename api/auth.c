@@ -101,10 +101,13 @@ static struct credential credential_of(int kind, const char *text)
 
 static bool parse_digest(const char *text, uint8_t ret[CREDENTIAL_DIGEST])
 {
-    if (strlen(text) != TOKEN_DIGEST_DIGITS || strspn(text, "0123456789abcdefABCDEF") != TOKEN_DIGEST_DIGITS)
+    if (strlen(text) != TOKEN_DIGEST_DIGITS)
         return false;
     for (size_t i = 0; i < TOKEN_DIGEST_DIGITS; i++) {
-        unsigned digit = text[i] <= '9' ? (unsigned)(text[i] - '0') : (unsigned)((text[i] | 0x20) - 'a' + 10);
+        int digit = text_hex_value(text[i]);
+
+        if (digit < 0)
+            return false;
         ret[i / 2] = (uint8_t)(ret[i / 2] << 4 | digit);
     }
     return true;

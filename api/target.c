@@ -1,19 +1,12 @@
 /* Splitting and decoding of targets. What is not well-formed is refused, never mended. */
 #include "api/target.h"
 
+#include "base/text.h"
 #include "base/utf8.h"
 
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 int target_decode(const char *text, size_t n, bool query, struct arena *arena, char **ret, struct err *e)
 {
@@ -27,7 +20,8 @@ int target_decode(const char *text, size_t n, bool query, struct arena *arena, c
             continue;
         }
         if (c == '%') {
-            int high = n - i > 2 ? hex_digit(text[i + 1]) : -1, low = n - i > 2 ? hex_digit(text[i + 2]) : -1;
+            int high = n - i > 2 ? text_hex_value(text[i + 1]) : -1;
+            int low = n - i > 2 ? text_hex_value(text[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return err_set(e, -EINVAL, NULL, NULL, "a percent sign is not followed by two hexadecimal digits");
             c = (char)(high << 4 | low);

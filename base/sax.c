@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/json_block.h"
+#include "base/text.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -329,14 +330,6 @@ static int read_escape(struct sax *s)
     return append_code(s, (uint8_t)codes[c]);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The high surrogate before was half of a pair. */
 static int replace_half(struct sax *s)
 {
@@ -371,7 +364,7 @@ static int code_unit_read(struct sax *s)
 static int read_hex(struct sax *s)
 {
     while (s->at < s->end) {
-        int value = hex_value(*s->at);
+        int value = text_hex_value(*s->at);
 
         if (value < 0)
             return unexpected(s, "a hexadecimal digit");

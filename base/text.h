@@ -1,4 +1,4 @@
-/* Comparing texts. */
+/* Texts: comparing them, and reading digits. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
@@ -18,6 +18,15 @@ static inline bool text_is_listed(const char *const *list, const char *text)
         if (strcmp(*list, text) == 0)
             return true;
     return false;
+}
+
+/* Of a hexadecimal digit in either case; -1: it is none. */
+static inline int text_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* For qsort() and bsearch() of an array of texts. */

@@ -1,6 +1,8 @@
 /* The key file, and AES-256-GCM by OpenSSL. Sealed: 12 bytes of nonce, the ciphertext, 16 bytes of tag. */
 #include "store/crypt.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
@@ -19,15 +21,6 @@ struct crypt_key {
     uint8_t bytes[CRYPT_KEY_BYTES];
 };
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static int parse_key(const char *text, size_t n, uint8_t key[CRYPT_KEY_BYTES])
 {
     while (n > 0 && isspace((unsigned char)text[n - 1]))
@@ -35,7 +28,7 @@ static int parse_key(const char *text, size_t n, uint8_t key[CRYPT_KEY_BYTES])
     if (n != CRYPT_KEY_BYTES * 2)
         return -EINVAL;
     for (size_t i = 0; i < CRYPT_KEY_BYTES; i++) {
-        int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
+        int high = text_hex_value(text[2 * i]), low = text_hex_value(text[2 * i + 1]);
 
         if (high < 0 || low < 0)
             return -EINVAL;

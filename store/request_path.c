@@ -5,6 +5,8 @@
  */
 #include "store/request_path.h"
 
+#include "base/text.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <string.h>
@@ -125,19 +127,12 @@ static bool needs_escape(unsigned char c)
     return c <= ' ' || c >= 0x7f || strchr("\"<>^`{|}", c);
 }
 
-static int hex_value(char c)
-{
-    return isdigit((unsigned char)c)    ? c - '0'
-           : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
-                                        : -1;
-}
-
 /* The byte that an escape at p stands for; -1: none is there. */
 static int unescaped(const char *p, const char *end)
 {
-    if (end - p < 3 || p[0] != '%' || hex_value(p[1]) < 0 || hex_value(p[2]) < 0)
+    if (end - p < 3 || p[0] != '%' || text_hex_value(p[1]) < 0 || text_hex_value(p[2]) < 0)
         return -1;
-    return hex_value(p[1]) * 16 + hex_value(p[2]);
+    return text_hex_value(p[1]) * 16 + text_hex_value(p[2]);
 }
 
 /* The length of a dot at p, escaped or not; 0: none is there. */
