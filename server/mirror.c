@@ -240,7 +240,6 @@ static enum mirror_event apply(struct mirror *m, bool replay, struct err *e)
 {
     if (patch_apply(m, replay, e) < 0)
         return MIRROR_MISFIT;
-    m->stats.applied++;
     return MIRROR_APPLIED;
 }
 

@@ -93,7 +93,7 @@ const char *const *mirror_write_back_paths(struct mirror *m, const char *path, c
 /* Counts, for logs and the benchmark. */
 struct mirror_stats {
     size_t nodes, instances, services, secrets;
-    uint64_t events, noise, applied;
+    uint64_t events, noise;
 };
 struct mirror_stats mirror_stats(const struct mirror *m);
 

@@ -33,7 +33,6 @@ struct xds_rollouts {
     unsigned n_waiters;
     struct xds_session *first, *last, *walk; /* the roster */
     uint64_t last_number;
-    size_t n_sessions;
     void (*settled)(void *arg, uint64_t revision); /* NULL: nobody follows */
     void *settled_arg;
 };
@@ -351,7 +350,6 @@ void xds_roster_add(struct xds_directory *d, struct xds_session *s)
     s->roster.previous = r->last;
     *(r->last ? &r->last->roster.next : &r->first) = s;
     r->last = s;
-    r->n_sessions++;
 }
 
 void xds_roster_remove(struct xds_directory *d, struct xds_session *s)
@@ -362,7 +360,6 @@ void xds_roster_remove(struct xds_directory *d, struct xds_session *s)
         r->walk = s->roster.next;
     *(s->roster.previous ? &s->roster.previous->roster.next : &r->first) = s->roster.next;
     *(s->roster.next ? &s->roster.next->roster.previous : &r->last) = s->roster.previous;
-    r->n_sessions--;
 }
 
 void xds_roster_begin(struct xds_directory *d)
@@ -377,9 +374,4 @@ struct xds_session *xds_roster_next(struct xds_directory *d)
     if (s)
         d->rollouts->walk = s->roster.next;
     return s;
-}
-
-size_t xds_roster_count(const struct xds_directory *d)
-{
-    return d->rollouts->n_sessions;
 }

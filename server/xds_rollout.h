@@ -145,6 +145,5 @@ void xds_roster_remove(struct xds_directory *d, struct xds_session *s);
  * once. There is one walk at a time. */
 void xds_roster_begin(struct xds_directory *d);
 struct xds_session *xds_roster_next(struct xds_directory *d); /* NULL: the end */
-size_t xds_roster_count(const struct xds_directory *d);
 
 #endif

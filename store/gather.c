@@ -174,7 +174,6 @@ static void edited(struct store *s, const char *path)
             r->pending = mem_new(struct pending);
             r->pending->resources_hash = r->resources;
             r->pending->addresses_hash = r->addresses;
-            r->pending->word_known = true;
         }
         p = r->pending;
         declaration_unref(p->declaration);

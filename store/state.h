@@ -53,7 +53,6 @@ struct pending {
     bool edited;                     /* over the API: the agent said nothing new */
     struct declaration *declaration; /* NULL: as it is */
     struct agent_word *word;         /* with the declaration: what the agent declares; NULL: nothing */
-    bool word_known;                 /* it is on the disk */
     struct bytes effective;          /* packed, with the declaration: what it was made of; none: of the word alone */
     struct bytes addresses;          /* packed; none: as they are */
     struct hash128 resources_hash, addresses_hash;
