@@ -20,7 +20,8 @@ static const char *port_of(const char *authority)
     return colon && colon[1] ? colon + 1 : NULL;
 }
 
-const char *browser_cookie_name(const struct http_request *r, struct arena *arena)
+/* Of the cookie that this request would have; in the arena. */
+static const char *cookie_name(const struct http_request *r, struct arena *arena)
 {
     const char *host = http_request_header(r, "Host"), *port = host ? port_of(host) : NULL;
 
@@ -35,7 +36,7 @@ const char *browser_cookie(const struct http_request *r, struct arena *arena)
 
     if (!at)
         return NULL;
-    const char *name = browser_cookie_name(r, arena);
+    const char *name = cookie_name(r, arena);
     size_t n_name = strlen(name);
     for (; *at; at += strspn(at, "; ,")) { /* a comma: two fields that were joined */
         size_t n = strcspn(at, ";, ");
@@ -48,7 +49,7 @@ const char *browser_cookie(const struct http_request *r, struct arena *arena)
 
 const char *browser_set_cookie(const struct http_request *r, const char *value, struct arena *arena)
 {
-    return arena_printf(arena, "%s=%s; Path=/; %sHttpOnly; SameSite=Strict%s", browser_cookie_name(r, arena),
+    return arena_printf(arena, "%s=%s; Path=/; %sHttpOnly; SameSite=Strict%s", cookie_name(r, arena),
                         value ? value : "", r->peer->is_tls ? "Secure; " : "", value ? "" : "; Max-Age=0");
 }
 

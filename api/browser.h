@@ -12,9 +12,7 @@
 
 #include "api/http.h"
 
-/* Of the cookie that this request would have; in the arena. */
-const char *browser_cookie_name(const struct http_request *r, struct arena *arena);
-/* The value of that cookie, in the arena; NULL: there is none. */
+/* The value of the cookie that this request would have, in the arena; NULL: there is none. */
 const char *browser_cookie(const struct http_request *r, struct arena *arena);
 /* A Set-Cookie field for the answer to this request, in the arena; value NULL: the cookie is to be forgotten. */
 const char *browser_set_cookie(const struct http_request *r, const char *value, struct arena *arena);

@@ -205,7 +205,8 @@ static void write_fixed_endpoints(struct writer *w, const struct exposure *x)
     writer_close(w, ']');
 }
 
-void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena)
+/* Members of an object: what can be set of an exposure. reveal: secrets as well; that is shown to nobody. */
+static void write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena)
 {
     char address[ADDRESS_TEXT_MAX];
 
@@ -232,7 +233,7 @@ json_t *exposure_json(const struct exposure *x, bool reveal, struct arena *arena
 
     buf_init(&b, 0);
     writer_open(&w, NULL, '{');
-    exposure_write_spec(&w, x, reveal, arena);
+    write_spec(&w, x, reveal, arena);
     writer_close(&w, '}');
     (void)json_parse((const char *)b.data, b.len, &json, NULL); /* what was just written can be read */
     mem_wipe(b.data, b.len);
@@ -270,7 +271,7 @@ static void write_exposure(struct call *c, const void *item, struct writer *w)
     writer_text(w, "rid", x->rid);
     writer_text(w, "origin", origin_of(x));
     write_overridden(c, x, w);
-    exposure_write_spec(w, x, false, c->arena);
+    write_spec(w, x, false, c->arena);
 }
 
 /* ---- its status ---- */

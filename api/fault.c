@@ -27,7 +27,8 @@ const char *fault_pointer(struct arena *arena, const char *place, const char *me
     return arena_strdup(arena, pointer);
 }
 
-const char *fault_title(unsigned status)
+/* The reason phrase (RFC 9110, 15). */
+static const char *title_of(unsigned status)
 {
     static const struct {
         unsigned status;
@@ -73,7 +74,7 @@ void fault_answer(struct http_answer *a, const char *request_id, unsigned status
     a->content = NULL;
     writer_open(&w, NULL, '{');
     writer_text(&w, "type", "about:blank");
-    writer_text(&w, "title", fault_title(status));
+    writer_text(&w, "title", title_of(status));
     writer_int(&w, "status", status);
     writer_text(&w, "detail", detail);
     writer_text(&w, "request_id", request_id);

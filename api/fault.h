@@ -35,7 +35,4 @@ const char *fault_pointer(struct arena *arena, const char *place, const char *me
 void fault_answer(struct http_answer *a, const char *request_id, unsigned status, const char *detail,
                   const struct fault_list *faults);
 
-/* The reason phrase (RFC 9110, 15). */
-const char *fault_title(unsigned status);
-
 #endif

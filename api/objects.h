@@ -75,8 +75,6 @@ const struct service_exposure *exposure_first(const struct view *v, const char *
 const struct service_exposure *exposure_next(const struct view *v, const struct service_exposure *sx);
 int exposure_name_compare(const char *a, const char *b);
 
-/* Members of an object: what can be set of an exposure. reveal: secrets as well; that is shown to nobody. */
-void exposure_write_spec(struct writer *w, const struct exposure *x, bool reveal, struct arena *arena);
 
 void exposure_write_route(struct writer *w, const struct route *r);
 void endpoint_write_status(struct writer *w, const struct endpoint *one);

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-int target_decode(const char *text, size_t n, bool query, struct arena *arena, char **ret, struct err *e)
+/* Percent-decoding of n bytes; in a query '+' is a blank. -EINVAL. */
+static int decode(const char *text, size_t n, bool query, struct arena *arena, char **ret, struct err *e)
 {
     char *out = arena_alloc(arena, n + 1);
     size_t len = 0;
@@ -47,7 +48,7 @@ static int split_path(const char *path, size_t n, struct arena *arena, struct ta
         char *segment = NULL;
         if (t->n_segments == TARGET_SEGMENTS_MAX)
             return err_set(e, -E2BIG, NULL, NULL, "the path has more than %d segments", TARGET_SEGMENTS_MAX);
-        int r = target_decode(path + at, end - at, false, arena, &segment, e);
+        int r = decode(path + at, end - at, false, arena, &segment, e);
         if (r)
             return r;
         t->segments[t->n_segments++] = segment;
@@ -71,9 +72,9 @@ static int split_query(const char *query, struct arena *arena, struct target *t,
             if (t->n_pairs == TARGET_PAIRS_MAX)
                 return err_set(e, -E2BIG, NULL, NULL, "the query has more than %d parameters", TARGET_PAIRS_MAX);
             size_t from = name < n ? name + 1 : n;
-            int r = target_decode(query, name, true, arena, &key, e);
+            int r = decode(query, name, true, arena, &key, e);
             if (!r)
-                r = target_decode(query + from, n - from, true, arena, &value, e);
+                r = decode(query + from, n - from, true, arena, &value, e);
             if (r)
                 return r;
             t->pairs[t->n_pairs++] = (struct query_pair){key, value};

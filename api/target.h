@@ -36,7 +36,4 @@ struct target {
  */
 int target_parse(const char *text, struct arena *arena, struct target *ret, struct err *e);
 
-/* Percent-decoding of n bytes; in a query '+' is a blank. -EINVAL as above. */
-int target_decode(const char *text, size_t n, bool query, struct arena *arena, char **ret, struct err *e);
-
 #endif

@@ -54,7 +54,7 @@ static bool is_dns(const struct exposure *x)
     return x->n_fixed && x->fixed[0].host;
 }
 
-bool cluster_uses_eds(const struct exposure *x)
+static bool uses_eds(const struct exposure *x)
 {
     return x->lb_policy != LB_ORIGINAL_DST && !is_dns(x);
 }
@@ -160,7 +160,7 @@ static void set_defaults(struct arena *a, const struct exposure *x, const struct
         m->n_health_checks = 0; /* the gateway's are of those that can be checked */
     }
     if (!passthrough_has(given, "ignore_health_on_host_removal"))
-        m->ignore_health_on_host_removal = cluster_uses_eds(x);
+        m->ignore_health_on_host_removal = uses_eds(x);
     if (!passthrough_has(given, "common_lb_config") && x->lb_policy != LB_ORIGINAL_DST)
         m->common_lb_config = common_lb(a);
     if (x->cluster_certificate && x->n_vhosts && !passthrough_has(given, "typed_extension_protocol_options"))
@@ -224,7 +224,7 @@ static void set_owned(struct arena *a, const struct service_exposure *sx, pb_clu
     m->name = PB_TEXT(x->name);
     m->load_assignment = NULL;
     m->cluster_discovery_type_case = PB_CLUSTER(CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE);
-    if (cluster_uses_eds(x)) {
+    if (uses_eds(x)) {
         m->type = PB_CLUSTER(CLUSTER__DISCOVERY_TYPE__EDS);
         m->eds_cluster_config = pb_eds_config_new(a);
         m->eds_cluster_config->eds_config = pb_ads_source(a);

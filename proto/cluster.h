@@ -8,8 +8,6 @@
 /* What the cluster of x refers to over SDS, at most CLUSTER_SDS_MAX; texts in the arena. */
 enum { CLUSTER_SDS_MAX = 2 };
 size_t cluster_sds_refs(struct arena *a, const struct exposure *x, struct sds_ref ret[CLUSTER_SDS_MAX]);
-/* Whether its endpoints come over EDS. */
-bool cluster_uses_eds(const struct exposure *x);
 
 /*
  * The cluster of sx, checked. Endpoints that are DNS names stand in it, where they are up: Envoy resolves them itself

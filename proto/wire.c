@@ -7,7 +7,7 @@
 
 enum { FIELD_NUMBER_MAX = (1 << 29) - 1, TYPE_BITS = 3 };
 
-int wire_read_varint(struct wire *w, uint64_t *ret)
+static int read_varint(struct wire *w, uint64_t *ret)
 {
     uint64_t value = 0;
     const uint8_t *p = w->p;
@@ -40,7 +40,7 @@ static int read_bytes(struct wire *w, struct wire_record *ret)
 {
     uint64_t len;
 
-    if (wire_read_varint(w, &len) < 0 || len > (uint64_t)(w->end - w->p))
+    if (read_varint(w, &len) < 0 || len > (uint64_t)(w->end - w->p))
         return -EBADMSG;
     ret->data = w->p;
     ret->len = (size_t)len;
@@ -55,14 +55,14 @@ int wire_next(struct wire *w, struct wire_record *ret)
 
     if (w->p == w->end)
         return 0;
-    r = wire_read_varint(w, &tag);
+    r = read_varint(w, &tag);
     if (r < 0 || tag >> TYPE_BITS == 0 || tag >> TYPE_BITS > FIELD_NUMBER_MAX)
         return -EBADMSG;
     ret->number = (uint32_t)(tag >> TYPE_BITS);
     ret->type = (enum wire_type)(tag & ((1 << TYPE_BITS) - 1));
     switch (ret->type) {
     case WIRE_VARINT:
-        r = wire_read_varint(w, &ret->value);
+        r = read_varint(w, &ret->value);
         break;
     case WIRE_FIXED64:
         r = read_fixed(w, sizeof(uint64_t), &ret->value);
@@ -107,7 +107,7 @@ int wire_read_packed(struct wire *w, enum schema_type type, uint64_t *ret)
     case WIRE_FIXED32:
         return read_fixed(w, sizeof(uint32_t), ret);
     default:
-        return wire_read_varint(w, ret);
+        return read_varint(w, ret);
     }
 }
 

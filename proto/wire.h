@@ -41,8 +41,6 @@ struct wire_record {
 
 /* 1 and the record; 0 at the end; -EBADMSG. Groups, which proto3 does not have, are a fault too. */
 int wire_next(struct wire *w, struct wire_record *ret);
-/* 0 or -EBADMSG. */
-int wire_read_varint(struct wire *w, uint64_t *ret);
 /* One element of a packed field of that type, as it was written. 0 or -EBADMSG. */
 int wire_read_packed(struct wire *w, enum schema_type type, uint64_t *ret);
 

@@ -90,7 +90,8 @@ static bool path_is(const char *path, size_t n, const char *kind)
     return (size_t)(first - start) == len && memcmp(start, kind, len) == 0;
 }
 
-bool path_is_service(const char *path, size_t n)
+/* "web1", "svc/web1" and "ns/svc/web1" are services. */
+static bool path_is_service(const char *path, size_t n)
 {
     return path_is(path, n, "svc");
 }

@@ -69,8 +69,7 @@ struct target {
 
 /* Pure. */
 struct target level_target(enum level level, const char *key, size_t n);
-/* What an object's path names: "web1", "svc/web1" and "ns/svc/web1" are services. */
-bool path_is_service(const char *path, size_t n);
+/* Whether that is what an object's path names. */
 bool path_is_secret(const char *path, size_t n);
 
 enum {

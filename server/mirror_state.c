@@ -207,8 +207,9 @@ static void head_copy_config(struct pools *p, struct instance_head *to, const st
     to->config = from->config;
 }
 
-struct instance *instance_with_config(struct pools *p, const struct instance *from,
-                                      const struct instance_head *config)
+/* A copy with another configuration part. */
+static struct instance *instance_with_config(struct pools *p, const struct instance *from,
+                                             const struct instance_head *config)
 {
     size_t texts = 0;
     struct instance *i;

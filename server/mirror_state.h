@@ -104,8 +104,6 @@ struct instance *instance_ref(struct instance *i);
 void instance_unref(struct pools *p, struct instance *i); /* NULL is allowed */
 /* Whether they are the same in everything. */
 bool instance_equal(const struct instance *a, const struct instance *b);
-/* A copy with another configuration part. */
-struct instance *instance_with_config(struct pools *p, const struct instance *i, const struct instance_head *config);
 
 /* What a difference between two forms of an instance (NULL: none) can change elsewhere. */
 enum instance_change {

@@ -50,7 +50,8 @@ static void add_text(struct buf *b, unsigned field, const char *text, size_t n)
     buf_append(b, text, n);
 }
 
-void xds_version_text(struct hash128 version, char ret[33])
+/* 32 hexadecimal digits and a NUL. */
+static void version_text(struct hash128 version, char ret[33])
 {
     snprintf(ret, VERSION_DIGITS + 1, "%016llx%016llx", (unsigned long long)version.high,
              (unsigned long long)version.low);
@@ -115,7 +116,7 @@ void xds_message_begin(struct xds_message *m, const struct xds_session *s, enum 
     if (delta)
         snprintf(text, sizeof(text), "%llu", (unsigned long long)s->gateway->revision);
     else
-        xds_version_text(version, text);
+        version_text(version, text);
     add_text(&m->head, delta ? DELTA_SYSTEM_VERSION_INFO : SOTW_VERSION_INFO, text, strlen(text));
     add_text(&m->head, delta ? DELTA_TYPE_URL : SOTW_TYPE_URL, url, strlen(url));
     add_text(&m->head, delta ? DELTA_NONCE : SOTW_NONCE, nonce_text, (size_t)n);

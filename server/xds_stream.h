@@ -248,8 +248,6 @@ void xds_message_begin(struct xds_message *m, const struct xds_session *s, enum 
                        struct hash128 version);
 void xds_message_add(struct xds_message *m, struct xds_part part);
 void xds_message_add_removed(struct xds_message *m, const struct xds_name *name);
-/* 32 hexadecimal digits and a NUL. */
-void xds_version_text(struct hash128 version, char ret[33]);
 /* Lower-case hexadecimal digits; n at most 16. False when there is anything else. */
 bool xds_hex_parse(const char *p, size_t n, uint64_t *ret);
 bool xds_version_parse(struct xds_span text, struct hash128 *ret);

@@ -53,7 +53,8 @@ uint32_t xds_slot_new(struct xds_space *s, const char *name, size_t len)
     return n->slot;
 }
 
-uint32_t xds_slot_get(struct xds_space *s, const char *name, size_t len)
+/* The slot of a name, given to it when it had none; one reference more. */
+static uint32_t slot_get(struct xds_space *s, const char *name, size_t len)
 {
     struct xds_name *n = map_get(&s->by_name, name, len);
 
@@ -140,11 +141,11 @@ static struct xds_form *form_of(struct xds_gateway *g, struct resource *r, uint3
     f->n_routes = (uint32_t)r->n_route_needs;
     f->n_secrets = (uint32_t)r->n_secret_needs;
     for (size_t i = 0; i < r->n_clusters; i++)
-        *use++ = xds_slot_get(&g->spaces[XDS_CLUSTER], r->clusters[i], strlen(r->clusters[i]));
+        *use++ = slot_get(&g->spaces[XDS_CLUSTER], r->clusters[i], strlen(r->clusters[i]));
     for (size_t i = 0; i < r->n_route_needs; i++)
-        *use++ = xds_slot_get(&g->spaces[XDS_ROUTE], r->needs[i], strlen(r->needs[i]));
+        *use++ = slot_get(&g->spaces[XDS_ROUTE], r->needs[i], strlen(r->needs[i]));
     for (size_t i = r->n_route_needs; i < r->n_route_needs + r->n_secret_needs; i++)
-        *use++ = xds_slot_get(&g->spaces[XDS_SECRET], r->needs[i], strlen(r->needs[i]));
+        *use++ = slot_get(&g->spaces[XDS_SECRET], r->needs[i], strlen(r->needs[i]));
     return f;
 }
 
@@ -593,7 +594,7 @@ static bool apply_change(struct xds_gateway *g, const struct xds_change *c, stru
     assert(c->after->type == c->type);
     if (before && before->version == c->after->version)
         return false;
-    ret->slot = xds_slot_get(t->space, c->name, strlen(c->name));
+    ret->slot = slot_get(t->space, c->name, strlen(c->name));
     ret->before = set_current(t, ret->slot, form_of(g, c->after, ret->slot));
     xds_slot_unref(t->space, ret->slot);
     return true;

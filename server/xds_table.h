@@ -165,9 +165,8 @@ static inline struct xds_space *xds_space_of(struct xds_gateway *g, enum xds_typ
 
 /* The slot of a name, or XDS_NO_SLOT. */
 uint32_t xds_slot_find(const struct xds_space *s, const char *name, size_t len);
-/* The slot of a name, given to it when it had none; one reference more. */
-uint32_t xds_slot_get(struct xds_space *s, const char *name, size_t len);
-/* As xds_slot_get() for a name that was just looked up and has none. */
+
+/* A slot for a name that was just looked up and has none; the caller has its reference. */
 uint32_t xds_slot_new(struct xds_space *s, const char *name, size_t len);
 static inline void xds_slot_ref(struct xds_space *s, uint32_t slot)
 {
