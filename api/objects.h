@@ -75,7 +75,6 @@ const struct service_exposure *exposure_first(const struct view *v, const char *
 const struct service_exposure *exposure_next(const struct view *v, const struct service_exposure *sx);
 int exposure_name_compare(const char *a, const char *b);
 
-
 void exposure_write_route(struct writer *w, const struct route *r);
 void endpoint_write_status(struct writer *w, const struct endpoint *one);
 /* What of it the topology tells, and what of its status. */
