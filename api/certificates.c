@@ -26,14 +26,7 @@ static void note_use(struct call *c, struct uses *u, const char *path, const str
     for (size_t i = u->n; i > 0 && u->items[i - 1].sx == sx; i--)
         if (strcmp(u->items[i - 1].path, path) == 0)
             return;
-    if (u->n == u->cap) {
-        size_t cap = u->cap ? 2 * u->cap : 64;
-        struct use *more = arena_array(c->arena, struct use, cap);
-        if (u->n)
-            memcpy(more, u->items, u->n * sizeof(*more));
-        u->items = more;
-        u->cap = cap;
-    }
+    u->items = arena_room(c->arena, u->items, u->n, &u->cap, sizeof(*u->items));
     u->items[u->n++] = (struct use){path, sx};
 }
 

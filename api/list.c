@@ -32,13 +32,7 @@ struct list_query {
 
 static struct value *values_add(struct values *v)
 {
-    if (v->n == v->cap) {
-        struct value *more = arena_array(v->arena, struct value, v->cap ? 2 * v->cap : 4);
-        if (v->n)
-            memcpy(more, v->items, v->n * sizeof(*more));
-        v->cap = v->cap ? 2 * v->cap : 4;
-        v->items = more;
-    }
+    v->items = arena_room(v->arena, v->items, v->n, &v->cap, sizeof(*v->items));
     return &v->items[v->n++];
 }
 
@@ -353,10 +347,7 @@ static size_t gather_sorted(struct call *c, const struct collection *l, const st
     for (const void *item = l->first(c, ""); item; item = l->next(c, item)) {
         if (!item_passes(c, l, q, item, &v))
             continue;
-        if (n == cap) {
-            cap = cap ? 2 * cap : 256;
-            *ret = mem_realloc(*ret, cap, sizeof(**ret));
-        }
+        *ret = mem_room(*ret, n, &cap, sizeof(**ret));
         fill_sorted(c, l, q, item, &v, &(*ret)[n++]);
     }
     *ret_total = (int64_t)n;

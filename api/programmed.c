@@ -50,29 +50,15 @@ static struct one *find_one(const struct said *s, const char *name)
 
 /* ---- by what they are carried ---- */
 
-/* A list of n pointers with room for one more. */
-static void *with_room(struct arena *arena, void *items, size_t n, size_t *cap)
-{
-    void **more;
-
-    if (n < *cap)
-        return items;
-    *cap = *cap ? 2 * *cap : 2;
-    more = arena_array(arena, void *, *cap);
-    if (n)
-        memcpy(more, items, n * sizeof(*more));
-    return more;
-}
-
 static void add_text(struct arena *arena, struct texts *list, const char *text)
 {
-    list->items = with_room(arena, list->items, list->n, &list->cap);
+    list->items = arena_room(arena, list->items, list->n, &list->cap, sizeof(*list->items));
     list->items[list->n++] = text;
 }
 
 static void add_chain(struct arena *arena, struct chains *list, const struct plan_chain *chain)
 {
-    list->items = with_room(arena, list->items, list->n, &list->cap);
+    list->items = arena_room(arena, list->items, list->n, &list->cap, sizeof(*list->items));
     list->items[list->n++] = chain;
 }
 

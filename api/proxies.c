@@ -304,14 +304,7 @@ struct gathered {
 
 static void add_alarm(struct call *c, struct gathered *g, const char *name, const char *text, double since)
 {
-    if (g->n == g->cap) {
-        size_t cap = g->cap ? 2 * g->cap : 16;
-        struct api_alarm *more = arena_array(c->arena, struct api_alarm, cap);
-        if (g->n)
-            memcpy(more, g->items, g->n * sizeof(*more));
-        g->items = more;
-        g->cap = cap;
-    }
+    g->items = arena_room(c->arena, g->items, g->n, &g->cap, sizeof(*g->items));
     g->items[g->n++] = (struct api_alarm){name, text, since};
 }
 

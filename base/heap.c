@@ -5,8 +5,6 @@
 
 #include <stdbool.h>
 
-enum { FIRST_CAPACITY = 16 };
-
 static bool is_earlier(const struct heap_entry *a, const struct heap_entry *b)
 {
     return a->at != b->at ? a->at < b->at : a->order < b->order;
@@ -63,10 +61,7 @@ void heap_set(struct heap *h, struct heap_entry *e, clock_ns at)
     e->at = at;
     e->order = h->next_order++;
     if (!e->place) {
-        if (h->n == h->cap) {
-            h->cap = h->cap ? h->cap * 2 : FIRST_CAPACITY;
-            h->entries = mem_realloc(h->entries, h->cap, sizeof(struct heap_entry *));
-        }
+        h->entries = mem_room(h->entries, h->n, &h->cap, sizeof(*h->entries));
         put(h, h->n++, e);
     }
     sift(h, e->place - 1, e);

@@ -22,7 +22,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { BATCH = 64, POSTED_MIN = 16 };
+enum { BATCH = 64 };
 enum { LOOP_MAGIC = 0x6c6f6f70, IO_MAGIC = 0x6c70696f, TIMER_MAGIC = 0x6c70746d };
 
 struct loop_io {
@@ -166,10 +166,7 @@ void loop_post(struct loop *l, void (*f)(void *arg, bool run), void *arg)
     assert(l->magic == LOOP_MAGIC);
     pthread_mutex_lock(&l->posted_lock);
     was_empty = list->count == 0;
-    if (list->count == list->cap) {
-        list->cap = list->cap ? list->cap * 2 : POSTED_MIN;
-        list->items = mem_realloc(list->items, list->cap, sizeof(struct work));
-    }
+    list->items = mem_room(list->items, list->count, &list->cap, sizeof(*list->items));
     list->items[list->count++] = (struct work){.f = f, .arg = arg};
     atomic_store(&l->has_posted, true);
     pthread_mutex_unlock(&l->posted_lock);

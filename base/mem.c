@@ -59,6 +59,21 @@ void *mem_realloc(void *p, size_t count, size_t size)
     return p;
 }
 
+enum { FIRST_ITEMS = 4 };
+
+static size_t next_cap(size_t cap)
+{
+    if (cap > SIZE_MAX / 2)
+        out_of_memory(cap);
+    return cap ? 2 * cap : FIRST_ITEMS;
+}
+
+void *mem_grown(void *items, size_t *cap, size_t size)
+{
+    *cap = next_cap(*cap);
+    return mem_realloc(items, *cap, size);
+}
+
 void *mem_dup(const void *p, size_t n)
 {
     void *copy = malloc(n ? n : 1);
@@ -271,6 +286,19 @@ void *arena_dup(struct arena *a, const void *p, size_t n)
     if (n)
         memcpy(copy, p, n);
     return copy;
+}
+
+void *arena_room(struct arena *a, void *items, size_t n, size_t *cap, size_t size)
+{
+    void *larger;
+
+    if (n < *cap)
+        return items;
+    *cap = next_cap(*cap);
+    larger = arena_alloc(a, array_size(*cap, size));
+    if (n)
+        memcpy(larger, items, n * size);
+    return larger;
 }
 
 char *arena_strndup(struct arena *a, const char *s, size_t n)

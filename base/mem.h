@@ -37,6 +37,14 @@ void mem_wipe_traces(void);
  * something large. */
 void mem_trim(void);
 
+void *mem_grown(void *items, size_t *cap, size_t size); /* for mem_room() */
+/* Growing arrays: the items, moved if need be, with room for one more of `size` bytes behind n. cap is how many there
+ * is room for, and doubles. */
+static inline void *mem_room(void *items, size_t n, size_t *cap, size_t size)
+{
+    return n < *cap ? items : mem_grown(items, cap, size);
+}
+
 #define mem_new(T) ((T *)mem_alloc(sizeof(T)))
 #define mem_array(T, n) ((T *)mem_calloc((n), sizeof(T)))
 
@@ -78,6 +86,8 @@ void arena_set_secret(struct arena *a);
 /* Zeroed, aligned for any type. */
 void *arena_alloc(struct arena *a, size_t n);
 void *arena_dup(struct arena *a, const void *p, size_t n);
+/* As mem_room(), in the arena, where the array before stays; what is new is zeroed. */
+void *arena_room(struct arena *a, void *items, size_t n, size_t *cap, size_t size);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -5,10 +5,7 @@
 
 void pointers_add(struct pointers *p, void *item)
 {
-    if (p->count == p->cap) {
-        p->cap = p->cap ? p->cap * 2 : 16;
-        p->items = mem_realloc(p->items, p->cap, sizeof(*p->items));
-    }
+    p->items = mem_room(p->items, p->count, &p->cap, sizeof(*p->items));
     p->items[p->count++] = item;
 }
 

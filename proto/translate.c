@@ -738,13 +738,7 @@ static void add_subject(void *arg, const char *gateway, const char *exposure)
 {
     struct subjects *s = arg;
 
-    if (s->n == s->cap) {
-        struct xds_subject *more = arena_array(s->arena, struct xds_subject, s->cap ? 2 * s->cap : 4);
-        if (s->n)
-            memcpy(more, s->items, s->n * sizeof(*more));
-        s->cap = s->cap ? 2 * s->cap : 4;
-        s->items = more;
-    }
+    s->items = arena_room(s->arena, s->items, s->n, &s->cap, sizeof(*s->items));
     s->items[s->n++] = (struct xds_subject){arena_strdup(s->arena, gateway), arena_strdup(s->arena, exposure)};
 }
 

@@ -112,10 +112,7 @@ static void sort_members(struct canonical *c, const struct frame *f)
 
 static void push_frame(struct canonical *c, bool is_object)
 {
-    if (c->depth == c->frames_cap) {
-        c->frames_cap = c->frames_cap ? 2 * c->frames_cap : 16;
-        c->frames = mem_realloc(c->frames, c->frames_cap, sizeof(*c->frames));
-    }
+    c->frames = mem_room(c->frames, c->depth, &c->frames_cap, sizeof(*c->frames));
     c->frames[c->depth++] =
         (struct frame){.start = c->text.len, .first_member = c->n_members, .is_object = is_object, .sorted = true};
     buf_append_byte(&c->text, is_object ? '{' : '[');
@@ -129,10 +126,7 @@ static void add_key(struct canonical *c, const char *key, size_t n)
     if (f->any)
         buf_append_byte(&c->text, ',');
     f->any = true;
-    if (c->n_members == c->members_cap) {
-        c->members_cap = c->members_cap ? 2 * c->members_cap : 32;
-        c->members = mem_realloc(c->members, c->members_cap, sizeof(*c->members));
-    }
+    c->members = mem_room(c->members, c->n_members, &c->members_cap, sizeof(*c->members));
     m = &c->members[c->n_members++];
     m->start = c->text.len;
     buf_json_string(&c->text, key, n);

@@ -233,14 +233,7 @@ static const char *const *make_exposes(struct gathering *g, const char *list, si
         /* An entry without '#' is an inline port mapping. */
         if (!memchr(id.data, '#', id.len) || memchr(id.data, '\0', id.len))
             continue;
-        if (n == cap) {
-            const char **more = arena_array(g->arena, const char *, cap ? 2 * cap : 4);
-
-            if (n)
-                memcpy(more, ids, n * sizeof(*ids));
-            ids = more;
-            cap = cap ? 2 * cap : 4;
-        }
+        ids = arena_room(g->arena, ids, n, &cap, sizeof(*ids));
         ids[n++] = arena_strndup(g->arena, (char *)id.data, id.len);
     }
     buf_clear(&id);

@@ -36,10 +36,7 @@ struct patching {
 
 static struct undo *add_undo(struct mirror *m)
 {
-    if (m->n_undo == m->undo_cap) {
-        m->undo_cap = m->undo_cap ? 2 * m->undo_cap : 16;
-        m->undo = mem_realloc(m->undo, m->undo_cap, sizeof(*m->undo));
-    }
+    m->undo = mem_room(m->undo, m->n_undo, &m->undo_cap, sizeof(*m->undo));
     m->undo[m->n_undo] = (struct undo){0};
     return &m->undo[m->n_undo++];
 }

@@ -156,10 +156,7 @@ static bool path_concerns_us(struct cursor *c)
 
 static void add_change(struct mirror *m, const char *start, const char *end)
 {
-    if (m->n_changes == m->changes_cap) {
-        m->changes_cap = m->changes_cap ? 2 * m->changes_cap : 16;
-        m->changes = mem_realloc(m->changes, m->changes_cap, sizeof(*m->changes));
-    }
+    m->changes = mem_room(m->changes, m->n_changes, &m->changes_cap, sizeof(*m->changes));
     m->changes[m->n_changes++] = (struct change){start, (size_t)(end - start)};
 }
 

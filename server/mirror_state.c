@@ -431,10 +431,7 @@ void tree_replace_node(struct tree *w, struct node *before, struct node *after)
         w->n_nodes--;
         memmove(w->nodes + at, w->nodes + at + 1, (w->n_nodes - at) * sizeof(*w->nodes));
     } else {
-        if (w->n_nodes == w->nodes_cap) {
-            w->nodes_cap = w->nodes_cap ? 2 * w->nodes_cap : 8;
-            w->nodes = mem_realloc(w->nodes, w->nodes_cap, sizeof(struct node *));
-        }
+        w->nodes = mem_room(w->nodes, w->n_nodes, &w->nodes_cap, sizeof(*w->nodes));
         memmove(w->nodes + at + 1, w->nodes + at, (w->n_nodes - at) * sizeof(*w->nodes));
         w->nodes[at] = after;
         w->n_nodes++;
@@ -458,10 +455,7 @@ struct draft_resource *draft_add_resource(struct draft *d, struct pools *p, cons
 {
     struct draft_resource *r;
 
-    if (d->n_resources == d->cap) {
-        d->cap = d->cap ? 2 * d->cap : 16;
-        d->resources = mem_realloc(d->resources, d->cap, sizeof(*d->resources));
-    }
+    d->resources = mem_room(d->resources, d->n_resources, &d->cap, sizeof(*d->resources));
     r = &d->resources[d->n_resources++];
     r->rid = intern(p->texts, rid, n);
     r->is_address = is_address;

@@ -22,10 +22,7 @@ void path_queue_add(struct path_queue *q, const char *path)
         q->count -= q->head;
         q->head = 0;
     }
-    if (q->count == q->cap) {
-        q->cap = q->cap ? 2 * q->cap : 16;
-        q->paths = mem_realloc(q->paths, q->cap, sizeof(*q->paths));
-    }
+    q->paths = mem_room(q->paths, q->count, &q->cap, sizeof(*q->paths));
     q->paths[q->count++] = intern_ref(path);
     map_put(&q->known, path, intern_len(path), q);
 }
@@ -96,10 +93,7 @@ static void add_slaves(struct mirror *m, struct scaler *s, const char *list, siz
 
         if (!path)
             continue;
-        if (s->n_slaves == *cap) {
-            *cap = *cap ? 2 * *cap : 8;
-            s->slaves = mem_realloc(s->slaves, *cap, sizeof(*s->slaves));
-        }
+        s->slaves = mem_room(s->slaves, s->n_slaves, cap, sizeof(*s->slaves));
         s->slaves[s->n_slaves++] = path;
     }
     buf_clear(&name);

@@ -79,10 +79,7 @@ static void need_slot(struct bundles_question *q, struct group *g, unsigned kind
     }
     if (bits_set(&g->wanted[kind], slot))
         xds_slot_ref(xds_space_of(g->gateway, types[kind]), slot);
-    if (q->n_needs == q->needs_cap) {
-        q->needs_cap = q->needs_cap ? 2 * q->needs_cap : WORD;
-        q->needs = mem_realloc(q->needs, q->needs_cap, sizeof(struct need));
-    }
+    q->needs = mem_room(q->needs, q->n_needs, &q->needs_cap, sizeof(*q->needs));
     q->needs[q->n_needs++] = (struct need){bundle, g->heads[kind][slot]};
     g->heads[kind][slot] = (uint32_t)q->n_needs;
 }

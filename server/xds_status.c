@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORD = 64, PROXIES_MIN = 16, RESOURCES_MIN = 256 };
+enum { WORD = 64 };
 
 struct xds_status {
     const struct xds_common *common;
@@ -317,20 +317,6 @@ static void describe(const struct xds_session *s, struct arena *arena, struct xd
     }
 }
 
-/* Room for one more in an array in an arena. */
-static void *room(struct arena *arena, void *items, size_t n, size_t *cap, size_t size, size_t min)
-{
-    void *more;
-
-    if (n < *cap)
-        return items;
-    *cap = *cap ? 2 * *cap : min;
-    more = arena_alloc(arena, *cap * size);
-    if (n > 0)
-        memcpy(more, items, n * size);
-    return more;
-}
-
 /* ---- proxies ---- */
 
 struct proxies_question {
@@ -371,7 +357,7 @@ static void add_known(struct proxies_question *q)
     for (size_t i = 0; q->presence && (k = xds_presence_next(q->presence, &i)) != NULL;) {
         if (k->state == XDS_CONNECTED || (q->id && strcmp(k->id, q->id) != 0))
             continue;
-        q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
+        q->items = arena_room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]));
         describe_known(k, q->arena, &q->items[q->n++]);
     }
 }
@@ -384,7 +370,7 @@ static int step_all(struct xds_directory *d, struct xds_question *question, cloc
     while ((s = xds_question_session(d, question)) != NULL) {
         if (!s->node_known)
             continue; /* it said nothing yet */
-        q->items = room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]), PROXIES_MIN);
+        q->items = arena_room(q->arena, q->items, q->n, &q->cap, sizeof(q->items[0]));
         describe(s, q->arena, &q->items[q->n++]);
         if (clock_now(NULL) >= until)
             return 0;
@@ -412,8 +398,7 @@ static void add_resource(struct proxies_question *q, const struct xds_session *s
     const struct xds_refusal *refusal = xds_refusal_of(s, xds_current(sub->table, slot));
     struct xds_proxy_resource *r;
 
-    proxy->resources =
-        room(q->arena, proxy->resources, proxy->n_resources, &q->resources_cap, sizeof(*r), RESOURCES_MIN);
+    proxy->resources = arena_room(q->arena, proxy->resources, proxy->n_resources, &q->resources_cap, sizeof(*r));
     r = &proxy->resources[proxy->n_resources++];
     *r = (struct xds_proxy_resource){.type = sub->type,
                                      .name = arena_strdup(q->arena, sub->table->space->names[slot]->text),
@@ -584,7 +569,7 @@ static void add_to_rollout(struct rollout_question *q, const struct xds_session 
     struct xds_rollout_status *ret = q->ret;
     struct xds_rollout_proxy *one;
 
-    ret->proxies = room(q->arena, ret->proxies, ret->n_proxies, &q->cap, sizeof(*one), PROXIES_MIN);
+    ret->proxies = arena_room(q->arena, ret->proxies, ret->n_proxies, &q->cap, sizeof(*one));
     one = &ret->proxies[ret->n_proxies++];
     *one = (struct xds_rollout_proxy){.id = id_of(s, q->arena),
                                       .node_id = copy_of(s->node_id, q->arena),

@@ -97,10 +97,7 @@ static void add_affected(struct sketch *k, const char *path)
     if (map_gets(&k->affected_paths, path))
         return;
     map_puts(&k->affected_paths, path, k);
-    if (k->n_affected == k->cap_affected) {
-        k->cap_affected = k->cap_affected ? 2 * k->cap_affected : 16;
-        k->affected = mem_realloc(k->affected, k->cap_affected, sizeof(*k->affected));
-    }
+    k->affected = mem_room(k->affected, k->n_affected, &k->cap_affected, sizeof(*k->affected));
     k->affected[k->n_affected++] = (struct affected){.path = path, .before = view_service(k->view, path)};
 }
 

@@ -113,20 +113,6 @@ static struct draft_chain *chain_of(struct planner *pl, const struct party *p)
     return chain;
 }
 
-/* Arrays in the scratch arena grow by doubling. */
-static void *grown(struct planner *pl, void *items, size_t count, size_t *cap, size_t size)
-{
-    void *larger;
-
-    if (count < *cap)
-        return items;
-    *cap = *cap ? *cap * 2 : 4;
-    larger = arena_alloc(pl->scratch, *cap * size);
-    if (count)
-        memcpy(larger, items, count * size);
-    return larger;
-}
-
 static void join_chains(struct planner *pl)
 {
     for (size_t i = 0; i < pl->n_parties; i++) {
@@ -144,7 +130,8 @@ static void join_chains(struct planner *pl)
             p->out = true;
             continue;
         }
-        chain->parties = grown(pl, chain->parties, chain->n_parties, &chain->cap, sizeof(*chain->parties));
+        chain->parties =
+            arena_room(pl->scratch, chain->parties, chain->n_parties, &chain->cap, sizeof(*chain->parties));
         chain->parties[chain->n_parties++] = p;
         p->chain = chain;
     }
@@ -173,7 +160,7 @@ bool party_is_matched_by_domain(const struct party *p)
 static void add_claim(struct planner *pl, struct claim_list *l, struct party *p, const char *name, const char *domain,
                       const struct vhost *vhost)
 {
-    l->items = grown(pl, l->items, l->count, &l->cap, sizeof(*l->items));
+    l->items = arena_room(pl->scratch, l->items, l->count, &l->cap, sizeof(*l->items));
     l->items[l->count++] = (struct name_claim){
         .name = name,
         .domain = domain,
@@ -246,8 +233,8 @@ static void settle_claim(struct planner *pl, const struct name_claim *c)
         *owner = (struct owner){.name = c->name, .chain = chain, .party = c->party};
         if (c->name) {
             map_puts(&pl->owners, c->name, owner);
-            chain->server_names = grown(pl, chain->server_names, chain->n_server_names, &chain->names_cap,
-                                        sizeof(*chain->server_names));
+            chain->server_names = arena_room(pl->scratch, chain->server_names, chain->n_server_names,
+                                             &chain->names_cap, sizeof(*chain->server_names));
             chain->server_names[chain->n_server_names++] = c->name;
         } else {
             pl->default_owner = owner;

@@ -238,15 +238,7 @@ static bool may_share(const struct planner *pl, const struct party *holder, cons
 
 static struct plan_vhost *new_vhost(struct planner *pl, struct draft_chain *chain)
 {
-    if (chain->n_vhosts == chain->vhosts_cap) {
-        size_t cap = chain->vhosts_cap ? chain->vhosts_cap * 2 : 4;
-        struct plan_vhost *larger = arena_array(pl->arena, struct plan_vhost, cap);
-
-        if (chain->n_vhosts)
-            memcpy(larger, chain->vhosts, chain->n_vhosts * sizeof(*larger));
-        chain->vhosts = larger;
-        chain->vhosts_cap = cap;
-    }
+    chain->vhosts = arena_room(pl->arena, chain->vhosts, chain->n_vhosts, &chain->vhosts_cap, sizeof(*chain->vhosts));
     return &chain->vhosts[chain->n_vhosts++];
 }
 

@@ -25,10 +25,7 @@ void problem_append(struct problem_list *l, const struct problem *p)
     l->fatal = l->fatal || problem_is_fatal(p);
     if (l->count > SERVICE_PROBLEMS_MAX)
         return;
-    if (l->count == l->cap) {
-        l->cap = l->cap ? l->cap * 2 : 4;
-        l->items = mem_realloc(l->items, l->cap, sizeof(*l->items));
-    }
+    l->items = mem_room(l->items, l->count, &l->cap, sizeof(*l->items));
     l->items[l->count] = l->count < SERVICE_PROBLEMS_MAX ? *p : more;
     l->count++;
 }

@@ -165,3 +165,21 @@ TEST(a_null_arena_may_be_freed)
 {
     arena_free(NULL);
 }
+
+TEST(arrays_grow_and_keep_what_they_have)
+{
+    struct arena *a = arena_new();
+    uint64_t *items = NULL, *kept = NULL;
+    size_t cap = 0, kept_cap = 0;
+
+    for (size_t n = 0; n < 1000; n++) {
+        items = mem_room(items, n, &cap, sizeof(*items));
+        kept = arena_room(a, kept, n, &kept_cap, sizeof(*kept));
+        CHECK(n < cap && cap <= 2 * n + 4 && kept_cap == cap && kept[n] == 0);
+        items[n] = kept[n] = n;
+    }
+    for (size_t n = 0; n < 1000; n++)
+        CHECK(items[n] == n && kept[n] == n);
+    mem_free(items);
+    arena_free(a);
+}
