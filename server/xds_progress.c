@@ -55,14 +55,6 @@ static bool is_of_batch(const struct xds_form *f, uint64_t sequence)
 
 /* ---- refusals ---- */
 
-const struct xds_refused *xds_progress_refusal(const struct xds_progress *p, uint64_t sequence)
-{
-    for (unsigned i = 0; i < p->n_refused; i++)
-        if (p->refused[i].sequence == sequence)
-            return &p->refused[i];
-    return NULL;
-}
-
 void xds_progress_refused(struct xds_session *s, const struct xds_form *f)
 {
     struct xds_progress *p = &s->progress;

@@ -74,8 +74,6 @@ void xds_progress_leave(struct xds_session *s);
 clock_ns xds_progress_advance(struct xds_session *s, clock_ns now);
 /* The client was found to refuse this form. */
 void xds_progress_refused(struct xds_session *s, const struct xds_form *f);
-/* Whether it refused something that this batch brought; borrowed, the one that came first. */
-const struct xds_refused *xds_progress_refusal(const struct xds_progress *p, uint64_t sequence);
 
 /* ---- journals: of a gateway ---- */
 

@@ -107,11 +107,6 @@ const char *xds_session_node(const struct xds_session *s)
     return s->node_id;
 }
 
-const char *xds_session_gateway(const struct xds_session *s)
-{
-    return s->gateway ? s->gateway->name : NULL;
-}
-
 clock_ns xds_session_deadline(const struct xds_session *s)
 {
     return s->deadline;

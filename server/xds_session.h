@@ -78,9 +78,8 @@ int xds_session_next(struct xds_session *s, clock_ns now, struct xds_message *re
 void xds_session_try_again(struct xds_session *s);
 /* When to call xds_session_next() again at the latest; INT64_MAX: never. Valid after it returned 0. */
 clock_ns xds_session_deadline(const struct xds_session *s);
-/* Of the proxy, for logs: its node's id and gateway, NULL before the first request or while it is not known. */
+/* Of the proxy, for logs: its node's id, NULL before the first request. */
 const char *xds_session_node(const struct xds_session *s);
-const char *xds_session_gateway(const struct xds_session *s);
 /* The gateway that the proxy asks for and that does not exist; NULL when that is not so. */
 const char *xds_session_unknown_gateway(const struct xds_session *s);
 

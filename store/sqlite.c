@@ -173,9 +173,17 @@ static int bind(struct db_statement *s, int index, const struct db_value *value)
     return sqlite3_bind_null(s->handle, index);
 }
 
-int db_start(struct db_statement *s, const struct db_value *values, size_t n, struct err *e)
+static void reset(struct db_statement *s)
 {
-    db_reset(s);
+    assert(s);
+    /* The code is that of the step before, which was reported then. */
+    (void)sqlite3_reset(s->handle);
+    (void)sqlite3_clear_bindings(s->handle);
+}
+
+static int start(struct db_statement *s, const struct db_value *values, size_t n, struct err *e)
+{
+    reset(s);
     assert(n == (size_t)sqlite3_bind_parameter_count(s->handle));
     for (size_t i = 0; i < n; i++) {
         int code = bind(s, (int)i + 1, &values[i]);
@@ -232,21 +240,13 @@ int db_step(struct db_statement *s, const struct db_value **ret_values, size_t *
     return 1;
 }
 
-void db_reset(struct db_statement *s)
-{
-    assert(s);
-    /* The code is that of the step before, which was reported then. */
-    (void)sqlite3_reset(s->handle);
-    (void)sqlite3_clear_bindings(s->handle);
-}
-
 int db_run(struct db_statement *s, const struct db_value *values, size_t n, struct err *e)
 {
-    int r = db_start(s, values, n, e);
+    int r = start(s, values, n, e);
 
     if (r == 0)
         r = db_step(s, NULL, NULL, e);
-    db_reset(s);
+    reset(s);
     return r < 0 ? r : 0;
 }
 

@@ -92,11 +92,9 @@ void db_statement_free(struct db_statement *s); /* NULL is allowed */
 
 /* Binds and runs a statement that gives no rows. */
 int db_run(struct db_statement *s, const struct db_value *values, size_t n, struct err *e);
-/* Binds and starts; then db_step() gives 1 with the row's values (borrowed until the next call), 0 at the end, or an
- * error. db_reset() afterwards. */
-int db_start(struct db_statement *s, const struct db_value *values, size_t n, struct err *e);
+/* Of a statement without parameters: 1 with the next row's values (borrowed until the next call), 0 at the end, or an
+ * error. */
 int db_step(struct db_statement *s, const struct db_value **ret_values, size_t *ret_n, struct err *e);
-void db_reset(struct db_statement *s);
 
 /*
  * A digest over a row's values, kept in its last column. SQLite's own check sees a broken tree, not a flipped bit in
