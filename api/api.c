@@ -46,18 +46,11 @@ static void on_request(void *arg, const struct http_request *r, struct http_answ
     tokens_unref(tokens);
 }
 
-static bool on_takes_body(void *arg, const char *method, const char *target)
+static struct http_manner on_first_line(void *arg, const char *method, const char *target)
 {
     struct api *a = arg;
 
-    return dispatch_takes_body(&a->dispatcher, method, target);
-}
-
-static bool on_is_probe(void *arg, const char *method, const char *target)
-{
-    struct api *a = arg;
-
-    return dispatch_is_probe(&a->dispatcher, method, target);
+    return dispatch_manner(&a->dispatcher, method, target);
 }
 
 static int find_group(const char *name, gid_t *ret, struct err *e)
@@ -136,8 +129,7 @@ static int start_http(struct api *a, const struct api_options *options, struct e
                                       .sockets = options->sockets,
                                       .socket_group = a->dispatcher.group,
                                       .handle = on_request,
-                                      .takes_body = on_takes_body,
-                                      .is_probe = on_is_probe,
+                                      .manner = on_first_line,
                                       .tls = tls,
                                       .hosts = a->hosts,
                                       .arg = a};

@@ -424,35 +424,18 @@ void dispatch(const struct dispatcher *d, const struct tokens *tokens, const str
     run(&c, NULL);
 }
 
-/* Of a request whose content is not there yet; NULL: there is none. */
-static const struct api_route *find_route(const struct dispatcher *d, const char *method, const struct target *t)
+struct http_manner dispatch_manner(const struct dispatcher *d, const char *method, const char *target)
 {
+    _cleanup_(arena_free_p) struct arena *arena = arena_new();
     const char *arguments[ROUTE_ARGUMENTS_MAX];
-
-    return route_find(d->routes, method, t, arguments);
-}
-
-bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target)
-{
-    _cleanup_(arena_free_p) struct arena *arena = arena_new();
     const struct api_route *route;
     struct target t;
 
     if (target_parse(target, arena, &t, NULL))
-        return false;
-    route = find_route(d, method, &t);
-    return route && route->probe;
-}
-
-bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target)
-{
-    _cleanup_(arena_free_p) struct arena *arena = arena_new();
-    const struct api_route *route;
-    struct target t;
-
-    if (target_parse(target, arena, &t, NULL))
-        return false;
-    route = find_route(d, method, &t);
+        return (struct http_manner){0};
+    route = route_find(d->routes, method, &t, arguments);
+    if (route)
+        return (struct http_manner){.takes_body = route->takes, .is_probe = route->probe};
     /* A method that a path does not take is answered with 405. */
-    return route ? route->takes != NULL : route_allow(d->routes, &t, arena) != NULL;
+    return (struct http_manner){.takes_body = route_allow(d->routes, &t, arena)};
 }

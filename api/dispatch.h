@@ -33,8 +33,7 @@ bool dispatch_knows(const struct dispatcher *d, const struct principal *who);
 /* tokens: of this moment; may be NULL. */
 void dispatch(const struct dispatcher *d, const struct tokens *tokens, const struct http_request *r,
               struct http_answer *a);
-/* Whether it is answered past the limits, too. */
-bool dispatch_is_probe(const struct dispatcher *d, const char *method, const char *target);
-bool dispatch_takes_body(const struct dispatcher *d, const char *method, const char *target);
+/* Of a request whose content is not there yet. */
+struct http_manner dispatch_manner(const struct dispatcher *d, const char *method, const char *target);
 
 #endif

@@ -695,11 +695,11 @@ static bool length_is_above(const char *text, size_t max)
     return false;
 }
 
-static bool is_probe(const struct exchange *x)
+static struct http_manner manner_of(const struct exchange *x)
 {
     const struct http_options *o = &x->http->options;
 
-    return o->is_probe && o->is_probe(o->arg, x->request.method, x->request.target);
+    return o->manner(o->arg, x->request.method, x->request.target);
 }
 
 /* The header fields are there, the content is not. */
@@ -709,7 +709,7 @@ static enum MHD_Result on_headers(struct exchange *x, const char *version)
 
     bool over_limit = x->over_limit || x->connection->over_limit;
     x->answer.close = over_limit;
-    if (over_limit && !is_probe(x))
+    if (over_limit && !manner_of(x).is_probe)
         return refuse(x, 503, "too many requests or connections at the same time");
     if (strlen(x->request.target) > API_URI_MAX)
         return refuse(x, 414, "the request's target is longer than 8 KiB");
@@ -724,7 +724,7 @@ static enum MHD_Result on_headers(struct exchange *x, const char *version)
         return MHD_YES;
     if (length_is_above(header_value(x, "Content-Length"), API_BODY_MAX))
         return refuse(x, 413, "the content is larger than 1 MiB");
-    if (!x->http->options.takes_body(x->http->options.arg, x->request.method, x->request.target))
+    if (!manner_of(x).takes_body)
         return refuse(x, 400, "this request takes no content");
     return MHD_YES;
 }

@@ -117,16 +117,19 @@ struct http_counters {
 enum { HTTP_BUCKETS = 7 };
 extern const double http_buckets[HTTP_BUCKETS];
 
+/* How the shell treats a request, by its first line. */
+struct http_manner {
+    bool takes_body; /* else it is refused where it has content, before that is read */
+    bool is_probe;   /* is answered even past the limits of requests and connections; it must not take long */
+};
+
 struct http_options {
     const char *const *addresses;
     size_t n_addresses;
     const int *sockets; /* as in struct api_options; borrowed until http_start() returns */
     gid_t socket_group; /* of unix sockets; (gid_t)-1: the daemon's */
     void (*handle)(void *arg, const struct http_request *r, struct http_answer *a);
-    /* Whether a request with content may be sent there; else it is refused before its content is read. */
-    bool (*takes_body)(void *arg, const char *method, const char *target);
-    /* Whether it is answered even past the limits of requests and connections; it must not take long. NULL: none. */
-    bool (*is_probe)(void *arg, const char *method, const char *target);
+    struct http_manner (*manner)(void *arg, const char *method, const char *target); /* called before the content */
     void *arg;
     struct tls *tls;           /* of TCP addresses, which beyond loopback need it; NULL: plaintext. Borrowed */
     const struct hosts *hosts; /* that TCP's requests may name: 421; NULL: any. Outlives the shell */

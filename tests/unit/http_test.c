@@ -336,18 +336,11 @@ static void on_request(void *arg, const struct http_request *r, struct http_answ
     dispatch(&s->dispatcher, NULL, r, a);
 }
 
-static bool takes_body(void *arg, const char *method, const char *target)
+static struct http_manner manner(void *arg, const char *method, const char *target)
 {
     struct scene *s = arg;
 
-    return dispatch_takes_body(&s->dispatcher, method, target);
-}
-
-static bool is_probe(void *arg, const char *method, const char *target)
-{
-    struct scene *s = arg;
-
-    return dispatch_is_probe(&s->dispatcher, method, target);
+    return dispatch_manner(&s->dispatcher, method, target);
 }
 
 static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, unsigned stream_ms)
@@ -357,8 +350,7 @@ static void open_scene(struct scene *s, unsigned request_ms, unsigned idle_ms, u
                                          .n_addresses = 1,
                                          .socket_group = (gid_t)-1,
                                          .handle = on_request,
-                                         .takes_body = takes_body,
-                                         .is_probe = is_probe,
+                                         .manner = manner,
                                          .arg = s,
                                          .request_ms = request_ms,
                                          .idle_ms = idle_ms,
