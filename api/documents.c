@@ -281,12 +281,15 @@ static void write_override(struct call *c, const void *item, struct writer *w)
     write_origin(w, i->set.author, i->set.revision, i->set.created, i->set.updated);
 }
 
-static void prepare_one(struct call *c)
+/* All of them, or those of the exposure that the path names. */
+static void prepare_overrides(struct call *c)
 {
-    if (view_exposure(c->view, c->arguments[0]) || view_document(c->view, DOCUMENT_OVERRIDE, c->arguments[0]))
-        c->prepared = (void *)(uintptr_t)c->arguments[0]; /* read only, all the way */
-    else
+    const char *only = c->arguments[0];
+
+    if (only && !view_exposure(c->view, only) && !view_document(c->view, DOCUMENT_OVERRIDE, only))
         call_not_found(c, "Exposure");
+    else
+        c->prepared = (void *)(uintptr_t)only; /* read only, all the way */
 }
 
 ITEM_VALUE(get_override_exposure, override_item, text, one->document->name)
@@ -306,18 +309,7 @@ static const char *const override_fields[] = {"kind",   "exposure", "field",    
 
 const struct collection override_collection = {
     .kind = "Override",
-    .first = override_first,
-    .next = override_next,
-    .key = override_key,
-    .compare_keys = override_key_compare,
-    .write = write_override,
-    .attributes = override_attributes,
-    .fields = override_fields,
-};
-
-const struct collection exposure_override_collection = {
-    .kind = "Override",
-    .prepare = prepare_one,
+    .prepare = prepare_overrides,
     .first = override_first,
     .next = override_next,
     .key = override_key,

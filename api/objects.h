@@ -13,7 +13,7 @@ enum { OBJECT_NAME_MAX = 1024, DAY_SECONDS = EXPIRY_DAY_SECONDS };
 extern const struct collection exposure_collection, endpoint_collection, gateway_collection, listener_collection,
     service_collection, certificate_collection, proxy_collection, resource_collection, topology_collection,
     topology_exposure_collection, alarm_collection, grant_collection, token_collection, override_collection,
-    exposure_override_collection, revision_collection, audit_collection, session_collection;
+    revision_collection, audit_collection, session_collection;
 
 /* ---- exposures ---- */
 

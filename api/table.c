@@ -94,7 +94,7 @@ const struct api_route api_routes[] = {
     LIST(V1 "/exposures/{name}/endpoints", "listEndpoints", endpoint, .kept = true),
     PUT(V1 "/exposures/{name}/endpoints/{endpoint}/drain", "putDrain", ROLE_OPERATOR, handle_put_drain),
     DELETE(V1 "/exposures/{name}/endpoints/{endpoint}/drain", "deleteDrain", ROLE_OPERATOR, handle_delete_drain),
-    LIST(V1 "/exposures/{name}/overrides", "listExposureOverrides", exposure_override),
+    LIST(V1 "/exposures/{name}/overrides", "listExposureOverrides", override),
     DELETE(V1 "/exposures/{name}/overrides", "deleteExposureOverrides", ROLE_OPERATOR, handle_delete_overrides),
     DELETE(V1 "/exposures/{name}/overrides/{field}", "deleteExposureOverride", ROLE_OPERATOR,
            handle_delete_override),
