@@ -13,30 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_FILE_MAX = 4096 };
-
-/* A small file; the new one has mode 0600 and must not exist. */
-static int copy_file(const char *from, const char *to, struct err *e)
-{
-    int in = open(from, O_RDONLY | O_CLOEXEC), out, r = 0;
-    char bytes[KEY_FILE_MAX];
-    ssize_t n;
-
-    if (in < 0)
-        return file_error(e, from, "cannot be read");
-    n = read(in, bytes, sizeof(bytes));
-    close(in);
-    if (n < 0)
-        return file_error(e, from, "cannot be read");
-    out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (out < 0 || write(out, bytes, (size_t)n) != n || fsync(out) < 0)
-        r = file_error(e, to, "cannot be written");
-    if (out >= 0)
-        close(out);
-    mem_wipe(bytes, sizeof(bytes));
-    return r;
-}
-
 /* ---- taking ---- */
 
 static void drop_partial(const char *directory)
@@ -60,7 +36,7 @@ static int fill(const char *directory, const char *key_file, const char *partial
     int r = db_copy(config, to, e);
 
     if (r == 0 && !key_file)
-        r = copy_file(key, key_to, e);
+        r = file_copy(key, key_to, e);
     return r < 0 ? r : file_flush(partial, O_DIRECTORY, e);
 }
 
@@ -140,7 +116,7 @@ static int put_key(const char *directory, const char *from, struct err *e)
     int r;
 
     (void)unlink(made); /* of an attempt that was cut off */
-    r = copy_file(from, made, e);
+    r = file_copy(from, made, e);
     if (r == 0)
         r = give_to_owner(directory, made, e);
     if (r == 0 && link(path, aside) < 0 && errno != ENOENT)

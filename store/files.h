@@ -12,8 +12,10 @@ int file_error(struct err *e, const char *path, const char *what);
 bool file_exists(const char *path);
 /* fsync(); flags: of open(), beside read only (O_DIRECTORY). */
 int file_flush(const char *path, int flags, struct err *e);
+/* The new file has mode 0600, is flushed, and must not be there before. What is copied is left nowhere in memory. */
+int file_copy(const char *from, const char *to, struct err *e);
 /* Makes the state directory (0700) where it is missing, and locks it for this process, until the descriptor is
- * closed. -EEXIST: somebody has it. */
+ * closed; also one on a file system that can only be read. -EEXIST: somebody has it. */
 int directory_lock(const char *directory, int *ret_fd, struct err *e);
 
 #endif

@@ -22,6 +22,7 @@
 #include <libgen.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -582,6 +583,12 @@ int db_set_aside(const char *path, char **ret_name, struct err *e)
     return 0;
 }
 
+/* SQLite's own errors do not tell. */
+static bool is_read_only(const char *path)
+{
+    return access(path, W_OK) < 0 && errno == EROFS;
+}
+
 int db_open(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
 {
     struct stat status;
@@ -599,13 +606,38 @@ int db_open(const char *path, const struct db_schema *schema, struct db **ret_db
         return err_set(e, -EACCES, path, "", "this is not a regular file");
     } else if (status.st_size == 0) {
         return err_set(e, -EUCLEAN, path, "", "the file is empty");
+    } else if (is_read_only(path)) {
+        return file_error(e, path, "cannot be written");
     }
     return open_file(path, schema, false, ret_db, e);
 }
 
+/* SQLite reads no log that it may not write: with it the database is copied to memory, where it has no name any more
+ * once it is open. */
+static int open_copy(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
+{
+    char directory[] = "/dev/shm/igwd-XXXXXX";
+    _cleanup_(mem_free_p) char *log = mem_printf("%s%s", path, ends[1]), *copy = NULL, *log_copy = NULL;
+    int r;
+
+    if (!mkdtemp(directory))
+        return file_error(e, directory, "cannot be made");
+    copy = mem_printf("%s/copy.db", directory);
+    log_copy = mem_printf("%s%s", copy, ends[1]);
+    r = file_copy(path, copy, e);
+    if (r == 0 && file_exists(log))
+        r = file_copy(log, log_copy, e);
+    if (r == 0)
+        r = open_once(copy, schema, false, UNWRITTEN, ret_db, e);
+    (void)remove_with_log(copy, NULL); /* what stays is gone with the machine's next start */
+    (void)rmdir(directory);
+    return r;
+}
+
 int db_open_unwritten(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
 {
-    return open_once(path, schema, false, UNWRITTEN, ret_db, e);
+    return is_read_only(path) ? open_copy(path, schema, ret_db, e)
+                              : open_once(path, schema, false, UNWRITTEN, ret_db, e);
 }
 
 static int copy_into(struct db *db, const char *copy, struct err *e)

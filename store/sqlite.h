@@ -34,7 +34,8 @@ struct db;
  * migrates it forward. A file that is there and empty is damaged: nothing of igwd leaves one behind.
  */
 int db_open(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e);
-/* Opens what db_open() could not migrate for want of space, to be read alone: the migration stays in memory. */
+/* Opens what db_open() can't, for want of space (-ENOSPC) or on a file system that can only be read (-EROFS), to be
+ * read alone: a migration stays in memory. */
 int db_open_unwritten(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e);
 /* Statements must be closed first. Writes the log back into the file where that is possible. NULL is allowed. */
 void db_close(struct db *db);

@@ -15,6 +15,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,17 +115,25 @@ static void set_behind(void *arg, bool behind)
         s->behind = behind;
 }
 
+/* For the mark, which is not there yet. */
+static void make_room(struct store *s)
+{
+    s->behind = true;
+    set_behind(s, false);
+    s->behind = false;
+}
+
 static void read_behind(struct store *s)
 {
     char mark;
 
-    if (pread(s->lock_fd, &mark, 1, 0) == 1) {
-        s->behind = mark == behind_mark;
-    } else {
+    /* Since when it can't be written, nobody knows. */
+    if ((fcntl(s->lock_fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
         s->behind = true;
-        set_behind(s, false); /* makes room for it */
-        s->behind = false;
-    }
+    else if (pread(s->lock_fd, &mark, 1, 0) == 1)
+        s->behind = mark == behind_mark;
+    else
+        make_room(s);
 }
 
 /* ---- opening ---- */
@@ -146,13 +155,14 @@ static bool can_go_on(int code)
 
 static void clear_config(struct store *s);
 
-/* What a full disk holds is read all the same. ret_full: why the database is good for nothing else. */
+/* What a disk holds that is full, or can't be written any more, is read all the same. ret_full: why the database is
+ * good for nothing else. */
 static int open_to_load(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *ret_full,
                         struct err *e)
 {
     int r = db_open(path, schema, ret_db, e);
 
-    if (r == -ENOSPC && file_exists(path)) {
+    if ((r == -ENOSPC || r == -EROFS) && file_exists(path)) {
         *ret_full = *e;
         r = db_open_unwritten(path, schema, ret_db, e);
     }

@@ -376,6 +376,36 @@ def test_a_kill_on_a_full_disk_takes_nothing_back_from_an_envoy(rich):
     assert envoy.updates() == counted
 
 
+def on_read_only(path):
+    """A program, to which the directory is on a file system that can only be read."""
+    return ["unshare", "-m", *(["-r"] if os.geteuid() else []), "sh", "-c",
+            'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"', path, IGWD]
+
+
+def test_a_file_system_that_turned_read_only_stops_neither_a_start_nor_failover(rich):
+    lab = rich
+    envoy = lab.up(igwd=lab.range)
+    settled(lab, envoy)
+    counted = envoy.updates()
+    binary, lab.igwd.binary = lab.igwd.binary, on_read_only(lab.igwd.state)
+    with Load(lab.at(8001), path="/a", host="web.test") as load:
+        for kill in (False, True):
+            lab.igwd.restart(kill=kill)
+            lab.igwd.wait_logged("config.db", "Read-only file system", times=1 + kill)
+            wait_until(lambda: envoy.stat("control_plane.connected_state") == 1, what="Envoy to connect again")
+            for here, there, backend in (("n1", "n2", "b11"), ("n2", "n1", "b10")):
+                lab.agent.move("test/svc/l4", here, there)
+                wait_answer(lab.at(8000), backend=backend, timeout=60)
+    load.assert_clean()
+    assert envoy.updates() == counted
+    lab.igwd.binary = binary
+    lab.igwd.restart()
+    lab.agent.move("test/svc/l4", "n1", "n2")
+    wait_answer(lab.at(8000), backend="b11", timeout=60)
+    assert envoy.updates() == counted
+    assert not list(pathlib.Path("/dev/shm").glob("igwd-*")), "a copy was left behind"
+
+
 def test_an_unwritable_state_directory_is_said(world):
     path = world.write("file", "not a directory")
     igwd = Igwd(world, agent_path=world.path("x.sock"))
