@@ -43,12 +43,10 @@ enum { /*
        CONNECTION_MEMORY = 40 << 10, /* a stream's buffer is taken from it */
        CONNECTIONS_ABOVE = 64, /* over the limit, that get an answer saying so; what comes then is closed at once */
        REFUSED_SECONDS = 3,
-       RETRY_AFTER_SECONDS = 2,
        LOG_TARGET_MAX = 256,
 };
 
-static const char retry_after[] = "2";
-_Static_assert(RETRY_AFTER_SECONDS == 2, "the text says the same");
+static const char retry_after[] = "2"; /* seconds */
 _Static_assert((int)THREADS *(int)CONNECTIONS_OF_THREAD > (int)API_CONNECTIONS_MAX + (int)CONNECTIONS_ABOVE,
                "who comes above the limit gets an answer");
 _Static_assert((int)CONNECTION_MEMORY <= (int)API_STREAM_BUFFER, "what is promised of streams");
