@@ -457,13 +457,7 @@ struct alarm_list {
 static void add_alarm(void *arg, const char *name, const char *text, double since)
 {
     struct alarm_list *l = arg;
-    if (l->n == l->cap) {
-        struct api_alarm *more = arena_array(l->arena, struct api_alarm, l->cap + 16);
-        if (l->n)
-            memcpy(more, l->items, l->n * sizeof(*more));
-        l->items = more;
-        l->cap += 16;
-    }
+    l->items = arena_room(l->arena, l->items, l->n, &l->cap, sizeof(*l->items));
     l->items[l->n++] = (struct api_alarm){arena_strdup(l->arena, name), arena_strdup(l->arena, text), since};
 }
 
