@@ -193,7 +193,8 @@ static int open_config(struct store *s, struct err *e)
             db = NULL;
         }
     }
-    if (r < 0 && !can_go_on(r))
+    /* What is right and can't be copied must not be taken for lost. */
+    if (r < 0 && (full.code == -EROFS || !can_go_on(r)))
         return r;
     /* Ports that can't be read must not be given to others: nothing is allocated until the file is mended. */
     if (r < 0 && existed)
