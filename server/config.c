@@ -20,12 +20,6 @@
 enum {
     CONFIG_FILE_MAX = 1 << 20,
     PORT_DEFAULT = 50051,
-    MAX_STATUS_DEFAULT = 256,
-    MAX_STREAMS_DEFAULT = 10000,
-    AGENT_SILENCE_DEFAULT_S = 15,
-    GONE_AFTER_DEFAULT_S = 60,
-    KEEP_GONE_DEFAULT_H = 24,
-    ENVOY_SECONDS_DEFAULT = 10,
 };
 
 #define CONFIG_FILE_DEFAULT "/etc/igwd/igwd.conf"
@@ -42,7 +36,7 @@ struct setting {
     const char *alias;       /* the predecessor's option, or NULL */
     const char *environment; /* a variable besides IGWD_NAME, of lower precedence; or NULL */
     const char *metavar;     /* NULL: a switch */
-    const char *fallback;    /* default, as text; NULL: none */
+    const char *fallback;    /* default, as text, taken as if it had been set; NULL: none */
     bool repeatable;
     bool flag_only;
     int (*take)(struct config *c, const struct value *values, size_t n, struct err *e);
@@ -285,16 +279,16 @@ static int take_endpoint_networks(struct config *c, const struct value *v, size_
 
 static int take_max_status(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    uint64_t mebibytes = MAX_STATUS_DEFAULT;
+    uint64_t mebibytes = 0;
     int r = n ? parse_number(&v[0], 1, 65536, &mebibytes, e) : 0;
     c->max_status_bytes = mebibytes << 20;
     return r;
 }
 
 /* Up to an hour. */
-static int take_seconds(const struct value *v, size_t n, uint64_t otherwise, clock_ns *ret, struct err *e)
+static int take_seconds(const struct value *v, size_t n, clock_ns *ret, struct err *e)
 {
-    uint64_t seconds = otherwise;
+    uint64_t seconds = 0;
     int r = n ? parse_number(&v[0], 0, 3600, &seconds, e) : 0;
 
     *ret = (clock_ns)seconds * CLOCK_NS_PER_S;
@@ -303,12 +297,12 @@ static int take_seconds(const struct value *v, size_t n, uint64_t otherwise, clo
 
 static int take_agent_silence(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    return take_seconds(v, n, AGENT_SILENCE_DEFAULT_S, &c->agent_silence, e);
+    return take_seconds(v, n, &c->agent_silence, e);
 }
 
 static int take_envoy_seconds(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    uint64_t seconds = ENVOY_SECONDS_DEFAULT;
+    uint64_t seconds = 0;
     int r = n ? parse_number(&v[0], 1, ENVOY_CHECK_SECONDS_MAX, &seconds, e) : 0;
 
     c->envoy_seconds = (unsigned)seconds;
@@ -317,7 +311,7 @@ static int take_envoy_seconds(struct config *c, const struct value *v, size_t n,
 
 static int take_max_streams(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    uint64_t streams = MAX_STREAMS_DEFAULT;
+    uint64_t streams = 0;
     int r = n ? parse_number(&v[0], 1, 1000000, &streams, e) : 0;
     c->max_streams = streams;
     return r;
@@ -325,12 +319,12 @@ static int take_max_streams(struct config *c, const struct value *v, size_t n, s
 
 static int take_gone_after(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    return take_seconds(v, n, GONE_AFTER_DEFAULT_S, &c->gone_after, e);
+    return take_seconds(v, n, &c->gone_after, e);
 }
 
 static int take_keep_gone(struct config *c, const struct value *v, size_t n, struct err *e)
 {
-    uint64_t hours = KEEP_GONE_DEFAULT_H;
+    uint64_t hours = 0;
     int r = n ? parse_number(&v[0], 0, 8760, &hours, e) : 0;
 
     c->keep_gone = (clock_ns)hours * 3600 * CLOCK_NS_PER_S;

@@ -52,6 +52,11 @@ TEST(defaults_are_those_of_the_documentation)
     CHECK_INT(c.port_max, 65535);
     CHECK_INT(c.envoy_admin_port, 9901);
     CHECK_INT(c.max_status_bytes, 256 << 20);
+    CHECK_INT(c.max_streams, 10000);
+    CHECK_INT(c.agent_silence, 15 * CLOCK_NS_PER_S);
+    CHECK_INT(c.gone_after, 60 * CLOCK_NS_PER_S);
+    CHECK_INT(c.keep_gone, 24 * 3600 * CLOCK_NS_PER_S);
+    CHECK_INT(c.envoy_seconds, 10);
     CHECK(!c.background);
     config_clear(&c);
 }
