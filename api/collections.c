@@ -185,6 +185,7 @@ static void write_chain(const struct plan_chain *chain, struct writer *w)
     writer_text(w, "kind", chain_kind_name(chain->kind));
     writer_bool(w, "tls", chain->tls);
     writer_bool(w, "client_certificate", chain->validation != NULL);
+    writer_bool(w, "default", chain->is_default);
     writer_texts(w, "server_names", chain->server_names, chain->n_server_names);
     writer_open(w, "certificates", '[');
     for (size_t i = 0; i < chain->n_certificates; i++)

@@ -41,6 +41,7 @@ static void write_chains(struct call *c, const struct service_exposure *sx, stru
         writer_text(w, "kind", chain_kind_name(chains[i]->kind));
         writer_bool(w, "tls", chains[i]->tls);
         writer_bool(w, "client_certificate", chains[i]->validation != NULL);
+        writer_bool(w, "default", chains[i]->is_default);
         write_some(w, "server_names", chains[i]->server_names, chains[i]->n_server_names);
         writer_int(w, "server_names_total", (int64_t)chains[i]->n_server_names);
         writer_close(w, '}');

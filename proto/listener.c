@@ -318,15 +318,6 @@ static struct filter_context filter_context(struct arena *a, const struct listen
     };
 }
 
-static pb_filter_chain_match *match_names(struct arena *a, const char **names, size_t n)
-{
-    pb_filter_chain_match *m = pb_filter_chain_match_new(a);
-
-    m->server_names = (char **)(uintptr_t)names;
-    m->n_server_names = n;
-    return m;
-}
-
 static int filter_chain(struct arena *a, const struct listener_plan *p, const struct plan_chain *chain,
                         const struct translate_scope *scope, struct listener_result *to, pb_filter_chain **ret,
                         struct err *e)
@@ -343,8 +334,6 @@ static int filter_chain(struct arena *a, const struct listener_plan *p, const st
     if (r < 0)
         return r;
     m->name = PB_TEXT(chain->id);
-    if (chain->n_server_names)
-        m->filter_chain_match = match_names(a, chain->server_names, chain->n_server_names);
     m->filters = pb_list_of(a, filter);
     m->n_filters = 1;
     if (chain->tls) {
@@ -460,22 +449,29 @@ static void tell_chain(const struct translate_scope *scope, const struct plan_ch
     }
 }
 
-/* One for each server name, with what m has, or m itself. */
+static void add_named(const struct assembly *s, const struct plan_chain *chain, const pb_filter_chain *m,
+                      const char **names, size_t n)
+{
+    pb_filter_chain *one = arena_dup(s->arena, m, sizeof(*m));
+
+    one->name = PB_TEXT(plan_chain_part(s->arena, chain, names[0]));
+    one->filter_chain_match = pb_filter_chain_match_new(s->arena);
+    one->filter_chain_match->server_names = (char **)(uintptr_t)names;
+    one->filter_chain_match->n_server_names = n;
+    s->listener->filter_chains[s->listener->n_filter_chains++] = one;
+}
+
+/* Those that a chain stands for, with what m has. */
 static void add_filter_chains(const struct assembly *s, const struct plan_chain *chain, pb_filter_chain *m)
 {
-    pb_listener *to = s->listener;
+    bool split = plan_chain_is_split(chain);
 
-    if (!plan_chain_is_split(chain)) {
-        to->filter_chains[to->n_filter_chains++] = m;
-        return;
-    }
-    for (size_t i = 0; i < chain->n_server_names; i++) {
-        pb_filter_chain *one = arena_dup(s->arena, m, sizeof(*m));
-
-        one->name = PB_TEXT(plan_chain_part(s->arena, chain, chain->server_names[i]));
-        one->filter_chain_match = match_names(s->arena, &chain->server_names[i], 1);
-        to->filter_chains[to->n_filter_chains++] = one;
-    }
+    if (chain->is_default)
+        s->listener->filter_chains[s->listener->n_filter_chains++] = m;
+    for (size_t i = 0; split && i < chain->n_server_names; i++)
+        add_named(s, chain, m, &chain->server_names[i], 1);
+    if (!split)
+        add_named(s, chain, m, chain->server_names, chain->n_server_names);
 }
 
 /* alone: each chain is checked by itself, to find the one at fault. */

@@ -597,16 +597,17 @@ static void add_drained(const struct sketch *k, const struct plan_chain *before,
                         const char **chains, struct draft_listener *l)
 {
     const struct plan_chain *now = find_chain(after, before->id);
-    struct arena *arena = k->draft->arena;
-    bool split = plan_chain_is_split(before), same = now && same_filter(before, now) && same_tls(before, now) &&
-                                                     split == plan_chain_is_split(now) &&
-                                                     !is_rebased(k, l->gateway, now);
+    bool split = plan_chain_is_split(before);
+    bool same = now && same_filter(before, now) && same_tls(before, now) && !is_rebased(k, l->gateway, now);
+    bool same_names = same && split == plan_chain_is_split(now);
 
+    if (before->is_default && !(same && now->is_default))
+        chains[l->n_chains++] = plan_chain_part(k->draft->arena, before, NULL);
     for (size_t i = 0; split && i < before->n_server_names; i++)
-        if (!same || !has_server_name(now, before->server_names[i]))
-            chains[l->n_chains++] = plan_chain_part(arena, before, before->server_names[i]);
-    if (!split && !(same && same_server_names(before, now)))
-        chains[l->n_chains++] = plan_chain_part(arena, before, NULL);
+        if (!same_names || !has_server_name(now, before->server_names[i]))
+            chains[l->n_chains++] = plan_chain_part(k->draft->arena, before, before->server_names[i]);
+    if (!split && !(same_names && same_server_names(before, now)))
+        chains[l->n_chains++] = plan_chain_part(k->draft->arena, before, before->server_names[0]);
 }
 
 /* What is a matter of the whole listener: how it finds out where a connection wants to go. */

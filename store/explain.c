@@ -234,7 +234,7 @@ static void pick_chain(struct explainer *x, const char *name)
         if (best && (!x->to->server_name || is_more_exact(best, x->to->server_name))) {
             x->to->chain = chain;
             x->to->server_name = best;
-        } else if (chain->n_server_names == 0 && !x->to->chain) {
+        } else if (chain->is_default && !x->to->chain) {
             x->to->chain = chain;
         }
     }
@@ -255,7 +255,7 @@ static void tell_other_chains(struct explainer *x, const char *name)
             continue;
         if (best)
             explain_rival(x, step, chain->id, "its name \"%s\" is less exact than \"%s\"", best, x->to->server_name);
-        else if (chain->n_server_names == 0)
+        else if (chain->is_default)
             explain_rival(x, step, chain->id, "it takes only what no other chain has a name for");
         else if (name)
             explain_rival(x, step, chain->id, "none of its server names takes \"%s\"", name);

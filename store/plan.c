@@ -284,6 +284,7 @@ static bool make_chain(struct planner *pl, const struct draft_chain *draft, stru
 {
     struct plan_chain chain = {.kind = draft->kind,
                                .id = draft->id,
+                               .is_default = draft->is_default,
                                .tls = draft->tls,
                                .vhosts = draft->vhosts,
                                .n_vhosts = draft->n_vhosts};
@@ -301,54 +302,12 @@ static bool make_chain(struct planner *pl, const struct draft_chain *draft, stru
         return false;
     chain.holder = chain.exposures[0];
     set_certificates(pl, &chain);
-    chain.server_names = arena_array(pl->arena, const char *, draft->n_server_names);
-    if (!draft->is_default) {
-        memcpy(chain.server_names, draft->server_names, draft->n_server_names * sizeof(*chain.server_names));
-        chain.n_server_names = draft->n_server_names;
+    chain.n_server_names = draft->n_server_names;
+    chain.server_names =
+        arena_dup(pl->arena, draft->server_names, draft->n_server_names * sizeof(*chain.server_names));
+    if (chain.n_server_names)
         qsort(chain.server_names, chain.n_server_names, sizeof(*chain.server_names), text_compare);
-    }
     *ret = chain;
-    return true;
-}
-
-/* Whether another chain's wildcard would take connections for a name of this one. */
-static bool is_covered(const struct planner *pl, const struct draft_chain *chain, const char *name)
-{
-    char wildcard[HOSTNAME_MAX + 3];
-
-    for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
-        const struct owner *owner;
-
-        if (dot == name + 1 && name[0] == '*')
-            continue;
-        snprintf(wildcard, sizeof(wildcard), "*%s", dot);
-        owner = map_gets(&pl->owners, wildcard);
-        if (owner && owner->chain != chain)
-            return true;
-    }
-    return false;
-}
-
-/*
- * The default chain needs no names, as it gets what nobody else takes; except those that another chain's wildcard
- * would take. They are a second chain beside it, with the same content.
- */
-static bool make_names_chain(struct planner *pl, const struct draft_chain *draft, const struct plan_chain *chain,
-                             struct plan_chain *ret)
-{
-    struct plan_chain names = *chain;
-
-    if (!draft->is_default)
-        return false;
-    for (size_t i = 0; i < draft->n_server_names; i++)
-        if (is_covered(pl, draft, draft->server_names[i]))
-            names.server_names[names.n_server_names++] = draft->server_names[i];
-    if (names.n_server_names == 0)
-        return false;
-    /* Chain has none of them: the array is the same, its length is not. */
-    qsort(names.server_names, names.n_server_names, sizeof(*names.server_names), text_compare);
-    names.id = arena_printf(pl->arena, "%s:names", chain->id);
-    *ret = names;
     return true;
 }
 
@@ -359,24 +318,18 @@ static int compare_chains(const void *a, const void *b)
 
 static void keep_chains(struct planner *pl, struct listener_plan *to)
 {
-    struct plan_chain *chains = arena_array(pl->scratch, struct plan_chain, 2 * pl->n_chains);
+    struct plan_chain *chains = arena_array(pl->scratch, struct plan_chain, pl->n_chains);
     size_t n = 0;
 
-    for (size_t i = 0; i < pl->n_chains; i++) {
-        struct plan_chain *chain = &chains[n];
-
-        if (!make_chain(pl, pl->chains[i], chain))
-            continue;
-        n++;
-        n += make_names_chain(pl, pl->chains[i], chain, chain + 1);
-    }
+    for (size_t i = 0; i < pl->n_chains; i++)
+        n += make_chain(pl, pl->chains[i], &chains[n]);
     if (n)
         qsort(chains, n, sizeof(*chains), compare_chains);
     for (size_t i = 0; i < n; i++)
         to->tls_inspector |= chains[i].n_server_names > 0 || chains[i].tls;
     for (size_t i = 0; i < n; i++)
         to->server_first_warning |=
-            to->tls_inspector && chains[i].kind == CHAIN_L4 && !chains[i].tls && chains[i].n_server_names == 0;
+            to->tls_inspector && chains[i].kind == CHAIN_L4 && !chains[i].tls && chains[i].is_default;
     to->chains = arena_dup(pl->arena, chains, n * sizeof(*chains));
     to->n_chains = n;
 }
@@ -531,13 +484,14 @@ bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct 
 
 bool plan_chain_is_split(const struct plan_chain *chain)
 {
-    return chain->n_server_names > 0 && chain->n_server_names <= PLAN_SPLIT_MAX;
+    return chain->n_server_names <= PLAN_SPLIT_MAX;
 }
 
 const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, const char *name)
 {
-    return plan_chain_is_split(chain) ? arena_printf(arena, "%s:%s", chain->id, name)
-                                      : arena_strdup(arena, chain->id);
+    if (!name)
+        return arena_strdup(arena, chain->id);
+    return arena_printf(arena, "%s:%s", chain->id, plan_chain_is_split(chain) ? name : "names");
 }
 
 size_t listener_plan_filter_chains(const struct listener_plan *p)
@@ -545,7 +499,7 @@ size_t listener_plan_filter_chains(const struct listener_plan *p)
     size_t n = 0;
 
     for (size_t i = 0; i < p->n_chains; i++)
-        n += plan_chain_is_split(&p->chains[i]) ? p->chains[i].n_server_names : 1;
+        n += p->chains[i].is_default + (plan_chain_is_split(&p->chains[i]) ? p->chains[i].n_server_names : 1);
     return n;
 }
 
@@ -555,7 +509,7 @@ const struct plan_chain *listener_plan_find_chain(const struct listener_plan *p,
         const struct plan_chain *chain = &p->chains[i];
         size_t n = strlen(chain->id);
 
-        if (strncmp(filter_chain, chain->id, n) == 0 && filter_chain[n] == (plan_chain_is_split(chain) ? ':' : '\0'))
+        if (strncmp(filter_chain, chain->id, n) == 0 && (filter_chain[n] == ':' || !filter_chain[n]))
             return chain;
     }
     return NULL;

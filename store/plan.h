@@ -49,10 +49,10 @@ struct plan_vhost {
 struct plan_chain {
     enum chain_kind kind;
     /* Stable name of the chain in its listener; with the listener's name: the RDS name. "udp", "l4" (default),
-     * "plain" (plaintext HTTP), "sni:PATH.expose#N", "tls:HASH" of what merges; "tls:HASH:names": the names of a
-     * default chain that another chain's wildcard would take, with the same content as "tls:HASH". */
+     * "plain" (plaintext HTTP), "sni:PATH.expose#N", "tls:HASH" of what merges. */
     const char *id;
-    const char **server_names; /* sorted; none: the default chain */
+    bool is_default;           /* takes what no chain has a server name for */
+    const char **server_names; /* sorted */
     size_t n_server_names;
     bool tls;                                      /* ends here */
     const struct certificate *const *certificates; /* the holder's, with a pair; SDS names: sds_pair_name() */
@@ -136,14 +136,14 @@ bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct 
 /* Whether the listener looks for the address that its connections were meant for before they were redirected. */
 bool listener_plan_needs_original_dst(const struct listener_plan *p);
 /*
- * A chain stands in Envoy as one filter chain for each of its server names, "ID:NAME", all with the same content:
- * Envoy drains the connections of filter chains that changed, so a name that comes or goes leaves those of all other
- * names alone. One without names, or with more than PLAN_SPLIT_MAX, which would cost too much, is one filter chain,
- * "ID".
+ * A chain stands in Envoy as one filter chain for each of its server names, "ID:NAME", and one for the rest if it is
+ * the default one, "ID", all with the same content: Envoy drains the connections of filter chains that changed, so a
+ * name that comes or goes leaves those of all other names alone. More names than PLAN_SPLIT_MAX, which would cost too
+ * much, are one filter chain, "ID:names".
  */
 enum { PLAN_SPLIT_MAX = 1000 };
 bool plan_chain_is_split(const struct plan_chain *chain);
-/* The name of the filter chain for a server name of the chain's (NULL: it has none), in the arena. */
+/* The name of the filter chain for a server name of the chain's (NULL: for the rest), in the arena. */
 const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, const char *name);
 /* How many filter chains a listener's chains are. */
 size_t listener_plan_filter_chains(const struct listener_plan *p);

@@ -466,10 +466,13 @@ def test_connections_stay_whatever_becomes_of_other_names_with_their_certificate
         wait_name("comes")
         declare("comes", domains=["comes.shared.test", "more.shared.test"])
         wait_name("more")
+        declare("rest", domains="*")
+        wait_name("whatever")
         assert envoy.stat("listener_manager.total_filter_chains_draining") == 0
         lab.agent.remove_service("test/svc/goes")
+        lab.agent.remove_service("test/svc/rest")
         declare("moves", "other")
-        wait_until(lambda: envoy.stat("listener_manager.total_filter_chains_draining") == 2)
+        wait_until(lambda: envoy.stat("listener_manager.total_filter_chains_draining") == 3)
         wait_name("moves")
         wait_until(lambda: envoy.stat("listener_manager.total_filter_chains_draining") == 0)
         assert ws.echo(b"after") == b"b10 after"

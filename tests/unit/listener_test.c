@@ -74,7 +74,8 @@ static struct listener_plan plan_of(struct plan_chain *chains, size_t n)
 
 static struct plan_chain l4_chain(const char *id, const struct exposure **x)
 {
-    return (struct plan_chain){.kind = CHAIN_L4, .id = id, .holder = *x, .exposures = x, .n_exposures = 1};
+    return (struct plan_chain){
+        .kind = CHAIN_L4, .id = id, .is_default = true, .holder = *x, .exposures = x, .n_exposures = 1};
 }
 
 static json_t *json_of(const struct resource *r)
@@ -129,6 +130,7 @@ TEST(each_server_name_of_a_chain_has_a_filter_chain_of_its_own)
     const char *names[] = {"*.a.test", "b.test"};
     struct listener_result made;
 
+    chains[1].is_default = false;
     chains[1].server_names = names;
     chains[1].n_server_names = 2;
     listener_make(a, &p, &scope, &made);
@@ -150,13 +152,13 @@ TEST(each_server_name_of_a_chain_has_a_filter_chain_of_its_own)
     CHECK_INT(made.listener->n_clusters, 2);
     CHECK(listener_plan_find_chain(&p, "sni:x.expose#0:b.test") == &chains[1]);
     CHECK(listener_plan_find_chain(&p, "l4") == &chains[0]);
-    CHECK(!listener_plan_find_chain(&p, "sni:x.expose#0") && !listener_plan_find_chain(&p, "l4:b.test"));
+    CHECK(!listener_plan_find_chain(&p, "sni:x.expose#01") && !listener_plan_find_chain(&p, "l"));
     CHECK_INT(told_in(&scope).n, 0);
     json_decref(json);
     listener_result_clear(&made);
 }
 
-TEST(a_chain_of_very_many_server_names_is_one_filter_chain)
+TEST(very_many_server_names_are_one_filter_chain)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
     struct exposure x = exposure_of("x.expose#0");
@@ -169,16 +171,24 @@ TEST(a_chain_of_very_many_server_names_is_one_filter_chain)
     chain.server_names = names;
     for (size_t i = 0; i <= PLAN_SPLIT_MAX; i++)
         names[i] = arena_printf(a, "n%04zu.test", i);
-    for (size_t more = 0; more < 2; more++) {
+    for (unsigned k = 0; k < 4; k++) {
+        bool more = k & 1;
         struct listener_result made;
 
+        chain.is_default = k & 2;
         chain.n_server_names = PLAN_SPLIT_MAX + more;
         listener_make(a, &p, &scope, &made);
         CHECK(made.listener);
         json_t *json = json_of(made.listener), *list = json_object_get(json, "filter_chains");
-        CHECK_INT(json_array_size(list), more ? 1 : PLAN_SPLIT_MAX);
-        CHECK_STR(text_at(list, 0, "name"), more ? "sni:x.expose#0" : "sni:x.expose#0:n0000.test");
-        CHECK(listener_plan_find_chain(&p, text_at(list, 0, "name")) == &chain);
+        const size_t n = json_array_size(list), first = chain.is_default;
+        CHECK_INT(n, first + (more ? 1 : PLAN_SPLIT_MAX));
+        CHECK_INT(n, listener_plan_filter_chains(&p));
+        if (chain.is_default)
+            CHECK(strcmp(text_at(list, 0, "name"), "sni:x.expose#0") == 0 &&
+                  !json_object_get(json_array_get(list, 0), "filter_chain_match"));
+        CHECK_STR(text_at(list, first, "name"), more ? "sni:x.expose#0:names" : "sni:x.expose#0:n0000.test");
+        for (size_t i = 0; i < n; i++)
+            CHECK(listener_plan_find_chain(&p, text_at(list, i, "name")) == &chain);
         json_decref(json);
         listener_result_clear(&made);
     }

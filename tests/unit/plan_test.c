@@ -103,7 +103,7 @@ static void put_chain(struct buf *b, const struct plan_chain *c, bool with_tls_i
                c->tls ? " tls" : "");
     for (size_t i = 0; i < c->n_server_names; i++)
         buf_printf(b, " %s", c->server_names[i]);
-    buf_append_str(b, " of");
+    buf_append_str(b, c->is_default && c->n_server_names ? " and the rest of" : " of");
     for (size_t i = 0; i < c->n_exposures; i++)
         buf_printf(b, " %s", c->exposures[i]->name);
     for (size_t i = 0; i < c->n_certificates; i++)
@@ -457,7 +457,8 @@ TEST(what_sni_can_not_express_is_the_default_chain)
         p = plan_world(&w);
         CHECK_INT(p->n_chains, 2);
         CHECK(p->tls_inspector && !p->server_first_warning);
-        CHECK_INT(p->chains[1].n_server_names, 0);
+        CHECK(p->chains[1].is_default && !p->chains[0].is_default);
+        CHECK_INT(p->chains[1].n_server_names, 1);
         CHECK_INT(p->chains[1].n_vhosts, 1);
         CHECK_INT(p->chains[1].vhosts[0].n_domains, 2);
         listener_plan_unref(p);
@@ -466,12 +467,10 @@ TEST(what_sni_can_not_express_is_the_default_chain)
     }
 }
 
-TEST(a_default_chain_has_its_names_beside_it_where_a_wildcard_would_take_them)
+TEST(a_default_chain_has_its_names_too_or_a_wildcard_would_take_them)
 {
     CHECK_PLAN("chain sni:b.expose#0 l4: *.x.org of b.expose#0\n"
-               "chain tls l7 tls: of a.expose#0 tls_certificate/sec/c\n"
-               "  a.expose#0.vhost#0: * *.y.x.org a.org w.x.org\n    all -> a.expose#0\n"
-               "chain tls:names l7 tls: *.y.x.org w.x.org of a.expose#0 tls_certificate/sec/c\n"
+               "chain tls l7 tls: *.y.x.org a.org w.x.org and the rest of a.expose#0 tls_certificate/sec/c\n"
                "  a.expose#0.vhost#0: * *.y.x.org a.org w.x.org\n    all -> a.expose#0\n",
                {"a", 1, HTTPS("* a.org w.x.org *.y.x.org", "", "c")}, {"b", 2, SNI("*.x.org")});
 }
@@ -784,7 +783,7 @@ TEST(a_name_that_no_certificate_is_made_out_for_is_told)
 
     fill(&w, &entry, 1);
     w.odd = (struct secret){.path = "sec/c", .has_pair = true, .info = {.names = of, .n_names = 2}};
-    check_world(&w, "chain tls l7 tls: of a.expose#0 tls_certificate/sec/c\n"
+    check_world(&w, "chain tls l7 tls: a.org x.b.org x.y.b.org and the rest of a.expose#0 tls_certificate/sec/c\n"
                     "  a.expose#0.vhost#0: a.org foo.* x.b.org x.y.b.org\n    all -> a.expose#0\n"
                     "a.expose#0 accepted\n"
                     "  warning vhost#0.domains: no certificate is made out for \"x.y.b.org\"\n");
@@ -1029,7 +1028,7 @@ static const struct plan_chain *find_chain(const struct listener_plan *p, const 
 
     for (size_t i = 0; i < p->n_chains; i++) {
         const struct plan_chain *c = &p->chains[i];
-        size_t length = c->n_server_names == 0 ? 1 : 0;
+        size_t length = c->is_default ? 1 : 0;
 
         for (size_t k = 0; k < c->n_server_names; k++) {
             const char *name = c->server_names[k];
@@ -1126,8 +1125,9 @@ static void check_chain(const struct listener_plan *p, const struct plan_chain *
     size_t defaults = 0;
 
     for (size_t i = 0; i < p->n_chains; i++)
-        defaults += p->chains[i].n_server_names == 0;
+        defaults += p->chains[i].is_default;
     CHECK(defaults <= 1);
+    CHECK(c->is_default || c->n_server_names > 0);
     CHECK(c->n_exposures > 0 && c->exposures[0] == c->holder);
     CHECK((c->n_certificates > 0) == c->tls);
     CHECK((c->n_vhosts > 0) == (c->kind == CHAIN_L7));
