@@ -20,6 +20,9 @@
 
 enum { LAYOUT = 3, LAYOUT_PRESENCE = 2, ALONE = 1, USES_EDS = 2, SENSITIVE = 4 };
 
+/* Forms that are looked at in the time that a refusal takes. */
+enum { KEPT_FOR_ONE = 20 };
+
 /* A form that waits for its gateway. */
 struct waiting {
     char *gateway;
@@ -222,29 +225,48 @@ static struct resource *next_kept(const struct seen *seen, size_t *i)
     return NULL;
 }
 
-/* What is worth a note: of who refused something, and of who was behind when its stream ended, which may refuse what
- * it did not get yet. Returns how many refusals there are. */
+/* Returns how many refusals of it were looked at. */
+static size_t look_at_refusals(struct seen *seen)
+{
+    size_t count = 0;
+
+    for (const struct xds_refusal *f = xds_refusing_newest(seen->proxy); f && count < XDS_NOTES_REFUSALS_MAX;
+         f = f->older) {
+        seen->n += !f->passes;
+        seen->oldest = f;
+        count++;
+    }
+    return count;
+}
+
+/*
+ * What is worth a note: of who refused something; and, where there is room, of who was behind when its stream ended,
+ * which may refuse what it did not get yet. Returns how many refusals there are, or what costs as much to look at.
+ */
 static size_t look(const struct xds_notes *n, void (*on_proxy)(void *arg, const struct seen *seen), void *arg)
 {
-    const struct xds_refusing *p = NULL;
-    size_t total = 0;
+    size_t total = 0, kept = 0;
 
-    while (total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, p))) {
-        const char *gateway = xds_refusing_gateway(p);
-        struct seen seen = {.proxy = p, .gateway = xds_directory_find(n->directory, gateway, strlen(gateway))};
-        size_t count = 0, first = 0;
+    for (unsigned behind = 0; behind < 2; behind++) {
+        const struct xds_refusing *p = NULL;
 
-        for (const struct xds_refusal *f = xds_refusing_newest(p); f && count < XDS_NOTES_REFUSALS_MAX;
-             f = f->older) {
-            seen.n += !f->passes;
-            seen.oldest = f;
-            count++;
+        while (total < XDS_NOTES_MAX && (p = xds_refusals_next(n->refusals, p))) {
+            const char *gateway = xds_refusing_gateway(p);
+            struct seen seen = {.proxy = p, .gateway = xds_directory_find(n->directory, gateway, strlen(gateway))};
+            size_t count = look_at_refusals(&seen), at = 0;
+
+            if (behind) {
+                count = 0;
+                while (seen.n == 0 && next_kept(&seen, &at))
+                    count++;
+                kept += at;
+            }
+            if (behind ? count > 0 : seen.n > 0)
+                on_proxy(arg, &seen);
+            total += count;
         }
-        if (seen.n > 0 || next_kept(&seen, &first))
-            on_proxy(arg, &seen);
-        total += count;
     }
-    return total;
+    return total + kept / KEPT_FOR_ONE;
 }
 
 static void sum_proxy(void *arg, const struct seen *seen)

@@ -7,8 +7,9 @@
  * Notes are made when something of that changed, of a refusal at most once in XDS_NOTES_HASTE_MS, of what stands in
  * in XDS_NOTES_GAP_MS, of who came and left in XDS_NOTES_PRESENCE_MS, and XDS_NOTES_EACH_NS later for each refusal
  * and each proxy that there is: all are looked at each time. Refusals are few: of each proxy its
- * XDS_NOTES_REFUSALS_MAX newest, of all proxies XDS_NOTES_MAX, those with a stream before the others. What is not
- * noted is found out again.
+ * XDS_NOTES_REFUSALS_MAX newest, of all proxies XDS_NOTES_MAX, those with a stream before the others. Of proxies that
+ * refused nothing, what they had that was not current is noted as far as that leaves room. What is not noted is found
+ * out again.
  *
  * Owned by the xDS thread; pure.
  */

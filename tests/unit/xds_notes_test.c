@@ -178,6 +178,39 @@ TEST(what_a_proxy_has_that_was_behind_is_found_again_though_it_refused_nothing)
     }
 }
 
+TEST(proxies_that_were_behind_take_no_room_from_refusals_and_are_bounded)
+{
+    enum { PROXIES = XDS_NOTES_MAX + 100 };
+    struct resource *good = make(XDS_LISTENER, "good");
+    struct notes notes;
+    struct world w;
+
+    world_init(&w, NULL);
+    publish(&w, XDS_LISTENER, "good");
+    publish(&w, XDS_LISTENER, "newer");
+    for (uint64_t i = 1; i <= PROXIES; i++) {
+        struct xds_refusing *p = xds_refusing_get(w.refusals, i, "g");
+
+        xds_refusing_begin(p, XDS_TYPES);
+        xds_refusing_keep(p, XDS_LISTENER, "x", good);
+        if (i % 1000 == 0)
+            xds_refusing_add(p, XDS_LISTENER, 5, "x", "it is bad", 9);
+    }
+    CHECK_INT(xds_notes_run(w.notes, w.now), INT64_MAX);
+    CHECK_INT(w.noted.n, 1 + XDS_NOTES_MAX); /* one form, and the proxies that have it */
+    for (size_t i = 0; i < w.noted.n; i++)
+        CHECK(w.noted.items[i].len < 200);
+    for (uint64_t i = 1; i <= PROXIES; i++) {
+        struct xds_refusing *p = xds_refusing_get(w.refusals, i, "g");
+
+        xds_refusing_put(w.refusals, p);
+        xds_refusing_put(w.refusals, p);
+    }
+    resource_unref(good);
+    notes = world_clear(&w);
+    notes_clear(&notes);
+}
+
 TEST(each_proxy_finds_again_what_it_had_itself)
 {
     struct xds_refusing *p[3];
