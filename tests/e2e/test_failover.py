@@ -1,13 +1,18 @@
 """What a user notices when addresses come and go: nothing, as long as one is up."""
 
+import contextlib
+import json
 import os
+import pathlib
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
 from declare import flex, l4, l7
-from harness import Load, connect, read_line, tcp_echo, wait_answer, wait_until
+from harness import Load, WebSocket, connect, read_line, tcp_echo, wait_answer, wait_until
 
 LATE = 0.51  # seconds between an address's end and its announcement, as in the recording
 
@@ -46,6 +51,75 @@ def test_a_planned_move_that_is_announced_late_fails_no_request(lab, mode, sotw)
             wait_until(lambda: load.by[backends[there].name] > 10)
             where = there
     load.assert_clean(100)
+
+
+HTTP2_CLIENT = """
+const session = require("http2").connect("http://" + process.argv[1]);
+const counted = { answered: 0, failed: [], by: {}, ended: 0 };
+let halt = false;
+session.on("close", () => counted.ended++).on("error", (error) => counted.failed.push(String(error)));
+const ask = () => new Promise((done) => {
+    const stream = session.request({ ":path": "/", ":authority": "web.test" });
+    let status, body = "";
+    stream.on("response", (headers) => { status = headers[":status"]; });
+    stream.on("data", (piece) => { body += piece; });
+    stream.on("error", (error) => { counted.failed.push(String(error)); done(); });
+    stream.on("end", () => {
+        if (status !== 200) counted.failed.push(`${status} ${body}`);
+        else {
+            const { backend } = JSON.parse(body);
+            counted.answered++;
+            counted.by[backend] = (counted.by[backend] || 0) + 1;
+        }
+        done();
+    });
+});
+const work = async () => { while (!halt) { await ask(); await new Promise((next) => setTimeout(next, 5)); } };
+process.stdin.on("end", () => { halt = true; }).resume();
+Promise.all(Array.from({ length: 8 }, work)).then(() => {
+    process.stdout.write(JSON.stringify(counted));
+    session.close();
+});
+"""
+
+
+def test_a_planned_move_fails_no_stream_of_an_http2_connection(lab, sotw):
+    backends = two_up_one_down(lab, "new")
+    envoy = lab.up(sotw)
+    cluster = "test/svc/web.expose#0"
+    envoy.wait_endpoints(cluster, [backends["n1"].endpoint, backends["n2"].endpoint])
+    wait_answer(lab.at(8000), host="web.test")
+    with subprocess.Popen([pathlib.Path(sys.prefix, "bin", "node"), "-e", HTTP2_CLIENT, lab.at(8000)], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        wait_until(lambda: len(backends["n1"].requests) > 50)
+        lab.agent.move("test/svc/web", "n1", "n3", late=LATE, on_down=backends["n1"].stop,
+                       on_up=backends["n3"].start, orchestrated=False)
+        envoy.wait_endpoints(cluster, [backends["n2"].endpoint, backends["n3"].endpoint])
+        wait_until(lambda: len(backends["n3"].requests) > 50)
+        counted = json.loads(client.communicate(timeout=60)[0])
+    assert counted["failed"] == [] and counted["ended"] == 0, counted
+    assert set(counted["by"]) == {"b10", "b11", "b12"}
+
+
+def test_a_websocket_ends_with_its_endpoint_and_no_other(lab):
+    backends = two_up_one_down(lab, "new")
+    envoy = lab.up()
+    wait_answer(lab.at(8000), host="web.test")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(WebSocket(lab.at(8000), host="web.test")) for _ in range(8)]
+        there = {ws: ws.echo(b"a").split()[0] for ws in sockets}
+        assert set(there.values()) == {b"b10", b"b11"}
+        lab.agent.stop_instance("test/svc/web", "n1", late=LATE, on_down=backends["n1"].stop)
+        envoy.wait_endpoints("test/svc/web.expose#0", [backends["n2"].endpoint])
+        for ws in sockets:
+            assert ws.echo(b"b") == there[ws] + b" b", "its server let it go on"
+        backends["n1"].kill()
+        for ws in sockets:
+            if there[ws] == b"b11":
+                assert ws.echo(b"c") == b"b11 c"
+            else:
+                with contextlib.suppress(OSError):
+                    assert ws.echo(b"c") is None
 
 
 def test_an_orchestrated_move_fails_no_request(lab):
@@ -270,3 +344,26 @@ def test_tcp_connections_stay_with_an_endpoint_that_is_up(lab):
         wait_until(lambda: envoy.dynamic_clusters()["test/svc/echo.expose#0"].get("lb_policy") == "RANDOM")
         s.sendall(b"b\n")
         assert read_line(s) == b"b10 b"
+
+
+def test_what_drains_is_what_the_documentation_says(lab):
+    """docs/operations.md, "What ends connections"."""
+    web, echo = lab.world.backend(10), lab.world.backend(11, kind="echo")
+    lab.add("test/svc/web", l7(web.address, lab.at(8000), "web.test"))
+    lab.add("test/svc/echo", l4(echo.address, lab.at(8001)))
+    envoy = lab.up()
+
+    def draining():
+        return tuple(envoy.stat("listener_manager.total_%s_draining" % kind) for kind in ("filter_chains", "listeners"))
+    wait_answer(lab.at(8000), host="web.test")
+    wait_until(lambda: tcp_echo(lab.at(8001)))
+    lab.add("test/svc/more", l7(web.address, lab.at(8000), "more.test", [{"match_prefix": "/", "route_timeout": "3"}]))
+    lab.agent.set_keywords("test/svc/echo", {"expose#0.lb_policy": "random"})
+    wait_answer(lab.at(8000), host="more.test")
+    wait_until(lambda: envoy.dynamic_clusters()["test/svc/echo.expose#0"].get("lb_policy") == "RANDOM")
+    assert draining() == (0, 0)
+    for path in ("test/svc/web", "test/svc/more"):
+        lab.agent.set_keywords(path, {"expose#0.filter_config_data": {"stream_idle_timeout": "77s"}})
+    wait_until(lambda: draining() == (1, 0))
+    lab.add("test/svc/named", l4(echo.address, lab.at(8001), sni="named.test"))
+    wait_until(lambda: draining()[1] == 1)
