@@ -612,25 +612,49 @@ int db_open(const char *path, const struct db_schema *schema, struct db **ret_db
     return open_file(path, schema, false, ret_db, e);
 }
 
-/* SQLite reads no log that it may not write: with it the database is copied to memory, where it has no name any more
- * once it is open. */
-static int open_copy(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
+/* SQLite reads no log that it may not write: with it the database is copied to memory. */
+struct stand_in {
+    char directory[sizeof("/dev/shm/igwd-XXXXXX")];
+    char *path;
+};
+
+/* What stays is gone with the machine's next start. */
+static void stand_in_clear(struct stand_in *s)
 {
-    char directory[] = "/dev/shm/igwd-XXXXXX";
-    _cleanup_(mem_free_p) char *log = mem_printf("%s%s", path, ends[1]), *copy = NULL, *log_copy = NULL;
+    if (!s->path)
+        return;
+    (void)remove_with_log(s->path, NULL);
+    (void)rmdir(s->directory);
+    mem_free(take_ptr(s->path));
+}
+
+static int stand_in_make(struct stand_in *s, const char *path, struct err *e)
+{
+    _cleanup_(mem_free_p) char *log = mem_printf("%s%s", path, ends[1]), *log_copy = NULL;
     int r;
 
-    if (!mkdtemp(directory))
-        return file_error(e, directory, "cannot be made");
-    copy = mem_printf("%s/copy.db", directory);
-    log_copy = mem_printf("%s%s", copy, ends[1]);
-    r = file_copy(path, copy, e);
+    *s = (struct stand_in){"/dev/shm/igwd-XXXXXX", NULL};
+    if (!mkdtemp(s->directory))
+        return file_error(e, s->directory, "cannot be made");
+    s->path = mem_printf("%s/copy.db", s->directory);
+    log_copy = mem_printf("%s%s", s->path, ends[1]);
+    r = file_copy(path, s->path, e);
     if (r == 0 && file_exists(log))
         r = file_copy(log, log_copy, e);
+    if (r < 0)
+        stand_in_clear(s);
+    return r;
+}
+
+/* It has no name any more once it is open. */
+static int open_copy(const char *path, const struct db_schema *schema, struct db **ret_db, struct err *e)
+{
+    struct stand_in copy;
+    int r = stand_in_make(&copy, path, e);
+
     if (r == 0)
-        r = open_once(copy, schema, false, UNWRITTEN, ret_db, e);
-    (void)remove_with_log(copy, NULL); /* what stays is gone with the machine's next start */
-    (void)rmdir(directory);
+        r = open_once(copy.path, schema, false, UNWRITTEN, ret_db, e);
+    stand_in_clear(&copy);
     return r;
 }
 
@@ -652,7 +676,7 @@ static int copy_into(struct db *db, const char *copy, struct err *e)
     return r < 0 ? r : file_flush(copy, 0, e);
 }
 
-int db_copy(const char *path, const char *copy, struct err *e)
+static int copy_database(const char *path, const char *copy, struct err *e)
 {
     struct db db = {.path = mem_strdup(path)};
     int fd, code, r;
@@ -674,5 +698,19 @@ int db_copy(const char *path, const char *copy, struct err *e)
     }
     sqlite3_close(db.handle);
     mem_free(db.path);
+    return r;
+}
+
+int db_copy(const char *path, const char *copy, struct err *e)
+{
+    struct stand_in readable;
+    int r;
+
+    if (!is_read_only(path))
+        return copy_database(path, copy, e);
+    r = stand_in_make(&readable, path, e);
+    if (r == 0)
+        r = copy_database(readable.path, copy, e);
+    stand_in_clear(&readable);
     return r;
 }

@@ -1,5 +1,6 @@
 """The state on disk: restarts that nobody notices, kills at any moment, damaged and full disks."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import resource
 import signal
 import sqlite3
 import stat
+import subprocess
 import threading
 import time
 
@@ -377,7 +379,7 @@ def test_a_kill_on_a_full_disk_takes_nothing_back_from_an_envoy(rich):
 
 
 def on_read_only(path):
-    """A program, to which the directory is on a file system that can only be read."""
+    """igwd, to which the directory is on a file system that can only be read."""
     return ["unshare", "-m", *(["-r"] if os.geteuid() else []), "sh", "-c",
             'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"', path, IGWD]
 
@@ -398,6 +400,10 @@ def test_a_file_system_that_turned_read_only_stops_neither_a_start_nor_failover(
                 wait_answer(lab.at(8000), backend=backend, timeout=60)
     load.assert_clean()
     assert envoy.updates() == counted
+    subprocess.run([*lab.igwd.binary, "backup", lab.world.path("saved"), "--state", lab.igwd.state], check=True,
+                   timeout=60)
+    with contextlib.closing(sqlite3.connect(lab.world.path("saved") + "/config.db")) as saved:
+        assert saved.execute("SELECT port FROM ports").fetchall() == [(21000,)]
     lab.igwd.binary = binary
     lab.igwd.restart()
     lab.agent.move("test/svc/l4", "n1", "n2")
