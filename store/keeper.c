@@ -241,16 +241,23 @@ static int replace_database(struct keeper *k, struct err *e)
 static int look_at_files(struct keeper *k, struct err *e)
 {
     clock_ns now = clock_now(NULL);
+    int r = 0;
 
     if (now < k->look_at)
         return 0;
-    k->look_at = now + CLOCK_NS_PER_S;
     if (db_moved(k->db))
         return err_set(e, -EUCLEAN, k->path, "", "the file was removed or replaced under the daemon");
-    if (!db_log_moved(k->db))
-        return 0;
-    close_database(k);
-    return open_database(k, e);
+    if (db_log_moved(k->db)) {
+        /* Closing does so too, but not beside a reader or on a full disk, and does not tell. */
+        r = db_write_back(k->db, e);
+        if (r == 0)
+            close_database(k);
+        if (r == 0)
+            r = open_database(k, e);
+    }
+    if (r == 0)
+        k->look_at = now + CLOCK_NS_PER_S;
+    return r;
 }
 
 static int attempt(struct keeper *k, struct changes *list, struct err *refused, struct err *e)

@@ -504,6 +504,13 @@ bool db_log_moved(const struct db *db)
     return was_moved(db, 1) || was_moved(db, 2);
 }
 
+int db_write_back(struct db *db, struct err *e)
+{
+    int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL);
+
+    return code == SQLITE_OK ? 0 : fail(db, code, e);
+}
+
 static int remove_with_log(const char *path, struct err *e)
 {
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {

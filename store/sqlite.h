@@ -41,8 +41,10 @@ int db_open_unwritten(const char *path, const struct db_schema *schema, struct d
 void db_close(struct db *db);
 /* The file was removed or replaced under the connection: what is written goes nowhere. */
 bool db_moved(const struct db *db);
-/* So was its log, or the index of that: a kill would lose what stands there. Closing writes it back into the file. */
+/* So was its log, or the index of that: a kill would lose what stands there. */
 bool db_log_moved(const struct db *db);
+/* Writes all that the log holds into the file. */
+int db_write_back(struct db *db, struct err *e);
 
 /*
  * Puts a damaged database out of the way: renames it (with its log) to PATH.damaged-TIME and keeps the newest

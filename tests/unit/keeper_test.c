@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -428,6 +430,95 @@ TEST(a_log_or_index_that_was_removed_is_made_again_and_what_stood_in_it_is_kept)
         check_rows("1=a 2=b");
         end();
     }
+}
+
+/* Who removes it may do so because the disk is full: what stands in it then goes nowhere. */
+TEST(a_log_that_was_removed_on_a_full_disk_is_kept_until_there_is_space)
+{
+    const struct db_schema shared = {7, migrations, 1, true};
+    const struct keeper_options options = {.path = path,
+                                           .schema = &shared,
+                                           .statements = statements,
+                                           .n_statements = ARRAY_LEN(statements),
+                                           .wake = on_wake};
+    struct keeper_state state;
+    struct db *db;
+    char name[310];
+
+    begin();
+    woken = 0;
+    CHECK_INT(db_open(path, &shared, &db, NULL), 0);
+    put_directly(db, 1, "a");
+    snprintf(name, sizeof(name), "%s-wal", path);
+    CHECK(unlink(name) == 0);
+    set_limit(1);
+    k = keeper_new(&options, db, NULL);
+    put(2, "b");
+    keeper_flush(k);
+    wait_for_wake();
+    CHECK(keeper_news(k, &state));
+    set_limit(RLIM_INFINITY);
+    CHECK_INT(state.error.code, -ENOSPC);
+    wait_for_wake();
+    CHECK(keeper_news(k, &state));
+    CHECK_INT(state.error.code, 0);
+    CHECK(access(name, F_OK) == 0);
+    check_rows("1=a 2=b");
+    end();
+}
+
+/* Who reads along, until this process is done with it, or ends: where somebody does, closing writes nothing back. */
+static int start_reader(const struct db_schema *of)
+{
+    int ends[2];
+    char byte;
+    pid_t pid;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        struct db *db;
+
+        close(ends[0]);
+        /* The second byte never comes. */
+        if (db_open(path, of, &db, NULL) < 0 || write(ends[1], "", 1) != 1 || read(ends[1], &byte, 1) < 0)
+            _exit(1);
+        _exit(0); /* as a kill: it closes nothing itself */
+    }
+    close(ends[1]);
+    CHECK(read(ends[0], &byte, 1) == 1);
+    return ends[0];
+}
+
+TEST(what_stands_in_a_log_that_was_removed_is_kept_beside_a_reader)
+{
+    const struct db_schema shared = {7, migrations, 1, true};
+    const struct keeper_options options = {.path = path,
+                                           .schema = &shared,
+                                           .statements = statements,
+                                           .n_statements = ARRAY_LEN(statements),
+                                           .wake = on_wake};
+    struct db *db;
+    char name[310];
+    int reader;
+
+    begin();
+    CHECK_INT(db_open(path, &shared, &db, NULL), 0);
+    db_close(db);
+    reader = start_reader(&shared); /* before this process has it open: locks are a process's */
+    CHECK_INT(db_open(path, &shared, &db, NULL), 0);
+    put_directly(db, 1, "a");
+    snprintf(name, sizeof(name), "%s-wal", path);
+    CHECK(unlink(name) == 0);
+    k = keeper_new(&options, db, NULL);
+    put(2, "b");
+    write_all();
+    close(reader);
+    CHECK(wait(NULL) > 0);
+    CHECK(access(name, F_OK) == 0);
+    check_rows("1=a 2=b");
+    end();
 }
 
 /* Whoever mends it need not restart the daemon. */
