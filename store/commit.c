@@ -550,6 +550,14 @@ static void settle_claims(struct store *s)
     s->kept_claims = s->claims;
 }
 
+/* Before all rows: a state that is not whole any more is not taken for it, whatever part of them is there. */
+static void settle_whole(struct store *s)
+{
+    if (s->kept_whole && !s->whole)
+        row_put_meta(s, "whole", 0);
+    s->kept_whole &= s->whole;
+}
+
 /* After all rows: the state is whole when they are there. */
 static void put_meta(struct store *s)
 {
@@ -681,6 +689,7 @@ static void settle(struct commit *c)
     collect(c);
     settle_exposures(c);
     settle_claims(c->store);
+    settle_whole(c->store);
     make_services(c);
     /* The disk's part goes on beside the rest. */
     keeper_flush(c->store->observed);

@@ -1,6 +1,7 @@
 /* The store and its disk: kill -9, damage, full disks, wrong keys, a second daemon, what must never be readable. */
 #include "store/store.h"
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "store/migrations.h"
 #include "store/sqlite.h"
@@ -11,9 +12,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { KILLS = 12, SERVICES = 40 };
@@ -645,6 +649,61 @@ TEST(after_a_full_disk_what_was_sent_and_not_kept_is_waited_for_and_no_older_sta
     CHECK(world_is_complete(&w));
     world_reopen(&w);
     CHECK(world_is_complete(&w));
+    world_clear(&w);
+}
+
+static char mark_of(struct world *w)
+{
+    int fd = open(world_file(w, "lock"), O_RDONLY | O_CLOEXEC);
+    char mark = 0;
+
+    CHECK(fd >= 0 && pread(fd, &mark, 1, 0) == 1);
+    close(fd);
+    return mark;
+}
+
+/* As soon as the disk has a part of what a start says. */
+static void *kill_when_level(void *arg)
+{
+    while (mark_of(arg) != '-')
+        sched_yield();
+    kill(getpid(), SIGKILL);
+    return NULL;
+}
+
+TEST(a_kill_while_it_is_written_that_the_state_is_not_whole_leaves_none_that_looks_whole)
+{
+    enum { MANY = 3000 };
+    char path[32];
+    struct world w;
+    pthread_t thread;
+    pid_t pid;
+
+    world_init(&w);
+    world_open(&w);
+    world_sync_begin(&w);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(path, sizeof(path), "s%d", i);
+        world_put(&w, path, "\"port\":80", "10.0.0.1", true);
+    }
+    world_sync_end(&w);
+    world_fill_disk();
+    world_put(&w, "new", "\"port\":81", "10.0.0.2", true);
+    world_committed(&w);
+    world_close(&w);
+    world_free_disk();
+    CHECK(mark_of(&w) == '!');
+    fflush(NULL);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK(pthread_create(&thread, NULL, kill_when_level, &w) == 0);
+        world_open(&w);
+        pause();
+    }
+    CHECK(waitpid(pid, NULL, 0) == pid);
+    world_open(&w);
+    CHECK(!world_is_complete(&w));
     world_clear(&w);
 }
 
