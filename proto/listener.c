@@ -464,13 +464,11 @@ static void add_named(const struct assembly *s, const struct plan_chain *chain, 
 /* Those that a chain stands for, with what m has. */
 static void add_filter_chains(const struct assembly *s, const struct plan_chain *chain, pb_filter_chain *m)
 {
-    bool split = plan_chain_is_split(chain);
-
     if (chain->is_default)
         s->listener->filter_chains[s->listener->n_filter_chains++] = m;
-    for (size_t i = 0; split && i < chain->n_server_names; i++)
+    for (size_t i = 0; chain->is_split && i < chain->n_server_names; i++)
         add_named(s, chain, m, &chain->server_names[i], 1);
-    if (!split)
+    if (!chain->is_split)
         add_named(s, chain, m, chain->server_names, chain->n_server_names);
 }
 

@@ -597,9 +597,9 @@ static void add_drained(const struct sketch *k, const struct plan_chain *before,
                         const char **chains, struct draft_listener *l)
 {
     const struct plan_chain *now = find_chain(after, before->id);
-    bool split = plan_chain_is_split(before);
+    bool split = before->is_split;
     bool same = now && same_filter(before, now) && same_tls(before, now) && !is_rebased(k, l->gateway, now);
-    bool same_names = same && split == plan_chain_is_split(now);
+    bool same_names = same && split == now->is_split;
 
     if (before->is_default && !(same && now->is_default))
         chains[l->n_chains++] = plan_chain_part(k->draft->arena, before, NULL);

@@ -316,13 +316,35 @@ static int compare_chains(const void *a, const void *b)
     return strcmp(((const struct plan_chain *)a)->id, ((const struct plan_chain *)b)->id);
 }
 
+/* What may be split yet. */
+struct split_budget {
+    size_t names, bytes;
+};
+
+static void split(struct split_budget *left, struct plan_chain *chain)
+{
+    const char *repeated = chain->holder->filter_config_data;
+    size_t bytes = repeated ? strlen(repeated) : 0;
+
+    chain->is_split = chain->n_server_names <= left->names && bytes * chain->n_server_names <= left->bytes;
+    if (!chain->is_split)
+        return;
+    left->names -= chain->n_server_names;
+    left->bytes -= bytes * chain->n_server_names;
+}
+
 static void keep_chains(struct planner *pl, struct listener_plan *to)
 {
+    struct split_budget left = {PLAN_SPLIT_MAX, PLAN_SPLIT_BYTES_MAX};
     struct plan_chain *chains = arena_array(pl->scratch, struct plan_chain, pl->n_chains);
     size_t n = 0;
 
-    for (size_t i = 0; i < pl->n_chains; i++)
-        n += make_chain(pl, pl->chains[i], &chains[n]);
+    for (size_t i = 0; i < pl->n_chains; i++) {
+        if (!make_chain(pl, pl->chains[i], &chains[n]))
+            continue;
+        split(&left, &chains[n]);
+        n++;
+    }
     if (n)
         qsort(chains, n, sizeof(*chains), compare_chains);
     for (size_t i = 0; i < n; i++)
@@ -482,16 +504,11 @@ bool plan_chain_answers_misdirected(const struct listener_plan *p, const struct 
     return chain->tls && p->n_chains > 1 && !serves_any_host(chain);
 }
 
-bool plan_chain_is_split(const struct plan_chain *chain)
-{
-    return chain->n_server_names <= PLAN_SPLIT_MAX;
-}
-
 const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, const char *name)
 {
     if (!name)
         return arena_strdup(arena, chain->id);
-    return arena_printf(arena, "%s:%s", chain->id, plan_chain_is_split(chain) ? name : "names");
+    return arena_printf(arena, "%s:%s", chain->id, chain->is_split ? name : "names");
 }
 
 size_t listener_plan_filter_chains(const struct listener_plan *p)
@@ -499,7 +516,7 @@ size_t listener_plan_filter_chains(const struct listener_plan *p)
     size_t n = 0;
 
     for (size_t i = 0; i < p->n_chains; i++)
-        n += p->chains[i].is_default + (plan_chain_is_split(&p->chains[i]) ? p->chains[i].n_server_names : 1);
+        n += p->chains[i].is_default + (p->chains[i].is_split ? p->chains[i].n_server_names : 1);
     return n;
 }
 

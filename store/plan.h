@@ -52,6 +52,7 @@ struct plan_chain {
      * "plain" (plaintext HTTP), "sni:PATH.expose#N", "tls:HASH" of what merges. */
     const char *id;
     bool is_default;           /* takes what no chain has a server name for */
+    bool is_split;             /* each server name is a filter chain of its own: see plan_chain_part() */
     const char **server_names; /* sorted */
     size_t n_server_names;
     bool tls;                                      /* ends here */
@@ -138,11 +139,11 @@ bool listener_plan_needs_original_dst(const struct listener_plan *p);
 /*
  * A chain stands in Envoy as one filter chain for each of its server names, "ID:NAME", and one for the rest if it is
  * the default one, "ID", all with the same content: Envoy drains the connections of filter chains that changed, so a
- * name that comes or goes leaves those of all other names alone. More names than PLAN_SPLIT_MAX, which would cost too
- * much, are one filter chain, "ID:names".
+ * name that comes or goes leaves those of all other names alone. That is bounded, by the names of a listener and by
+ * the passed-through bytes that are repeated with them: of chains that go beyond, the youngest ones, all names are
+ * one filter chain, "ID:names".
  */
-enum { PLAN_SPLIT_MAX = 1000 };
-bool plan_chain_is_split(const struct plan_chain *chain);
+enum { PLAN_SPLIT_MAX = 1000, PLAN_SPLIT_BYTES_MAX = 1 << 20 };
 /* The name of the filter chain for a server name of the chain's (NULL: for the rest), in the arena. */
 const char *plan_chain_part(struct arena *arena, const struct plan_chain *chain, const char *name);
 /* How many filter chains a listener's chains are. */

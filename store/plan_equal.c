@@ -91,7 +91,8 @@ static bool same_certificates(const struct plan_chain *a, const struct plan_chai
 
 static bool same_chain(const struct plan_chain *a, const struct plan_chain *b)
 {
-    if (a->kind != b->kind || a->tls != b->tls || a->is_default != b->is_default || !text_equal(a->id, b->id) ||
+    if (a->kind != b->kind || a->tls != b->tls || a->is_default != b->is_default || a->is_split != b->is_split ||
+        !text_equal(a->id, b->id) ||
         !same_texts(a->server_names, a->n_server_names, b->server_names, b->n_server_names) ||
         !same_certificates(a, b) || a->n_exposures != b->n_exposures || a->n_vhosts != b->n_vhosts)
         return false;

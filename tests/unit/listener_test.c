@@ -74,8 +74,13 @@ static struct listener_plan plan_of(struct plan_chain *chains, size_t n)
 
 static struct plan_chain l4_chain(const char *id, const struct exposure **x)
 {
-    return (struct plan_chain){
-        .kind = CHAIN_L4, .id = id, .is_default = true, .holder = *x, .exposures = x, .n_exposures = 1};
+    return (struct plan_chain){.kind = CHAIN_L4,
+                               .id = id,
+                               .is_default = true,
+                               .is_split = true,
+                               .holder = *x,
+                               .exposures = x,
+                               .n_exposures = 1};
 }
 
 static json_t *json_of(const struct resource *r)
@@ -158,7 +163,7 @@ TEST(each_server_name_of_a_chain_has_a_filter_chain_of_its_own)
     listener_result_clear(&made);
 }
 
-TEST(very_many_server_names_are_one_filter_chain)
+TEST(server_names_that_are_not_split_are_one_filter_chain)
 {
     _cleanup_(arena_free_p) struct arena *a = arena_new();
     struct exposure x = exposure_of("x.expose#0");
@@ -176,6 +181,7 @@ TEST(very_many_server_names_are_one_filter_chain)
         struct listener_result made;
 
         chain.is_default = k & 2;
+        chain.is_split = !more;
         chain.n_server_names = PLAN_SPLIT_MAX + more;
         listener_make(a, &p, &scope, &made);
         CHECK(made.listener);

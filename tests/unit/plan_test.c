@@ -930,6 +930,49 @@ TEST(an_unrelated_exposure_changes_no_other_chains_id)
     world_clear(&w);
 }
 
+/* An L4 exposure with so many names and so long a filter. */
+static struct entry wide_entry(struct arena *a, const char *name, uint64_t since, size_t n_names, size_t n_bytes)
+{
+    struct buf names;
+    char *data = arena_alloc(a, n_bytes + 1);
+
+    buf_init(&names, 0);
+    for (size_t i = 0; i < n_names; i++)
+        buf_printf(&names, "%s-%zu.org ", name, i);
+    memset(data, 'x', n_bytes);
+    char *text = buf_take(&names, NULL);
+    const struct entry e = {
+        name, since,
+        arena_printf(a, "expose#0 {'port': 443, 'sni': '%s', 'filter_config_data': {'x': '%s'}}", text, data)};
+    mem_free(text);
+    return e;
+}
+
+TEST(the_oldest_chains_are_split_as_far_as_names_and_bytes_allow)
+{
+    static const struct {
+        size_t names, bytes;
+        bool is_split;
+    } chains[] = {{600, 1, true},     {401, 1, false},   {300, 10, true},
+                  {2, 900000, false}, {1, 900000, true}, {5, 90000, false}};
+    _cleanup_(arena_free_p) struct arena *a = arena_new();
+    struct entry entries[ARRAY_LEN(chains)];
+    struct listener_plan *p;
+    struct world w = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(chains); i++)
+        entries[i] = wide_entry(a, arena_printf(a, "s%zu", i), i + 1, chains[i].names, chains[i].bytes);
+    fill(&w, entries, ARRAY_LEN(chains));
+    p = plan_world(&w);
+    CHECK_INT(p->n_chains, ARRAY_LEN(chains));
+    for (size_t i = 0; i < p->n_chains; i++) {
+        CHECK_INT(p->chains[i].n_server_names, chains[i].names);
+        CHECK(p->chains[i].is_split == chains[i].is_split);
+    }
+    listener_plan_unref(p);
+    world_clear(&w);
+}
+
 TEST(the_hash_of_a_tls_chain_is_the_same_in_every_run)
 {
     struct listener_plan *p = plan_of("web1", HTTPS("a.org", "", "c"));
