@@ -20,6 +20,15 @@ static inline bool text_is_listed(const char *const *list, const char *text)
     return false;
 }
 
+/* Whether two lists have the same texts in the same order. */
+static inline bool text_lists_equal(const char *const *a, size_t n, const char *const *b, size_t m)
+{
+    for (size_t i = 0; n == m && i < n; i++)
+        if (!text_equal(a[i], b[i]))
+            return false;
+    return n == m;
+}
+
 /* Of a hexadecimal digit in either case; -1: it is none. */
 static inline int text_hex_value(char c)
 {

@@ -583,14 +583,6 @@ static bool has_server_name(const struct plan_chain *c, const char *name)
            bsearch(&name, c->server_names, c->n_server_names, sizeof(*c->server_names), text_compare);
 }
 
-static bool same_server_names(const struct plan_chain *a, const struct plan_chain *b)
-{
-    for (size_t i = 0; a->n_server_names == b->n_server_names && i < a->n_server_names; i++)
-        if (strcmp(a->server_names[i], b->server_names[i]) != 0)
-            return false;
-    return a->n_server_names == b->n_server_names;
-}
-
 /* Those of the chain's filter chains that Envoy would not find the same: routes come over RDS, and certificates over
  * SDS. */
 static void add_drained(const struct sketch *k, const struct plan_chain *before, const struct listener_plan *after,
@@ -606,7 +598,8 @@ static void add_drained(const struct sketch *k, const struct plan_chain *before,
     for (size_t i = 0; split && i < before->n_server_names; i++)
         if (!same_names || !has_server_name(now, before->server_names[i]))
             chains[l->n_chains++] = plan_chain_part(k->draft->arena, before, before->server_names[i]);
-    if (!split && !(same_names && same_server_names(before, now)))
+    if (!split && !(same_names && text_lists_equal(before->server_names, before->n_server_names, now->server_names,
+                                                   now->n_server_names)))
         chains[l->n_chains++] = plan_chain_part(k->draft->arena, before, before->server_names[0]);
 }
 

@@ -8,14 +8,6 @@
 
 #include <string.h>
 
-static bool same_texts(const char *const *a, size_t n, const char *const *b, size_t m)
-{
-    for (size_t i = 0; n == m && i < n; i++)
-        if (!text_equal(a[i], b[i]))
-            return false;
-    return n == m;
-}
-
 static bool same_certificate(const struct certificate *a, const struct certificate *b)
 {
     if (a == b || !a || !b)
@@ -72,7 +64,7 @@ static bool same_route(const struct route *a, const struct route *b)
 
 static bool same_vhost(const struct plan_vhost *a, const struct plan_vhost *b)
 {
-    if (!text_equal(a->name, b->name) || !same_texts(a->domains, a->n_domains, b->domains, b->n_domains) ||
+    if (!text_equal(a->name, b->name) || !text_lists_equal(a->domains, a->n_domains, b->domains, b->n_domains) ||
         a->n_routes != b->n_routes)
         return false;
     for (size_t i = 0; i < a->n_routes; i++)
@@ -93,7 +85,7 @@ static bool same_chain(const struct plan_chain *a, const struct plan_chain *b)
 {
     if (a->kind != b->kind || a->tls != b->tls || a->is_default != b->is_default || a->is_split != b->is_split ||
         !text_equal(a->id, b->id) ||
-        !same_texts(a->server_names, a->n_server_names, b->server_names, b->n_server_names) ||
+        !text_lists_equal(a->server_names, a->n_server_names, b->server_names, b->n_server_names) ||
         !same_certificates(a, b) || a->n_exposures != b->n_exposures || a->n_vhosts != b->n_vhosts)
         return false;
     for (size_t i = 0; i < a->n_exposures; i++)
