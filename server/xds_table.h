@@ -165,7 +165,6 @@ static inline struct xds_space *xds_space_of(struct xds_gateway *g, enum xds_typ
 
 /* The slot of a name, or XDS_NO_SLOT. */
 uint32_t xds_slot_find(const struct xds_space *s, const char *name, size_t len);
-
 /* A slot for a name that was just looked up and has none; the caller has its reference. */
 uint32_t xds_slot_new(struct xds_space *s, const char *name, size_t len);
 static inline void xds_slot_ref(struct xds_space *s, uint32_t slot)

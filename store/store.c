@@ -105,22 +105,19 @@ void store_take_news(struct store *s)
 
 static const char behind_mark = '!', level_mark = '-';
 
-/* A byte of the lock's file, which is there before the disk is full and written in its place. Where not even that can
- * be done, it is tried again with the next attempt to write. */
+/* A byte of the lock's file, which is there before the disk is full and written in its place. */
+static bool write_mark(const struct store *s, bool behind)
+{
+    return pwrite(s->lock_fd, behind ? &behind_mark : &level_mark, 1, 0) == 1;
+}
+
+/* Where not even that can be done, it is tried again with the next attempt to write. */
 static void set_behind(void *arg, bool behind)
 {
     struct store *s = arg;
 
-    if (s->behind != behind && pwrite(s->lock_fd, behind ? &behind_mark : &level_mark, 1, 0) == 1)
+    if (s->behind != behind && write_mark(s, behind))
         s->behind = behind;
-}
-
-/* For the mark, which is not there yet. */
-static void make_room(struct store *s)
-{
-    s->behind = true;
-    set_behind(s, false);
-    s->behind = false;
 }
 
 static void read_behind(struct store *s)
@@ -133,7 +130,7 @@ static void read_behind(struct store *s)
     else if (pread(s->lock_fd, &mark, 1, 0) == 1)
         s->behind = mark == behind_mark;
     else
-        make_room(s);
+        (void)write_mark(s, false); /* makes room for it; without, it is as if there were none */
 }
 
 /* ---- opening ---- */
