@@ -403,18 +403,20 @@ static void put_directly(struct db *db, int64_t id, const char *text)
     db_statement_free(s);
 }
 
+/* One that others may read beside. */
+static const struct db_schema shared = {7, migrations, 1, true};
+static const struct keeper_options options = {.path = path,
+                                              .schema = &shared,
+                                              .statements = statements,
+                                              .n_statements = ARRAY_LEN(statements),
+                                              .wake = on_wake};
+
 /* A kill would leave the files as they are: the log has to be found under its name again. */
 TEST(a_log_or_index_that_was_removed_is_made_again_and_what_stood_in_it_is_kept)
 {
     static const char *const ends[] = {"-wal", "-shm"};
 
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
-        const struct db_schema shared = {7, migrations, 1, true};
-        const struct keeper_options options = {.path = path,
-                                               .schema = &shared,
-                                               .statements = statements,
-                                               .n_statements = ARRAY_LEN(statements),
-                                               .wake = on_wake};
         struct db *db;
         char name[310];
 
@@ -435,12 +437,6 @@ TEST(a_log_or_index_that_was_removed_is_made_again_and_what_stood_in_it_is_kept)
 /* Who removes it may do so because the disk is full: what stands in it then goes nowhere. */
 TEST(a_log_that_was_removed_on_a_full_disk_is_kept_until_there_is_space)
 {
-    const struct db_schema shared = {7, migrations, 1, true};
-    const struct keeper_options options = {.path = path,
-                                           .schema = &shared,
-                                           .statements = statements,
-                                           .n_statements = ARRAY_LEN(statements),
-                                           .wake = on_wake};
     struct keeper_state state;
     struct db *db;
     char name[310];
@@ -493,12 +489,6 @@ static int start_reader(const struct db_schema *of)
 
 TEST(what_stands_in_a_log_that_was_removed_is_kept_beside_a_reader)
 {
-    const struct db_schema shared = {7, migrations, 1, true};
-    const struct keeper_options options = {.path = path,
-                                           .schema = &shared,
-                                           .statements = statements,
-                                           .n_statements = ARRAY_LEN(statements),
-                                           .wake = on_wake};
     struct db *db;
     char name[310];
     int reader;
@@ -521,26 +511,24 @@ TEST(what_stands_in_a_log_that_was_removed_is_kept_beside_a_reader)
     end();
 }
 
-/* Whoever mends it need not restart the daemon. */
-TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
+/* The file is gone, and no other can be made. */
+static void lose_one(int code)
 {
     struct keeper_state state;
-    char log[310];
 
-    begin();
-    start(true);
-    snprintf(log, sizeof(log), "%s-wal", path);
-    CHECK(unlink(log) == 0);
-    CHECK(unlink(path) == 0);
-    CHECK(rmdir(directory) == 0);
     put(1, "lost with the file");
     keeper_flush(k);
     wait_for_wake();
     CHECK(keeper_news(k, &state));
-    CHECK_INT(state.error.code, -ENOENT);
+    CHECK_INT(state.error.code, code);
     CHECK(!state.broken);
     mem_free(state.remade_why);
-    CHECK(mkdir(directory, 0700) == 0);
+}
+
+static void be_mended(void)
+{
+    struct keeper_state state;
+
     wait_for_wake();
     CHECK(keeper_news(k, &state));
     CHECK_INT(state.error.code, 0);
@@ -549,6 +537,22 @@ TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
     put(2, "new");
     write_all();
     check_rows("2=new");
+}
+
+/* Whoever mends it need not restart the daemon. */
+TEST(a_directory_that_was_removed_and_is_there_again_is_written_to_again)
+{
+    char log[310];
+
+    begin();
+    start(true);
+    snprintf(log, sizeof(log), "%s-wal", path);
+    CHECK(unlink(log) == 0);
+    CHECK(unlink(path) == 0);
+    CHECK(rmdir(directory) == 0);
+    lose_one(-ENOENT);
+    CHECK(mkdir(directory, 0700) == 0);
+    be_mended();
     end();
 }
 
@@ -563,29 +567,14 @@ static void be_somebody(bool root)
 
 TEST(a_directory_whose_rights_were_taken_and_given_back_is_written_to_again)
 {
-    struct keeper_state state;
-
     begin();
     be_somebody(false);
     start(true);
     CHECK(unlink(path) == 0);
     CHECK(chmod(directory, 0500) == 0);
-    put(1, "lost with the file");
-    keeper_flush(k);
-    wait_for_wake();
-    CHECK(keeper_news(k, &state));
-    CHECK_INT(state.error.code, -EACCES);
-    CHECK(!state.broken);
-    mem_free(state.remade_why);
+    lose_one(-EACCES);
     CHECK(chmod(directory, 0700) == 0);
-    wait_for_wake();
-    CHECK(keeper_news(k, &state));
-    CHECK_INT(state.error.code, 0);
-    CHECK_INT(state.remade, 1);
-    mem_free(state.remade_why);
-    put(2, "new");
-    write_all();
-    check_rows("2=new");
+    be_mended();
     be_somebody(true);
     end();
 }
